@@ -1,0 +1,3 @@
+//! The `shardctl` binary.
+
+fn main() {}

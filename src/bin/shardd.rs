@@ -1,0 +1,3 @@
+//! The `shardd` binary.
+
+fn main() {}

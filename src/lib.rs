@@ -1,0 +1,17 @@
+//! shardd: a sharding proxy.
+
+pub mod admin;
+pub mod catalog;
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod front;
+pub mod live_topology;
+pub mod plan;
+pub mod server;
+pub mod shard;
+pub mod shardctl;
+pub mod sql;
+pub mod topology;
+pub mod types;
+pub mod wire;

@@ -1,0 +1,9 @@
+//! A shard in a SQLite file, which speaks Postgres: its statements, types, errors and rows are Postgres's.
+//!
+//! `dialect` translates a statement (pure), `functions` are what SQLite lacks, `storage` says how a Postgres value lies
+//! in a SQLite cell, and `store` runs programs: one writer with group commit, several readers.
+
+pub mod dialect;
+mod program;
+
+pub use program::{Effect, EnvironmentValue, Formats, OutputColumn, Program, Tag};

@@ -1,0 +1,83 @@
+//! A statement as a SQLite shard runs it: SQLite's text, and Postgres's types for what goes in and comes out.
+
+use crate::types::{Format, PgType};
+
+/// A translated statement. Cached and shared; equal for all SQLite shards, since their schemas are equal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// SQLite's text. `?1` .. `?n` are the statement's parameters (the client's, then the lifted literals), and the
+    /// values of `environment` are bound after them.
+    pub sql: String,
+    /// The types of the statement's parameters, inferred as Postgres infers them.
+    pub parameters: Vec<PgType>,
+    pub environment: Vec<EnvironmentValue>,
+    /// The result's columns; empty for a statement that returns no rows.
+    pub columns: Vec<OutputColumn>,
+    pub effect: Effect,
+    pub tag: Tag,
+    /// A read that finds its rows by a whole primary or unique key: worth running without leaving the thread.
+    pub point_read: bool,
+}
+
+/// What a statement may ask of its session, bound as a parameter so that the text stays the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EnvironmentValue {
+    /// `now()`: microseconds since 2000-01-01 UTC, as INTEGER.
+    TransactionTimestamp,
+    /// `statement_timestamp()`.
+    StatementTimestamp,
+    /// The session's TimeZone, as TEXT.
+    TimeZone,
+    /// `current_user`, `session_user`.
+    User,
+    /// `current_database()`.
+    Database,
+    /// `pg_backend_pid()`.
+    BackendPid,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputColumn {
+    pub name: String,
+    pub data_type: PgType,
+    /// `atttypmod`, or -1.
+    pub modifier: i32,
+    /// The table and column (from 1) that it is read from, or 0 and 0.
+    pub table_oid: u32,
+    pub attribute: i16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Read,
+    Write,
+}
+
+/// The word of the command tag; the row counts are added when they are known (`INSERT 0 3`, `SELECT 5`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    Select,
+    Insert,
+    Update,
+    Delete,
+    Merge,
+}
+
+/// The format of each result column, as a Bind message gives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Formats {
+    #[default]
+    AllText,
+    AllBinary,
+    Each(Vec<Format>),
+}
+
+impl Formats {
+    pub fn of(&self, column: usize) -> Format {
+        match self {
+            Formats::AllText => Format::Text,
+            Formats::AllBinary => Format::Binary,
+            Formats::Each(formats) => formats.get(column).copied().unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Text to tree: the lexer that lifts literals out, the parser's limits, and what a statement is.
+//!
+//! A client's text is first read by a lexer that replaces its literals by placeholders (numbered after the client's
+//! own `$n`), so that texts that differ only in inline values share one parsed, planned and translated statement.
+
+use std::sync::Arc;
+
+pub use sqlparser::ast;
+
+/// One statement of a client's text, parsed. Cached and shared: it holds no values.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The text that `tree` was parsed from: the client's, with `$n` in place of the lifted literals.
+    pub text: Arc<str>,
+    pub tree: ast::Statement,
+    /// The client's own parameters: the highest `$n` that it wrote.
+    pub client_parameters: usize,
+    /// What the placeholders after the client's own stand for: `$client_parameters + 1` is `lifted[0]`.
+    pub lifted: Vec<LiteralKind>,
+}
+
+/// The type that Postgres gives a literal before it looks at the context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LiteralKind {
+    Int4,
+    Int8,
+    Numeric,
+    /// A quoted string: `unknown` until its context gives it a type.
+    Text,
+}

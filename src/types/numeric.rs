@@ -1,0 +1,4 @@
+//! Postgres's numeric: exact decimals with a display scale.
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numeric;
