@@ -7,6 +7,7 @@ pub mod engine;
 pub mod error;
 pub mod front;
 pub mod live_topology;
+pub mod metrics;
 pub mod plan;
 pub mod server;
 pub mod shard;

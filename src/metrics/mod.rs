@@ -1,0 +1,218 @@
+//! What shardd counts about itself, and the text that Prometheus scrapes.
+//!
+//! A low layer, so that the engine, the shards and the doors record into it without knowing who reads. Whoever records
+//! resolves a handle once ([`Metrics::shard`], [`Metrics::door`]) and keeps it: recording is a few atomic additions,
+//! with no lookup of labels. Labels are names of shards, keyspaces and fixed words.
+//!
+//! Invariant: never a key, a value or a statement's text in a label.
+
+mod handles;
+mod process;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+pub use handles::{Door, DoorMetrics, InFlight, Kind, Outcome, ShardMetrics};
+use handles::{Families, histogram, register};
+
+/// The content type of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// `shard` of a statement that ran on several.
+pub const SEVERAL_SHARDS: &str = "(several)";
+/// `shard` of a statement that needed none: `BEGIN`, `SHOW`, a refusal.
+pub const NO_SHARD: &str = "(none)";
+
+/// All metrics of one server. Cheap to share as an `Arc`.
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    shards: Mutex<HashMap<String, Arc<ShardMetrics>>>,
+    several: Arc<ShardMetrics>,
+    none: Arc<ShardMetrics>,
+    doors: [Arc<DoorMetrics>; Door::ALL.len()],
+    slots: IntGaugeVec,
+    topology_epoch: IntGauge,
+    process: process::ProcessMetrics,
+    /// Statements whose parse, plan and translation were found in the cache.
+    pub plan_cache_hits: IntCounter,
+    /// Statements that had to be parsed, planned and translated.
+    pub plan_cache_misses: IntCounter,
+    pub plan_cache_entries: IntGauge,
+    /// Parsing, planning and translating one statement that was not in the cache.
+    pub prepare_seconds: Histogram,
+}
+
+/// One line of `shardd_slots`.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotCount<'a> {
+    pub shard: &'a str,
+    pub keyspace: &'a str,
+    pub slots: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// # Panics
+    /// Never: names and labels are constants, and a test builds this.
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let families = Families::register(&registry);
+        let build = register(
+            &registry,
+            IntGaugeVec::new(
+                Opts::new("shardd_build_info", "Always 1; the version is the label."),
+                &["version", "profile"],
+            ),
+        );
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), profile]).set(1);
+        Metrics {
+            several: Arc::new(families.shard(SEVERAL_SHARDS)),
+            none: Arc::new(families.shard(NO_SHARD)),
+            doors: Door::ALL.map(|door| Arc::new(families.door(door))),
+            shards: Mutex::default(),
+            families,
+            slots: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("shardd_slots", "Slots that a shard owns in a keyspace."),
+                    &["shard", "keyspace"],
+                ),
+            ),
+            topology_epoch: register(
+                &registry,
+                IntGauge::new("shardd_topology_epoch", "The epoch of the topology that statements are routed by."),
+            ),
+            process: process::ProcessMetrics::register(&registry),
+            plan_cache_hits: register(
+                &registry,
+                IntCounter::new("shardd_plan_cache_hits_total", "Statements found parsed and planned."),
+            ),
+            plan_cache_misses: register(
+                &registry,
+                IntCounter::new("shardd_plan_cache_misses_total", "Statements that had to be parsed and planned."),
+            ),
+            plan_cache_entries: register(
+                &registry,
+                IntGauge::new("shardd_plan_cache_entries", "Statements in the plan cache."),
+            ),
+            prepare_seconds: register(
+                &registry,
+                histogram("shardd_prepare_seconds", "Parsing and planning one statement.", 10e-6, 14),
+            ),
+            registry,
+        }
+    }
+
+    /// The handle of a shard, by name. Takes a lock: resolve once, keep it.
+    pub fn shard(&self, name: &str) -> Arc<ShardMetrics> {
+        let mut shards = self.shards.lock();
+        if let Some(found) = shards.get(name) {
+            return Arc::clone(found);
+        }
+        let made = Arc::new(self.families.shard(name));
+        made.register_gauges();
+        shards.insert(name.to_owned(), Arc::clone(&made));
+        made
+    }
+
+    /// Where statements that ran on several shards are counted.
+    pub fn several_shards(&self) -> &Arc<ShardMetrics> {
+        &self.several
+    }
+
+    /// Where statements that needed no shard are counted.
+    pub fn no_shard(&self) -> &Arc<ShardMetrics> {
+        &self.none
+    }
+
+    pub fn door(&self, door: Door) -> &Arc<DoorMetrics> {
+        &self.doors[door as usize]
+    }
+
+    /// Replaces what is said of the topology. Called before a scrape, or when an epoch is published.
+    pub fn set_topology(&self, epoch: u64, slots: &[SlotCount<'_>]) {
+        self.topology_epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
+        self.slots.reset();
+        for line in slots {
+            let count = i64::try_from(line.slots).unwrap_or(i64::MAX);
+            self.slots.with_label_values(&[line.shard, line.keyspace]).set(count);
+        }
+    }
+
+    /// The text that `/metrics` answers.
+    pub fn render(&self) -> String {
+        self.process.refresh();
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_recorded_query_is_scraped_with_its_labels() {
+        let metrics = Metrics::new();
+        let shard = metrics.shard("s1");
+        shard.query(Door::Postgres, Kind::Read, Outcome::Ok, Duration::from_micros(80));
+        shard.query(Door::Postgres, Kind::Read, Outcome::Ok, Duration::from_micros(80));
+        let text = metrics.render();
+        assert!(
+            text.contains("shardd_queries_total{door=\"postgres\",kind=\"read\",outcome=\"ok\",shard=\"s1\"} 2"),
+            "{text}"
+        );
+        assert!(text.contains("shardd_query_duration_seconds_count{kind=\"read\",shard=\"s1\"} 2"), "{text}");
+    }
+
+    #[test]
+    fn what_never_happened_has_no_series() {
+        let metrics = Metrics::new();
+        metrics.shard("s1");
+        assert!(!metrics.render().contains("shardd_queries_total"), "{}", metrics.render());
+    }
+
+    #[test]
+    fn the_same_shard_gives_the_same_handle() {
+        let metrics = Metrics::new();
+        assert!(Arc::ptr_eq(&metrics.shard("s1"), &metrics.shard("s1")));
+        assert!(!Arc::ptr_eq(&metrics.shard("s1"), &metrics.shard("s2")));
+    }
+
+    #[test]
+    fn in_flight_falls_when_its_guard_is_dropped() {
+        let metrics = Metrics::new();
+        let guard = metrics.door(Door::Http).start();
+        assert!(metrics.render().contains("shardd_in_flight{door=\"http\"} 1"));
+        drop(guard);
+        assert!(metrics.render().contains("shardd_in_flight{door=\"http\"} 0"));
+    }
+
+    #[test]
+    fn slots_of_a_shard_that_left_are_forgotten() {
+        let metrics = Metrics::new();
+        metrics.set_topology(3, &[SlotCount { shard: "s1", keyspace: "default", slots: 9 }]);
+        metrics.set_topology(4, &[SlotCount { shard: "s2", keyspace: "default", slots: 7 }]);
+        let text = metrics.render();
+        assert!(text.contains("shardd_topology_epoch 4"));
+        assert!(text.contains("shardd_slots{keyspace=\"default\",shard=\"s2\"} 7"));
+        assert!(!text.contains("shard=\"s1\""));
+    }
+}
