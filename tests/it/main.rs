@@ -1,0 +1,8 @@
+//! The tests that need a running server: one binary, a module for each subject.
+//!
+//! Each test starts its own shardd (and its own Postgres where it compares) in a temporary directory and on free ports,
+//! so that all of them run at the same time and leave nothing behind. `support` holds what they share.
+
+mod support;
+
+mod support_works;

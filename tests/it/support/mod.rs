@@ -1,0 +1,48 @@
+//! What the tests share: throw-away servers, and a client that shows every byte of their answers.
+//!
+//! A module uses what it needs of it.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the modules of this binary grow one by one; the tools are here before their users"
+)]
+
+pub mod client;
+pub mod frames;
+pub mod postgres;
+pub mod shardd;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+pub use client::{Answer, Client, ServerError, Value};
+pub use postgres::Postgres;
+pub use shardd::Shardd;
+
+/// How long a server may take to start, and an answer to come, before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A port of the loopback that nobody listens on now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// Sends a signal (`TERM`, `KILL`, `QUIT`) to one process.
+pub fn signal(name: &str, pid: u32) {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().expect("sh runs");
+    assert!(status.success(), "kill -{name} {pid} failed");
+}
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file of the repository, by its path from the root.
+pub fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

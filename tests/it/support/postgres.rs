@@ -1,0 +1,105 @@
+//! A throw-away Postgres 15 with the locale that shardd promises: C collation, UTF-8.
+
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::client::{Client, DATABASE, USER};
+use super::{PATIENCE, free_port, signal};
+
+/// A running server, ended when it is dropped.
+pub struct Postgres {
+    process: Child,
+    pub port: u16,
+    directory: TempDir,
+}
+
+impl Postgres {
+    pub fn start() -> Postgres {
+        let directory = tempfile::Builder::new().prefix("shardd-postgres-").tempdir().expect("a directory");
+        let owner = server_user();
+        if let Some((uid, gid)) = owner {
+            chown(directory.path(), Some(uid), Some(gid)).expect("chown");
+        }
+        let data = directory.path().join("data");
+        let mut initdb = as_user(&binary("initdb"), owner);
+        initdb.args(["--locale=C", "--encoding=UTF8", "--auth=trust", "--no-sync", "--username", USER, "-D"]);
+        let made = initdb.arg(&data).output().expect("initdb runs");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+
+        let port = free_port();
+        let log = std::fs::File::create(directory.path().join("log")).expect("a log");
+        let mut server = as_user(&binary("postgres"), owner);
+        server.arg("-D").arg(&data).args(["-c", &format!("port={port}")]);
+        server.args(["-c", &format!("unix_socket_directories={}", directory.path().display())]);
+        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "TimeZone=UTC"] {
+            server.args(["-c", setting]);
+        }
+        server.args(["-c", "max_prepared_transactions=20", "-c", "max_connections=100"]);
+        server.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
+        let postgres = Postgres { process: server.spawn().expect("postgres runs"), port, directory };
+        postgres.wait_until_ready();
+        postgres.client_of("postgres").run(&format!("CREATE DATABASE {DATABASE}"));
+        postgres
+    }
+
+    fn wait_until_ready(&self) {
+        let begin = Instant::now();
+        while Client::connect_with(self.port, &[("user", USER), ("database", "postgres")]).is_err() {
+            if begin.elapsed() > PATIENCE {
+                let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+                panic!("Postgres did not start:\n{log}");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// A connection to the tests' database.
+    pub fn client(&self) -> Client {
+        self.client_of(DATABASE)
+    }
+
+    fn client_of(&self, database: &str) -> Client {
+        Client::connect_with(self.port, &[("user", USER), ("database", database), ("TimeZone", "UTC")])
+            .expect("Postgres accepts a client")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        signal("QUIT", self.process.id());
+        let _ = self.process.wait();
+    }
+}
+
+/// Postgres refuses to run as root: the account it runs as then, as (uid, gid).
+fn server_user() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let me = std::fs::metadata("/proc/self").expect("/proc").uid();
+    if me != 0 {
+        return None;
+    }
+    let accounts = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd");
+    let account = accounts.lines().find(|line| line.starts_with("postgres:")).expect("an account named postgres");
+    let fields: Vec<&str> = account.split(':').collect();
+    Some((fields[2].parse().expect("a uid"), fields[3].parse().expect("a gid")))
+}
+
+fn as_user(program: &Path, owner: Option<(u32, u32)>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir("/").env("LC_ALL", "C");
+    if let Some((uid, gid)) = owner {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// A program of Postgres 15, where Debian keeps it, or else on the PATH.
+pub fn binary(name: &str) -> PathBuf {
+    let debian = Path::new("/usr/lib/postgresql/15/bin").join(name);
+    if debian.exists() { debian } else { PathBuf::from(name) }
+}
