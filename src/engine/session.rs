@@ -1,6 +1,7 @@
 //! One client's state, and the path of its statements.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -19,6 +20,8 @@ pub struct Identity {
     pub database: String,
     /// The door, as a metric's label: `postgres`, `http`.
     pub door: &'static str,
+    /// What `pg_backend_pid()` answers: the number that the client was given to cancel by, or 0.
+    pub backend_pid: i32,
 }
 
 pub struct Session {}
@@ -97,6 +100,16 @@ impl Session {
     }
 
     pub fn cancel_handle(&self) -> CancelHandle {
+        todo!()
+    }
+
+    /// The client's own `statement_timeout`, which the door applies. `None`: it set none; zero: no limit.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        todo!()
+    }
+
+    /// The client's own `idle_in_transaction_session_timeout`, as above.
+    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
         todo!()
     }
 
