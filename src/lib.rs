@@ -16,3 +16,6 @@ pub mod sql;
 pub mod topology;
 pub mod types;
 pub mod wire;
+
+/// The Postgres version whose behaviour is served, as `server_version` and `version()` tell it.
+pub const SERVER_VERSION: &str = "15.18";

@@ -16,6 +16,8 @@ pub struct ParameterTypes<'a> {
     pub client_parameters: usize,
     /// What the placeholders after them stand for.
     pub lifted: &'a [LiteralKind],
+    /// The text that the tree was parsed from, which the positions of errors count in; empty when there is none.
+    pub text: &'a str,
 }
 
 /// Translates a query or a write.
