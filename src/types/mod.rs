@@ -15,7 +15,3 @@ pub use interval::Interval;
 pub use key::{Key, KeyType};
 pub use numeric::Numeric;
 pub use pg_type::PgType;
-
-/// The Postgres that clients are told they talk to (`server_version`, `version()`): the one whose answers shardd's are
-/// compared with.
-pub const SERVER_VERSION: &str = "15.18";
