@@ -1,14 +1,31 @@
 //! What is where: the ring that proposes owners, and the epoch-numbered truth that rules.
 //!
 //! Pure: a topology is a value. It is stored by `catalog` and published by `live_topology`.
+//!
+//! Invariant: a [`Topology`] that went through [`Topology::validated`] names every slot's owner, and that owner is a shard
+//! of the slot's keyspace.
 
+mod assignment;
+mod change;
+pub mod hash;
+mod ranges;
+mod ring;
 mod schema;
 
 use std::sync::Arc;
 
+pub use assignment::{Move, WEIGHT_MAX, Weight, assign, count, rebalance};
+pub use ranges::SlotRange;
+pub use ring::Ring;
 pub use schema::{Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, Schema, Table, TableKind, UniqueKey};
 
-use crate::types::{Epoch, Key, KeyType, ShardId, Slot};
+use crate::types::{Epoch, Key, KeyType, SLOTS, ShardId, Slot};
+
+/// The keyspace of the HTTP door's key-value entries. It is always there; no configuration can name it.
+pub const KV_KEYSPACE: &str = "kv";
+
+/// The largest number that a shard can have: ids step by it, so that residues never collide.
+pub const SHARD_NUMBER_MAX: u16 = 1_024;
 
 /// One version of the truth. Never changed in place: a change makes the next epoch.
 #[derive(Clone, Debug)]
@@ -19,7 +36,7 @@ pub struct Topology {
     pub schema: Arc<Schema>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Shard {
     pub id: ShardId,
     pub name: String,
@@ -41,6 +58,31 @@ pub struct Keyspace {
     pub shards: Vec<ShardId>,
     /// Indexed by slot number; as long as there are slots.
     pub owners: Box<[ShardId]>,
+}
+
+/// Why something is no topology.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TopologyError {
+    #[error("the weight of shard {shard} is {weight}: give it one from 0 to {WEIGHT_MAX}")]
+    Weight { shard: String, weight: f64 },
+    #[error("no shard has a weight above 0: at least one must, to own the slots")]
+    NoWeight,
+    #[error("shard {0} is named twice: give every shard a name and a number of its own")]
+    DuplicateShard(String),
+    #[error("two shards have the same URL, {0}: each shard needs a database of its own")]
+    DuplicateUrl(String),
+    #[error("keyspace \"{0}\" is named twice: give every keyspace a name of its own")]
+    DuplicateKeyspace(String),
+    #[error("shard number {0} is not from 1 to {SHARD_NUMBER_MAX}")]
+    ShardNumber(u16),
+    #[error("keyspace \"{keyspace}\" names shard {shard}, which does not exist")]
+    UnknownShard { keyspace: String, shard: String },
+    #[error("there is no keyspace \"{0}\"")]
+    UnknownKeyspace(String),
+    #[error("there are {0} slot owners where there are {SLOTS} slots")]
+    SlotCount(usize),
+    #[error("slot {slot} of keyspace \"{keyspace}\" belongs to shard {shard}, which is none of the keyspace's shards")]
+    StrangeOwner { keyspace: String, slot: Slot, shard: ShardId },
 }
 
 impl Topology {
@@ -73,6 +115,69 @@ impl Keyspace {
 }
 
 /// The slot of a key: the top 14 bits of Postgres's own extended hash of its type.
-pub fn slot_of(_key: &Key) -> Slot {
-    todo!()
+pub fn slot_of(key: &Key) -> Slot {
+    Slot::of_hash(match key {
+        Key::Bigint(key) => hash::hash_bigint(*key),
+        Key::Text(key) => hash::hash_text(key),
+        Key::Uuid(key) => hash::hash_uuid(key),
+    })
+}
+
+/// A shard's URL without its password, for logs, answers and errors. What cannot be read as a URL is hidden whole after its scheme.
+pub fn redacted_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return if url.starts_with("sqlite:") { url.to_owned() } else { "***".to_owned() };
+    };
+    let (base, query) = rest.split_once('?').map_or((rest, ""), |(base, query)| (base, query));
+    // A password may hold an '@' or a '/' that was not escaped: everything before the last '@' is the user's.
+    let host = base.rsplit_once('@').map_or(base, |(_, host)| host);
+    let user = base.rsplit_once('@').and_then(|(user, _)| user.split(':').next());
+    let user = user.map(|user| format!("{user}{}@", if base.contains(':') { ":***" } else { "" })).unwrap_or_default();
+    let query = if query.is_empty() { "" } else { "?***" };
+    format!("{scheme}://{user}{host}{query}")
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("url", &redacted_url(&self.url))
+            .field("weight", &self.weight)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        for (url, shown) in [
+            ("sqlite:data/shard-1.db", "sqlite:data/shard-1.db"),
+            ("postgres://db/tickets", "postgres://db/tickets"),
+            ("postgres://app@db:5432/tickets", "postgres://app:***@db:5432/tickets"),
+            ("postgres://app:canary@db:5432/tickets", "postgres://app:***@db:5432/tickets"),
+            ("postgres://app:can@ary@db/tickets", "postgres://app:***@db/tickets"),
+            ("postgres://app:can/ary@db/tickets?password=canary", "postgres://app:***@db/tickets?***"),
+            ("host=db password=canary", "***"),
+        ] {
+            assert_eq!(redacted_url(url), shown);
+        }
+    }
+
+    #[test]
+    fn a_key_column_may_have_another_name_in_one_table() {
+        let keyspace = Keyspace {
+            name: "tickets".into(),
+            key_column: "event_id".into(),
+            key_type: KeyType::Bigint,
+            key_columns: vec![("events".into(), "id".into())],
+            shards: vec![ShardId(1)],
+            owners: vec![ShardId(1); usize::from(SLOTS)].into(),
+        };
+        assert_eq!(keyspace.key_column_of("events"), "id");
+        assert_eq!(keyspace.key_column_of("seats"), "event_id");
+    }
 }
