@@ -149,6 +149,9 @@ impl std::fmt::Debug for Shard {
 }
 
 #[cfg(test)]
+mod golden;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

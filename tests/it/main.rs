@@ -5,4 +5,5 @@
 
 mod support;
 
+mod hash_golden;
 mod support_works;
