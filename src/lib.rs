@@ -15,6 +15,7 @@ pub mod shardctl;
 pub mod sql;
 pub mod topology;
 pub mod types;
+pub mod web;
 pub mod wire;
 
 /// The Postgres version whose behaviour is served, as `server_version` and `version()` tell it.
