@@ -1,1 +1,16 @@
-//! ...
+//! The Postgres protocol as bytes: what clients send, decoded, and what a server answers, encoded.
+//!
+//! It knows no SQL, no socket, no clock and no randomness, so that every way in which a hostile peer can bend a frame is
+//! tested here, without a server. Lengths are checked against a limit before anything is allocated for them, and a
+//! decoded message borrows from the frame that it came in.
+//!
+//! <https://www.postgresql.org/docs/current/protocol.html>
+
+pub mod backend;
+mod body;
+mod frame;
+pub mod frontend;
+pub mod scram;
+pub mod startup;
+
+pub use frame::{Frame, Limits, STARTUP_LIMIT_BYTES, take_frame, take_startup_packet};

@@ -1,0 +1,333 @@
+//! The server's side of SCRAM-SHA-256: proves that a client knows a password without the password being sent or kept.
+//!
+//! What is kept is a [`Verifier`] in the form that Postgres stores (`SCRAM-SHA-256$4096:salt$StoredKey:ServerKey`), so a
+//! user's line can be copied from `pg_authid`. An unknown user goes through the same messages with a salt that stays the
+//! same, so that nobody learns here who exists.
+//!
+//! Channel binding is not offered; a client that asks for it is refused rather than served without.
+//!
+//! <https://www.rfc-editor.org/rfc/rfc5802>, <https://www.postgresql.org/docs/current/sasl-authentication.html>
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use super::body::violation;
+use crate::error::{Error, Result};
+
+pub const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// As in Postgres; more only costs whoever logs in.
+const DEFAULT_ITERATIONS: u32 = 4096;
+/// A verifier that asks clients for more work than this is a mistake or a trap.
+const ITERATIONS_LIMIT: u32 = 1_000_000;
+/// Random bytes in the server's part of the nonce.
+pub const NONCE_BYTES: usize = 18;
+
+type Key = [u8; 32];
+
+/// What is kept of a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Verifier {
+    iterations: u32,
+    salt: Vec<u8>,
+    stored_key: Key,
+    server_key: Key,
+}
+
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Verifier(..)")
+    }
+}
+
+impl Verifier {
+    /// Reads Postgres's form of it; `None` when the text is not in that form.
+    pub fn parse(text: &str) -> Option<Verifier> {
+        let rest = text.strip_prefix(MECHANISM)?.strip_prefix('$')?;
+        let (parameters, keys) = rest.split_once('$')?;
+        let (iterations, salt) = parameters.split_once(':')?;
+        let (stored_key, server_key) = keys.split_once(':')?;
+        let iterations = iterations.parse().ok().filter(|count| (1..=ITERATIONS_LIMIT).contains(count))?;
+        let key = |text: &str| BASE64.decode(text).ok()?.try_into().ok();
+        let salt = BASE64.decode(salt).ok().filter(|salt| !salt.is_empty())?;
+        Some(Verifier { iterations, salt, stored_key: key(stored_key)?, server_key: key(server_key)? })
+    }
+
+    /// The verifier of a password, under a salt that must be random.
+    pub fn from_password(password: &str, salt: [u8; 16]) -> Verifier {
+        // Postgres normalises passwords with SASLprep, and so do its clients; ASCII is its own normal form.
+        let prepared = stringprep::saslprep(password).unwrap_or(password.into());
+        let salted = salted_password(prepared.as_bytes(), &salt, DEFAULT_ITERATIONS);
+        Verifier {
+            iterations: DEFAULT_ITERATIONS,
+            salt: salt.to_vec(),
+            stored_key: sha256(&hmac(&salted, b"Client Key")),
+            server_key: hmac(&salted, b"Server Key"),
+        }
+    }
+
+    /// Stands in for a user who does not exist. `secret` is anything that clients cannot know and that stays the same.
+    pub fn mock(user: &str, secret: &[u8; 32]) -> Verifier {
+        let salt = hmac(secret, user.as_bytes());
+        Verifier {
+            iterations: DEFAULT_ITERATIONS,
+            salt: salt[..16].to_vec(),
+            // Its preimage is known to nobody.
+            stored_key: hmac(secret, &salt),
+            server_key: hmac(secret, &[&salt[..], b"server"].concat()),
+        }
+    }
+
+    /// A secret for [`Verifier::mock`] that outlives the process: as long as the users stay the same, so does it.
+    pub fn mock_secret<'a>(verifiers: impl Iterator<Item = &'a Verifier>) -> [u8; 32] {
+        let mut keys: Vec<&Key> = verifiers.map(|verifier| &verifier.server_key).collect();
+        keys.sort_unstable();
+        let mut digest = Sha256::new();
+        keys.iter().for_each(|key| digest.update(key));
+        digest.finalize().into()
+    }
+}
+
+impl std::fmt::Display for Verifier {
+    /// Postgres's form.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [salt, stored_key, server_key] =
+            [&self.salt[..], &self.stored_key, &self.server_key].map(|bytes| BASE64.encode(bytes));
+        write!(f, "{MECHANISM}${}:{salt}${stored_key}:{server_key}", self.iterations)
+    }
+}
+
+/// An exchange that waits for the client's proof.
+#[derive(Debug)]
+pub struct Exchange {
+    verifier: Verifier,
+    /// What the proof signs: the messages so far, without the proof.
+    signed: String,
+    /// The base64 of the client's GS2 header, which its final message must repeat.
+    binding: String,
+    nonce: String,
+}
+
+/// Why an exchange failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The password was wrong, or the user unknown.
+    WrongPassword,
+    /// The message was malformed, or asked for what was not offered.
+    Protocol(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Protocol(error)
+    }
+}
+
+fn malformed() -> Error {
+    violation("malformed SCRAM message")
+}
+
+/// Reads the client's first message; gives the server's and the exchange that goes on.
+///
+/// # Errors
+/// The message is malformed or wants channel binding.
+pub fn begin(client_first: &[u8], verifier: Verifier, nonce: &[u8; NONCE_BYTES]) -> Result<(String, Exchange)> {
+    let text = std::str::from_utf8(client_first).map_err(|_| malformed())?;
+    let (binding, rest) = text.split_once(',').ok_or_else(malformed)?;
+    match binding {
+        // "y": the client could bind the channel but believes that the server cannot, which is so.
+        "n" | "y" => {}
+        _ if binding.starts_with("p=") => return Err(violation("channel binding was asked for but not offered")),
+        _ => return Err(malformed()),
+    }
+    let (authorize_as, bare) = rest.split_once(',').ok_or_else(malformed)?;
+    if !authorize_as.is_empty() {
+        return Err(violation("client uses authorization identity, but it is not supported"));
+    }
+    let mut attributes = bare.split(',');
+    // The user is the start-up message's; what stands here is ignored, as in Postgres.
+    attributes.next().and_then(|name| name.strip_prefix("n=")).ok_or_else(malformed)?;
+    let client_nonce = attributes.next().and_then(|nonce| nonce.strip_prefix("r=")).ok_or_else(malformed)?;
+    let printable = |byte: u8| (0x21..=0x7e).contains(&byte);
+    if client_nonce.is_empty() || !client_nonce.bytes().all(printable) {
+        return Err(malformed());
+    }
+    let nonce = format!("{client_nonce}{}", BASE64.encode(nonce));
+    let server_first = format!("r={nonce},s={},i={}", BASE64.encode(&verifier.salt), verifier.iterations);
+    let binding = BASE64.encode(format!("{binding},,"));
+    let signed = format!("{bare},{server_first}");
+    Ok((server_first, Exchange { verifier, signed, binding, nonce }))
+}
+
+impl Exchange {
+    /// Judges the client's final message; gives the server's.
+    ///
+    /// # Errors
+    /// The proof is wrong, or the message malformed.
+    pub fn finish(self, client_final: &[u8]) -> Result<String, Failure> {
+        let text = std::str::from_utf8(client_final).map_err(|_| malformed())?;
+        let (without_proof, proof) = text.rsplit_once(",p=").ok_or_else(malformed)?;
+        let mut attributes = without_proof.split(',');
+        let binding = attributes.next().and_then(|binding| binding.strip_prefix("c=")).ok_or_else(malformed)?;
+        let nonce = attributes.next().and_then(|nonce| nonce.strip_prefix("r=")).ok_or_else(malformed)?;
+        if binding != self.binding {
+            return Err(violation("unexpected SCRAM channel-binding attribute in client-final-message").into());
+        }
+        if nonce != self.nonce {
+            return Err(violation("invalid SCRAM response: nonce does not match").into());
+        }
+        let proof: Key = BASE64.decode(proof).ok().and_then(|proof| proof.try_into().ok()).ok_or_else(malformed)?;
+
+        let signed = format!("{},{without_proof}", self.signed);
+        let signature = hmac(&self.verifier.stored_key, signed.as_bytes());
+        let mut client_key = proof;
+        client_key.iter_mut().zip(signature).for_each(|(byte, mask)| *byte ^= mask);
+        if !constant_time_eq(&sha256(&client_key), &self.verifier.stored_key) {
+            return Err(Failure::WrongPassword);
+        }
+        Ok(format!("v={}", BASE64.encode(hmac(&self.verifier.server_key, signed.as_bytes()))))
+    }
+}
+
+/// Compares without telling by its time how much was equal.
+pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
+    let difference = left.iter().zip(right).fold(0, |difference, (a, b)| difference | (a ^ b));
+    left.len() == right.len() && std::hint::black_box(difference) == 0
+}
+
+fn sha256(data: &[u8]) -> Key {
+    Sha256::digest(data).into()
+}
+
+fn hmac(key: &[u8], data: &[u8]) -> Key {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is accepted");
+    mac.update(data);
+    mac.finalize().into_bytes().into()
+}
+
+/// PBKDF2, of which SCRAM needs one block.
+fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> Key {
+    let keyed = Hmac::<Sha256>::new_from_slice(password).expect("a key of any length is accepted");
+    let round = |data: &[&[u8]]| -> Key {
+        let mut mac = keyed.clone();
+        data.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    };
+    let mut block = round(&[salt, &1u32.to_be_bytes()]);
+    let mut result = block;
+    for _ in 1..iterations {
+        block = round(&[&block]);
+        result.iter_mut().zip(block).for_each(|(byte, mask)| *byte ^= mask);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+
+    use super::*;
+
+    const NONCE: [u8; NONCE_BYTES] = [7; NONCE_BYTES];
+
+    /// A whole exchange with another implementation's client.
+    fn log_in(password: &str, verifier: Verifier) -> Result<(), Failure> {
+        let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
+        let (server_first, exchange) = begin(client.message(), verifier, &NONCE)?;
+        client.update(server_first.as_bytes()).expect("the client accepts the server's first message");
+        let server_final = exchange.finish(client.message())?;
+        client.finish(server_final.as_bytes()).expect("the client accepts the server's signature");
+        Ok(())
+    }
+
+    #[test]
+    fn a_client_with_the_password_gets_in_and_no_other() {
+        let verifier = Verifier::from_password("pencil", [3; 16]);
+        assert!(log_in("pencil", verifier.clone()).is_ok());
+        assert!(matches!(log_in("pencil2", verifier.clone()), Err(Failure::WrongPassword)));
+        assert!(matches!(log_in("", verifier), Err(Failure::WrongPassword)));
+    }
+
+    #[test]
+    fn passwords_are_normalised_as_clients_do() {
+        // U+00AA and a full-width letter become ASCII.
+        let verifier = Verifier::from_password("\u{aa}\u{ff21}", [3; 16]);
+        assert!(log_in("\u{aa}\u{ff21}", verifier.clone()).is_ok());
+        assert!(log_in("aA", verifier).is_ok());
+    }
+
+    #[test]
+    fn postgres_s_own_form_is_read_and_written() {
+        let stored = postgres_protocol::password::scram_sha_256(b"pencil");
+        let verifier = Verifier::parse(&stored).expect("Postgres's form");
+        assert_eq!(verifier.to_string(), stored);
+        assert!(log_in("pencil", verifier).is_ok());
+    }
+
+    #[test]
+    fn a_text_in_another_form_is_no_verifier() {
+        let good = Verifier::from_password("x", [1; 16]).to_string();
+        for bad in [
+            "x".to_owned(),
+            "md5abc".to_owned(),
+            good.replace("4096", "0"),
+            good.replace("4096", "2147483647"),
+            good.replace('$', ":"),
+            good[..good.len() - 4].to_owned(),
+        ] {
+            assert_eq!(Verifier::parse(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_user_sees_one_stable_salt_and_never_gets_in() {
+        let secret = Verifier::mock_secret([Verifier::from_password("x", [1; 16])].iter());
+        let (first, again) = (Verifier::mock("ghost", &secret), Verifier::mock("ghost", &secret));
+        assert_eq!(first, again);
+        assert_ne!(first.salt, Verifier::mock("other", &secret).salt);
+        assert_eq!(first.salt.len(), 16, "as long as a real one");
+        assert!(matches!(log_in("x", first), Err(Failure::WrongPassword)));
+    }
+
+    #[test]
+    fn channel_binding_and_foreign_identities_are_refused() {
+        let verifier = Verifier::from_password("x", [1; 16]);
+        for message in
+            ["p=tls-server-end-point,,n=,r=abc", "n,a=admin,n=,r=abc", "n,,r=abc", "n,,n=,r=", "", "n", "n,,n=,r=a b"]
+        {
+            assert!(begin(message.as_bytes(), verifier.clone(), &NONCE).is_err(), "{message}");
+        }
+        assert!(begin(b"y,,n=,r=abc", verifier, &NONCE).is_ok());
+    }
+
+    #[test]
+    fn a_final_message_must_repeat_the_nonce_and_the_binding() {
+        let verifier = Verifier::from_password("x", [1; 16]);
+        let proof = BASE64.encode([0; 32]);
+        let nonce = format!("abc{}", BASE64.encode(NONCE));
+        let finish = |message: String| {
+            let (_, exchange) = begin(b"n,,n=,r=abc", verifier.clone(), &NONCE).expect("a first message");
+            exchange.finish(message.as_bytes())
+        };
+        assert!(matches!(finish(format!("c=biws,r={nonce},p={proof}")), Err(Failure::WrongPassword)));
+        for message in [
+            format!("c=biws,r=abc,p={proof}"),
+            format!("c=eSws,r={nonce},p={proof}"),
+            format!("c=biws,r={nonce},p=short"),
+            format!("c=biws,r={nonce}"),
+            String::new(),
+        ] {
+            assert!(matches!(finish(message.clone()), Err(Failure::Protocol(_))), "{message}");
+        }
+    }
+
+    #[test]
+    fn keys_of_different_length_are_not_equal() {
+        assert!(constant_time_eq(b"abcd", b"abcd"));
+        assert!(
+            !constant_time_eq(b"abcd", b"abce") && !constant_time_eq(b"abc", b"abcd") && !constant_time_eq(b"", b"a")
+        );
+    }
+}
