@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::assignment::{Weight, assign, count};
-use super::{Keyspace, Schema, Shard, Topology, TopologyError, redacted_url};
+use super::{KV_KEYSPACE, KV_TABLES, Keyspace, Schema, Shard, Topology, TopologyError, redacted_url};
 use crate::types::{Epoch, KeyType, SLOTS, ShardId, Slot};
 
 impl Topology {
@@ -74,6 +74,17 @@ impl Topology {
 }
 
 impl Keyspace {
+    /// The keyspace of the HTTP door's entries: only [`KV_TABLES`] belong to it, by their column `key`. Its own key column
+    /// has the empty name, which no column can have, so that a user's column called `key` shards nothing.
+    ///
+    /// # Errors
+    /// As [`Keyspace::create`].
+    pub fn create_kv(shards: &[Shard]) -> Result<Keyspace, TopologyError> {
+        let mut keyspace = Keyspace::create(KV_KEYSPACE, "", KeyType::Text, shards)?;
+        keyspace.key_columns = KV_TABLES.map(|table| (table.to_owned(), "key".to_owned())).to_vec();
+        Ok(keyspace)
+    }
+
     /// A new keyspace on these shards, its slots assigned by their weights.
     ///
     /// # Errors
@@ -191,6 +202,13 @@ mod tests {
         assert!(matches!(refused(|shard| shard.weight = -1.0), TopologyError::Weight { .. }));
         let unknown = topology.with_shard(shard(3), &["nowhere".into()]).unwrap_err();
         assert_eq!(unknown, TopologyError::UnknownKeyspace("nowhere".into()));
+    }
+
+    #[test]
+    fn only_the_http_doors_tables_belong_to_its_keyspace() {
+        let keyspace = Keyspace::create_kv(&[shard(1)]).unwrap();
+        assert_eq!(keyspace.key_column_of("shardd_kv"), "key");
+        assert_eq!(keyspace.key_column_of("settings"), "");
     }
 
     #[test]

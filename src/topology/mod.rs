@@ -24,6 +24,10 @@ use crate::types::{Epoch, Key, KeyType, SLOTS, ShardId, Slot};
 /// The keyspace of the HTTP door's key-value entries. It is always there; no configuration can name it.
 pub const KV_KEYSPACE: &str = "kv";
 
+/// The tables of [`KV_KEYSPACE`]. They begin with `shardd_` so that no user's table is in their way, and are the only ones
+/// of that prefix that CREATE TABLE lets through and that users may read.
+pub const KV_TABLES: [&str; 2] = ["shardd_kv", "shardd_kv_idempotency"];
+
 /// The largest number that a shard can have: ids step by it, so that residues never collide.
 pub const SHARD_NUMBER_MAX: u16 = 1_024;
 
