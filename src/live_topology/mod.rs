@@ -1,1 +1,106 @@
-//! ...
+//! The one cell where a new epoch is published.
+//!
+//! Readers take a snapshot without a lock and keep it for one statement; a change is a new value, and never an older one.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::topology::Topology;
+use crate::types::Epoch;
+
+/// The topology that rules now.
+#[derive(Debug)]
+pub struct LiveTopology {
+    current: ArcSwap<Topology>,
+    epochs: watch::Sender<Epoch>,
+}
+
+/// A topology that is not newer than the one that rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("epoch {offered} cannot follow epoch {current}: plan the change again from the current topology")]
+pub struct NotNewer {
+    pub offered: Epoch,
+    pub current: Epoch,
+}
+
+impl LiveTopology {
+    pub fn new(topology: Topology) -> LiveTopology {
+        let (epochs, _) = watch::channel(topology.epoch);
+        LiveTopology { current: ArcSwap::from_pointee(topology), epochs }
+    }
+
+    /// The topology as it is now. It stays what it is for whoever holds it.
+    pub fn snapshot(&self) -> Arc<Topology> {
+        self.current.load_full()
+    }
+
+    /// Makes this the topology that rules.
+    ///
+    /// # Errors
+    /// Its epoch is not newer; the current one stays.
+    pub fn publish(&self, topology: Topology) -> Result<(), NotNewer> {
+        let offered = topology.epoch;
+        let topology = Arc::new(topology);
+        let mut refused = None;
+        // The sender's lock makes publishers take turns; readers never wait for it.
+        self.epochs.send_if_modified(|epoch| {
+            if offered <= *epoch {
+                refused = Some(NotNewer { offered, current: *epoch });
+                return false;
+            }
+            self.current.store(topology);
+            *epoch = offered;
+            true
+        });
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Tells when a newer epoch was published.
+    pub fn changed(&self) -> watch::Receiver<Epoch> {
+        self.epochs.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology(epoch: u64) -> Topology {
+        Topology { epoch: Epoch(epoch), shards: vec![], keyspaces: vec![], schema: Arc::default() }
+    }
+
+    #[tokio::test]
+    async fn a_newer_epoch_is_seen_and_an_older_one_refused() {
+        let live = LiveTopology::new(topology(3));
+        let before = live.snapshot();
+        let mut changed = live.changed();
+        live.publish(topology(5)).unwrap();
+        changed.changed().await.unwrap();
+        assert_eq!(*changed.borrow_and_update(), Epoch(5));
+        for old in [4, 5] {
+            let refused = live.publish(topology(old));
+            assert_eq!(refused, Err(NotNewer { offered: Epoch(old), current: Epoch(5) }));
+        }
+        assert_eq!(live.snapshot().epoch, Epoch(5));
+        assert_eq!(before.epoch, Epoch(3), "a snapshot stays what it was");
+        assert!(!changed.has_changed().unwrap());
+    }
+
+    #[test]
+    fn of_many_publishers_the_newest_epoch_wins() {
+        let live = LiveTopology::new(topology(0));
+        std::thread::scope(|scope| {
+            for first in 1..=8 {
+                let live = &live;
+                scope.spawn(move || {
+                    for step in 0..50 {
+                        let _ = live.publish(topology(first + step * 8));
+                    }
+                });
+            }
+        });
+        assert_eq!(live.snapshot().epoch, Epoch(400));
+    }
+}

@@ -4,10 +4,53 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::assignment::{Weight, assign, count};
-use super::{KV_KEYSPACE, KV_TABLES, Keyspace, Schema, Shard, Topology, TopologyError, redacted_url};
+use super::shard_url::{ShardUrl, redacted_url};
+use super::{KV_KEYSPACE, KV_TABLES, Keyspace, Schema, Shard, Topology, TopologyError};
 use crate::types::{Epoch, KeyType, SLOTS, ShardId, Slot};
 
+/// A shard that is to be: it has no number yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardSpec {
+    pub name: String,
+    pub url: ShardUrl,
+    /// Its share of the slots, relative to the other shards'. From 0 (none) to [`super::WEIGHT_MAX`].
+    pub weight: f64,
+}
+
+/// A keyspace that is to be: its slots have no owners yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyspaceSpec {
+    pub name: String,
+    pub key_column: String,
+    pub key_type: KeyType,
+    /// Tables whose key column has another name: (table, column).
+    pub key_columns: Vec<(String, String)>,
+    /// Names of the shards that hold it; empty for all.
+    pub shards: Vec<String>,
+}
+
+impl ShardSpec {
+    /// The shard with its number for life.
+    pub fn numbered(&self, id: ShardId) -> Shard {
+        Shard { id, name: self.name.clone(), url: self.url.to_text(), weight: self.weight }
+    }
+}
+
 impl Topology {
+    /// Epoch 1: shards numbered from 1, and every keyspace's slots assigned by their weights. The HTTP door's keyspace is
+    /// added to those given. It has no tables.
+    ///
+    /// # Errors
+    /// As [`Topology::validated`]; also when a keyspace names a shard that does not exist.
+    pub fn first(shards: &[ShardSpec], keyspaces: &[KeyspaceSpec]) -> Result<Topology, TopologyError> {
+        let shards: Vec<Shard> = (1..=u16::MAX).map(ShardId).zip(shards).map(|(id, spec)| spec.numbered(id)).collect();
+        check_shards(&shards)?;
+        let keyspaces = keyspaces.iter().map(|spec| first_keyspace(spec, &shards).map(Arc::new));
+        let mut keyspaces: Vec<Arc<Keyspace>> = keyspaces.collect::<Result<_, _>>()?;
+        keyspaces.push(Arc::new(Keyspace::create_kv(&shards)?));
+        Topology::validated(Epoch(1), shards, keyspaces, Arc::default())
+    }
+
     /// A topology that holds what this module promises.
     ///
     /// # Errors
@@ -116,6 +159,16 @@ impl Keyspace {
     }
 }
 
+fn first_keyspace(spec: &KeyspaceSpec, shards: &[Shard]) -> Result<Keyspace, TopologyError> {
+    if let Some(unknown) = spec.shards.iter().find(|name| !shards.iter().any(|shard| shard.name == **name)) {
+        return Err(TopologyError::UnknownShard { keyspace: spec.name.clone(), shard: format!("\"{unknown}\"") });
+    }
+    let holds = |shard: &&Shard| spec.shards.is_empty() || spec.shards.contains(&shard.name);
+    let shards: Vec<Shard> = shards.iter().filter(holds).cloned().collect();
+    let keyspace = Keyspace::create(&spec.name, &spec.key_column, spec.key_type, &shards)?;
+    Ok(Keyspace { key_columns: spec.key_columns.clone(), ..keyspace })
+}
+
 fn weights_of(ids: &[ShardId], shards: &[Shard]) -> Vec<Weight> {
     let known = shards.iter().filter(|shard| ids.contains(&shard.id));
     known.map(|shard| Weight { shard: shard.id, weight: shard.weight }).collect()
@@ -133,7 +186,9 @@ fn check_shards(shards: &[Shard]) -> Result<(), TopologyError> {
         if !ids.insert(shard.id) || !names.insert(&shard.name) {
             return Err(TopologyError::DuplicateShard(format!("\"{}\" (number {})", shard.name, shard.id)));
         }
-        if !urls.insert(&shard.url) {
+        let refuse = |error| TopologyError::Url { shard: shard.name.clone(), error };
+        let url = ShardUrl::parse(&shard.url).map_err(refuse)?.to_text();
+        if !urls.insert(url) {
             return Err(TopologyError::DuplicateUrl(redacted_url(&shard.url)));
         }
     }

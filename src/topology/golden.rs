@@ -46,4 +46,5 @@ fn the_same_shards_get_the_same_slots_on_every_machine() {
         computed.push_str(&format!("{}\t{}\t{:016x}\n", given.join(" "), counts.join(" "), xxh3_64(&bytes)));
     }
     assert_eq!(computed, ASSIGNMENTS);
+    assert_eq!(computed.lines().count(), 10);
 }

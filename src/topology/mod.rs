@@ -11,6 +11,7 @@ pub mod hash;
 mod ranges;
 mod ring;
 mod schema;
+mod shard_url;
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub use ring::Ring;
 pub use schema::{Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, Schema, Table, TableKind, UniqueKey};
 
 use crate::types::{Epoch, Key, KeyType, SLOTS, ShardId, Slot};
+pub use change::{KeyspaceSpec, ShardSpec};
+pub use shard_url::{ShardUrl, ShardUrlError, redacted_url};
 
 /// The keyspace of the HTTP door's key-value entries. It is always there; no configuration can name it.
 pub const KV_KEYSPACE: &str = "kv";
@@ -75,6 +78,8 @@ pub enum TopologyError {
     DuplicateShard(String),
     #[error("two shards have the same URL, {0}: each shard needs a database of its own")]
     DuplicateUrl(String),
+    #[error("the URL of shard \"{shard}\" cannot be used: {error}")]
+    Url { shard: String, error: ShardUrlError },
     #[error("keyspace \"{0}\" is named twice: give every keyspace a name of its own")]
     DuplicateKeyspace(String),
     #[error("shard number {0} is not from 1 to {SHARD_NUMBER_MAX}")]
@@ -127,20 +132,6 @@ pub fn slot_of(key: &Key) -> Slot {
     })
 }
 
-/// A shard's URL without its password, for logs, answers and errors. What cannot be read as a URL is hidden whole after its scheme.
-pub fn redacted_url(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return if url.starts_with("sqlite:") { url.to_owned() } else { "***".to_owned() };
-    };
-    let (base, query) = rest.split_once('?').map_or((rest, ""), |(base, query)| (base, query));
-    // A password may hold an '@' or a '/' that was not escaped: everything before the last '@' is the user's.
-    let host = base.rsplit_once('@').map_or(base, |(_, host)| host);
-    let user = base.rsplit_once('@').and_then(|(user, _)| user.split(':').next());
-    let user = user.map(|user| format!("{user}{}@", if base.contains(':') { ":***" } else { "" })).unwrap_or_default();
-    let query = if query.is_empty() { "" } else { "?***" };
-    format!("{scheme}://{user}{host}{query}")
-}
-
 impl std::fmt::Debug for Shard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shard")
@@ -158,21 +149,6 @@ mod golden;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_is_shown_without_its_secrets() {
-        for (url, shown) in [
-            ("sqlite:data/shard-1.db", "sqlite:data/shard-1.db"),
-            ("postgres://db/tickets", "postgres://db/tickets"),
-            ("postgres://app@db:5432/tickets", "postgres://app:***@db:5432/tickets"),
-            ("postgres://app:canary@db:5432/tickets", "postgres://app:***@db:5432/tickets"),
-            ("postgres://app:can@ary@db/tickets", "postgres://app:***@db/tickets"),
-            ("postgres://app:can/ary@db/tickets?password=canary", "postgres://app:***@db/tickets?***"),
-            ("host=db password=canary", "***"),
-        ] {
-            assert_eq!(redacted_url(url), shown);
-        }
-    }
 
     #[test]
     fn a_key_column_may_have_another_name_in_one_table() {
