@@ -5,5 +5,6 @@
 
 mod support;
 
+mod differential;
 mod hash_golden;
 mod support_works;
