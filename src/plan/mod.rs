@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::sql::ast;
+pub use crate::sql::{Discard, Isolation, Local};
 use crate::types::Datum;
 
 /// What to do with one statement.
@@ -151,61 +152,4 @@ pub struct Aggregate {
 impl Aggregate {
     /// The table that the finishing statement reads; its columns are the shards' statement's.
     pub const PARTIAL: &'static str = "partial";
-}
-
-/// A statement that the session answers itself.
-#[derive(Debug)]
-pub enum Local {
-    Begin {
-        isolation: Option<Isolation>,
-        read_only: Option<bool>,
-    },
-    Commit,
-    Rollback,
-    Savepoint(String),
-    Release(String),
-    RollbackTo(String),
-    SetTransaction {
-        isolation: Option<Isolation>,
-        read_only: Option<bool>,
-        session: bool,
-    },
-    Set {
-        name: String,
-        value: Option<String>,
-        local: bool,
-    },
-    Show(String),
-    ShowAll,
-    Reset(Option<String>),
-    Discard(Discard),
-    Prepare {
-        name: String,
-        statement: Box<ast::Statement>,
-        types: Vec<ast::DataType>,
-    },
-    Execute {
-        name: String,
-        arguments: Vec<ast::Expr>,
-    },
-    Deallocate(Option<String>),
-    /// `EXPLAIN (SHARDD) ...`
-    Explain(Box<ast::Statement>),
-    Empty,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isolation {
-    /// READ UNCOMMITTED too, as in Postgres.
-    ReadCommitted,
-    RepeatableRead,
-    Serializable,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Discard {
-    All,
-    Plans,
-    Sequences,
-    Temporary,
 }

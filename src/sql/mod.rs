@@ -3,20 +3,47 @@
 //! A client's text is first read by a lexer that replaces its literals by placeholders (numbered after the client's
 //! own `$n`), so that texts that differ only in inline values share one parsed, planned and translated statement.
 
+mod check;
+mod cursor;
+mod lexer;
+mod lift;
+mod local;
+mod name;
+mod parse;
+mod split;
+mod tokens;
+mod value;
+
 use std::sync::Arc;
 
+pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
+pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift};
+pub use local::{Discard, Isolation, Local};
+pub use name::{fold, function_name, ident, name_parts};
+pub use parse::{parse, parse_expression, position_of};
+pub use split::split;
 pub use sqlparser::ast;
+pub use value::{MAX_NAME_BYTES, cut_name, fold_name, integer_value, quoted_word_value, string_value};
 
 /// One statement of a client's text, parsed. Cached and shared: it holds no values.
 #[derive(Debug)]
 pub struct Parsed {
     /// The text that `tree` was parsed from: the client's, with `$n` in place of the lifted literals.
     pub text: Arc<str>,
-    pub tree: ast::Statement,
+    pub tree: Tree,
     /// The client's own parameters: the highest `$n` that it wrote.
     pub client_parameters: usize,
     /// What the placeholders after the client's own stand for: `$client_parameters + 1` is `lifted[0]`.
     pub lifted: Vec<LiteralKind>,
+}
+
+/// What a text was read as.
+#[derive(Debug)]
+pub enum Tree {
+    /// For the shards.
+    Sql(Box<ast::Statement>),
+    /// For the session.
+    Local(Local),
 }
 
 /// The type that Postgres gives a literal before it looks at the context.

@@ -1,0 +1,126 @@
+//! What the parser accepts and Postgres does not, and trees that would mean something else than the text.
+//!
+//! The parser knows many dialects. Syntax of others that slips through is a syntax error here too; a precedence that
+//! differs from Postgres's is refused rather than answered differently.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{BinaryOperator, Expr, Query, Select, SetExpr, Spanned, Statement, UnaryOperator, Visit, Visitor};
+
+use super::parse::position_of;
+use crate::error::{Error, Result, SqlState};
+
+/// # Errors
+/// 42601 or 0A000 for what Postgres would read otherwise or not at all.
+pub(super) fn check(statement: &Statement, text: &str) -> Result<()> {
+    let mut checker = Checker { text };
+    match statement.visit(&mut checker) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+struct Checker<'a> {
+    text: &'a str,
+}
+
+impl Checker<'_> {
+    fn foreign(&self, what: &str, span: sqlparser::tokenizer::Span) -> ControlFlow<Box<Error>> {
+        let error = Error::new(SqlState::SYNTAX_ERROR, format!("syntax error: {what} is not Postgres's"));
+        ControlFlow::Break(Box::new(match position_of(self.text, span) {
+            Some(position) => error.position(position),
+            None => error,
+        }))
+    }
+}
+
+fn is_comparison(op: &BinaryOperator) -> bool {
+    use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
+impl Visitor for Checker<'_> {
+    type Break = Box<Error>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        let foreign = query.for_clause.is_some()
+            || query.settings.is_some()
+            || query.format_clause.is_some()
+            || !query.pipe_operators.is_empty()
+            || query.order_by.as_ref().is_some_and(|order| {
+                order.interpolate.is_some() || matches!(order.kind, sqlparser::ast::OrderByKind::All(_))
+            });
+        if foreign {
+            return self.foreign("this clause", query.span());
+        }
+        if let Some(sqlparser::ast::LimitClause::OffsetCommaLimit { .. }) = query.limit_clause {
+            return ControlFlow::Break(Box::new(
+                Error::new(SqlState::SYNTAX_ERROR, "LIMIT #,# syntax is not supported")
+                    .hint("Use separate LIMIT and OFFSET clauses."),
+            ));
+        }
+        if let SetExpr::SetOperation { op: sqlparser::ast::SetOperator::Minus, .. } = *query.body {
+            return self.foreign("MINUS", query.span());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        let foreign = select.top.is_some()
+            || select.exclude.is_some()
+            || !select.lateral_views.is_empty()
+            || select.prewhere.is_some()
+            || !select.connect_by.is_empty()
+            || !select.cluster_by.is_empty()
+            || !select.distribute_by.is_empty()
+            || !select.sort_by.is_empty()
+            || select.qualify.is_some()
+            || select.value_table_mode.is_some()
+            || select.flavor != sqlparser::ast::SelectFlavor::Standard
+            || matches!(select.group_by, sqlparser::ast::GroupByExpr::All(_));
+        if foreign { self.foreign("this clause", select.span()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
+        match expression {
+            Expr::BinaryOp { left, op, .. } if is_comparison(op) => {
+                // Comparisons do not chain in Postgres: `a = b = c` is an error there.
+                if matches!(&**left, Expr::BinaryOp { op, .. } if is_comparison(op)) {
+                    return self.foreign("a chain of comparisons", expression.span());
+                }
+                ControlFlow::Continue(())
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => match &**expr {
+                // The parser lets `^` bind more tightly than a sign; Postgres does not.
+                Expr::BinaryOp { op: BinaryOperator::PGExp, .. } => ControlFlow::Break(Box::new(
+                    Error::unsupported("a sign before ^", "Write (-a) ^ b or -(a ^ b).")
+                        .position(position_of(self.text, expression.span()).unwrap_or(1)),
+                )),
+                _ => ControlFlow::Continue(()),
+            },
+            Expr::BinaryOp {
+                op:
+                    BinaryOperator::Xor
+                    | BinaryOperator::Spaceship
+                    | BinaryOperator::DuckIntegerDivide
+                    | BinaryOperator::MyIntegerDivide
+                    | BinaryOperator::Match
+                    | BinaryOperator::Regexp
+                    | BinaryOperator::Glob
+                    | BinaryOperator::Assignment,
+                ..
+            }
+            | Expr::RLike { .. }
+            | Expr::Convert { .. }
+            | Expr::InUnnest { .. }
+            | Expr::Struct { .. }
+            | Expr::Dictionary(_)
+            | Expr::Map(_)
+            | Expr::Lambda(_)
+            | Expr::MatchAgainst { .. }
+            | Expr::OuterJoin(_)
+            | Expr::Prior(_) => self.foreign("this expression", expression.span()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! The statements that a session answers by itself, read by hand from their tokens.
+//!
+//! Transactions, settings and prepared statements are most of what drivers send beside queries. A general parser loses
+//! what matters here (how a value was quoted, where an inner statement's text begins), so they are read exactly.
+
+use super::ast;
+use super::cursor::Cursor;
+use super::lexer::TokenKind;
+use super::parse::{parse_data_types, parse_expressions};
+use crate::error::{Error, Result};
+
+/// A statement that the session answers itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Local {
+    Begin {
+        isolation: Option<Isolation>,
+        read_only: Option<bool>,
+    },
+    /// `chain`: a transaction of the same kind begins at once.
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
+    SetTransaction {
+        isolation: Option<Isolation>,
+        read_only: Option<bool>,
+        /// SET SESSION CHARACTERISTICS: for the transactions to come.
+        session: bool,
+    },
+    /// `value`: `None` is DEFAULT.
+    Set {
+        name: String,
+        value: Option<String>,
+        local: bool,
+    },
+    /// `SELECT set_config(...)`: three constants or placeholders.
+    SetConfig {
+        name: ast::Expr,
+        value: ast::Expr,
+        local: ast::Expr,
+        /// The result's column.
+        column: String,
+    },
+    Show(String),
+    ShowAll,
+    Reset(Option<String>),
+    Discard(Discard),
+    /// `text` is the statement's own, to be prepared like any other.
+    Prepare {
+        name: String,
+        types: Vec<ast::DataType>,
+        text: String,
+    },
+    Execute {
+        name: String,
+        arguments: Vec<ast::Expr>,
+    },
+    Deallocate(Option<String>),
+    /// EXPLAIN, with or without SHARDD among its options: `text` is what it explains.
+    Explain {
+        text: String,
+        json: bool,
+    },
+    /// A statement that has nothing to undo here: answered by its tag alone (`CLOSE CURSOR ALL`, `UNLISTEN`).
+    Nothing {
+        tag: &'static str,
+    },
+    /// A function that has nothing to do here: one row with one empty column of type void.
+    VoidCall {
+        column: String,
+    },
+    Empty,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// READ UNCOMMITTED too, as in Postgres.
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    All,
+    Plans,
+    Sequences,
+    Temporary,
+}
+
+/// Reads a statement that the session answers; `None` when it is some other statement.
+///
+/// # Errors
+/// 42601, or 0A000 for one that shardd refuses.
+pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
+    let Some(word) = cursor.peek_word() else { return Ok(None) };
+    let local = match word.to_ascii_lowercase().as_str() {
+        "begin" => begin(cursor)?,
+        "start" => {
+            cursor.advance();
+            cursor.expect_word("transaction")?;
+            let (isolation, read_only) = transaction_modes(cursor)?;
+            Local::Begin { isolation, read_only }
+        }
+        "commit" | "end" => commit(cursor)?,
+        "rollback" | "abort" => rollback(cursor)?,
+        "savepoint" => {
+            cursor.advance();
+            Local::Savepoint(cursor.name()?)
+        }
+        "release" => {
+            cursor.advance();
+            cursor.eat_word("savepoint");
+            Local::Release(cursor.name()?)
+        }
+        "set" => set(cursor)?,
+        "show" => show(cursor)?,
+        "reset" => reset(cursor)?,
+        "discard" => discard(cursor)?,
+        "prepare" => prepare(cursor)?,
+        "execute" => execute(cursor)?,
+        "deallocate" => deallocate(cursor)?,
+        "explain" => explain(cursor)?,
+        "close" => close(cursor)?,
+        "unlisten" => {
+            cursor.advance();
+            if !cursor.eat_operator("*") {
+                cursor.name()?;
+            }
+            Local::Nothing { tag: "UNLISTEN" }
+        }
+        other => return refused(other).map_or(Ok(None), Err),
+    };
+    cursor.expect_end()?;
+    Ok(Some(local))
+}
+
+/// Statements that have no place in front of shards, and what to do instead.
+fn refused(word: &str) -> Option<Error> {
+    let (construct, hint) = match word {
+        "listen" | "notify" => ("LISTEN and NOTIFY", "Use a message queue, or poll an outbox table by its key."),
+        "copy" => ("COPY", "Send rows with INSERT ... VALUES of many rows; they are split by shard."),
+        "declare" | "fetch" | "move" => {
+            ("a SQL cursor", "Use the protocol's portals (a fetch size in the driver), or LIMIT with a key condition.")
+        }
+        "lock" => ("LOCK TABLE", "Use SELECT ... FOR UPDATE on the rows of one key."),
+        "vacuum" | "analyze" | "analyse" | "reindex" | "cluster" | "checkpoint" => {
+            ("maintenance of tables by SQL", "Run it on each shard directly; SQLite shards need none.")
+        }
+        "do" | "call" | "load" | "import" | "security" | "reassign" | "refresh" => {
+            ("this statement", "Run it on each shard directly.")
+        }
+        "grant" | "revoke" => ("GRANT and REVOKE", "Users are set in shardd's configuration."),
+        "merge" => ("MERGE", "Use INSERT ... ON CONFLICT."),
+        _ => return None,
+    };
+    let construct = if construct == "this statement" { word.to_ascii_uppercase() } else { construct.to_owned() };
+    Some(Error::unsupported(construct, hint))
+}
+
+fn begin(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    let _ = cursor.eat_word("work") || cursor.eat_word("transaction");
+    let (isolation, read_only) = transaction_modes(cursor)?;
+    Ok(Local::Begin { isolation, read_only })
+}
+
+/// `ISOLATION LEVEL ... , READ ONLY, NOT DEFERRABLE`: the commas are optional.
+fn transaction_modes(cursor: &mut Cursor<'_>) -> Result<(Option<Isolation>, Option<bool>)> {
+    let (mut isolation, mut read_only) = (None, None);
+    loop {
+        if cursor.eat_word("isolation") {
+            cursor.expect_word("level")?;
+            isolation = Some(if cursor.eat_word("serializable") {
+                Isolation::Serializable
+            } else if cursor.eat_word("repeatable") {
+                cursor.expect_word("read")?;
+                Isolation::RepeatableRead
+            } else {
+                cursor.expect_word("read")?;
+                if !cursor.eat_word("committed") {
+                    cursor.expect_word("uncommitted")?;
+                }
+                Isolation::ReadCommitted
+            });
+        } else if cursor.eat_word("read") {
+            read_only = Some(cursor.eat_word("only"));
+            if read_only == Some(false) {
+                cursor.expect_word("write")?;
+            }
+        } else if cursor.eat_word("not") {
+            cursor.expect_word("deferrable")?;
+        } else if !cursor.eat_word("deferrable") {
+            return Ok((isolation, read_only));
+        }
+        if cursor.eat(TokenKind::Comma) && cursor.at_end() {
+            return Err(cursor.error());
+        }
+    }
+}
+
+fn commit(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    if cursor.eat_word("prepared") {
+        return Err(prepared_transactions());
+    }
+    let chain = end_of_transaction(cursor)?;
+    Ok(Local::Commit { chain })
+}
+
+fn rollback(cursor: &mut Cursor<'_>) -> Result<Local> {
+    let abort = cursor.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("abort"));
+    cursor.advance();
+    if cursor.eat_word("prepared") {
+        return Err(prepared_transactions());
+    }
+    let _ = cursor.eat_word("work") || cursor.eat_word("transaction");
+    if !abort && cursor.eat_word("to") {
+        cursor.eat_word("savepoint");
+        return Ok(Local::RollbackTo(cursor.name()?));
+    }
+    let chain = end_of_transaction(cursor)?;
+    Ok(Local::Rollback { chain })
+}
+
+fn end_of_transaction(cursor: &mut Cursor<'_>) -> Result<bool> {
+    let _ = cursor.eat_word("work") || cursor.eat_word("transaction");
+    if !cursor.eat_word("and") {
+        return Ok(false);
+    }
+    let no = cursor.eat_word("no");
+    cursor.expect_word("chain")?;
+    Ok(!no)
+}
+
+fn prepared_transactions() -> Error {
+    Error::unsupported("PREPARE TRANSACTION", "shardd commits across shards by itself: use COMMIT.")
+}
+
+fn set(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    let local = cursor.eat_word("local");
+    let session = !local && cursor.eat_word("session");
+    if session && cursor.eat_word("characteristics") {
+        cursor.expect_word("as")?;
+        cursor.expect_word("transaction")?;
+        let (isolation, read_only) = transaction_modes(cursor)?;
+        return Ok(Local::SetTransaction { isolation, read_only, session: true });
+    }
+    if cursor.eat_word("transaction") {
+        if cursor.eat_word("snapshot") {
+            return Err(Error::unsupported("SET TRANSACTION SNAPSHOT", "There is no snapshot across shards."));
+        }
+        let (isolation, read_only) = transaction_modes(cursor)?;
+        return Ok(Local::SetTransaction { isolation, read_only, session: false });
+    }
+    if cursor.eat_words(&["time", "zone"]) {
+        let value = time_zone(cursor)?;
+        return Ok(Local::Set { name: "timezone".into(), value, local });
+    }
+    if cursor.eat_word("names") {
+        let value = if cursor.at_end() || cursor.eat_word("default") { None } else { Some(cursor.string()?) };
+        return Ok(Local::Set { name: "client_encoding".into(), value, local });
+    }
+    if cursor.eat_word("schema") {
+        return Ok(Local::Set { name: "search_path".into(), value: Some(cursor.string()?), local });
+    }
+    if cursor.eat_word("role") {
+        return set_role(cursor, "SET ROLE", local);
+    }
+    if (session && cursor.eat_word("authorization")) || cursor.eat_words(&["session", "authorization"]) {
+        return set_role(cursor, "SET SESSION AUTHORIZATION", local);
+    }
+    if cursor.eat_word("constraints") {
+        return Err(Error::unsupported("SET CONSTRAINTS", "Constraints are checked at once."));
+    }
+    let name = cursor.dotted_name()?;
+    if !cursor.eat_word("to") && !cursor.eat_operator("=") {
+        return Err(cursor.error());
+    }
+    if cursor.eat_word("default") {
+        return Ok(Local::Set { name, value: None, local });
+    }
+    let mut values = vec![setting_value(cursor)?];
+    while cursor.eat(TokenKind::Comma) {
+        values.push(setting_value(cursor)?);
+    }
+    Ok(Local::Set { name, value: Some(values.join(", ")), local })
+}
+
+fn set_role(cursor: &mut Cursor<'_>, what: &str, local: bool) -> Result<Local> {
+    if cursor.eat_word("none") || cursor.eat_word("default") {
+        return Ok(Local::Set { name: "role".into(), value: None, local });
+    }
+    Err(Error::unsupported(what, "Connect as the user whose rights are wanted."))
+}
+
+fn time_zone(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
+    if cursor.eat_word("local") || cursor.eat_word("default") {
+        return Ok(None);
+    }
+    if cursor.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("interval")) {
+        return Err(Error::unsupported("SET TIME ZONE INTERVAL", "Name the zone: SET TIME ZONE 'Europe/Berlin'."));
+    }
+    setting_value(cursor).map(Some)
+}
+
+/// A word, a string or a number, as a setting's value is written.
+fn setting_value(cursor: &mut Cursor<'_>) -> Result<String> {
+    let negative = cursor.eat_operator("-");
+    if !negative {
+        cursor.eat_operator("+");
+    }
+    let token = cursor.peek().ok_or_else(|| cursor.error())?;
+    match token.kind {
+        TokenKind::Integer | TokenKind::Decimal | TokenKind::RadixInteger => {
+            let raw = cursor.advance_text().replace('_', "");
+            Ok(if negative { format!("-{raw}") } else { raw })
+        }
+        _ if negative => Err(cursor.error()),
+        kind if kind.is_string() => cursor.string(),
+        _ => cursor.name(),
+    }
+}
+
+fn show(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    if cursor.eat_word("all") {
+        return Ok(Local::ShowAll);
+    }
+    if cursor.eat_words(&["time", "zone"]) {
+        return Ok(Local::Show("timezone".into()));
+    }
+    if cursor.eat_words(&["transaction", "isolation", "level"]) {
+        return Ok(Local::Show("transaction_isolation".into()));
+    }
+    if cursor.eat_words(&["session", "authorization"]) {
+        return Ok(Local::Show("session_authorization".into()));
+    }
+    Ok(Local::Show(cursor.dotted_name()?))
+}
+
+fn reset(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    if cursor.eat_word("all") {
+        return Ok(Local::Reset(None));
+    }
+    if cursor.eat_words(&["time", "zone"]) {
+        return Ok(Local::Reset(Some("timezone".into())));
+    }
+    if cursor.eat_words(&["transaction", "isolation", "level"]) {
+        return Ok(Local::Reset(Some("transaction_isolation".into())));
+    }
+    if cursor.eat_words(&["session", "authorization"]) {
+        return Ok(Local::Reset(Some("session_authorization".into())));
+    }
+    Ok(Local::Reset(Some(cursor.dotted_name()?)))
+}
+
+fn discard(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    let what = if cursor.eat_word("all") {
+        Discard::All
+    } else if cursor.eat_word("plans") {
+        Discard::Plans
+    } else if cursor.eat_word("sequences") {
+        Discard::Sequences
+    } else if cursor.eat_word("temp") || cursor.eat_word("temporary") {
+        Discard::Temporary
+    } else {
+        return Err(cursor.error());
+    };
+    Ok(Local::Discard(what))
+}
+
+fn prepare(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    if cursor.eat_word("transaction") {
+        return Err(prepared_transactions());
+    }
+    let name = cursor.name()?;
+    let types = match cursor.parenthesised()? {
+        Some(tokens) => parse_data_types(cursor.text(), &tokens)?,
+        None => Vec::new(),
+    };
+    cursor.expect_word("as")?;
+    Ok(Local::Prepare { name, types, text: cursor.rest()?.to_owned() })
+}
+
+fn execute(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    let name = cursor.name()?;
+    let arguments = match cursor.parenthesised()? {
+        Some(tokens) => parse_expressions(cursor.text(), &tokens)?,
+        None => Vec::new(),
+    };
+    Ok(Local::Execute { name, arguments })
+}
+
+fn deallocate(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    cursor.eat_word("prepare");
+    if cursor.eat_word("all") {
+        return Ok(Local::Deallocate(None));
+    }
+    Ok(Local::Deallocate(Some(cursor.name()?)))
+}
+
+fn explain(cursor: &mut Cursor<'_>) -> Result<Local> {
+    let analyze = || {
+        Error::unsupported(
+            "EXPLAIN ANALYZE",
+            "Use EXPLAIN (SHARDD) for shardd's plan; run the statement to measure it.",
+        )
+    };
+    cursor.advance();
+    let mut json = false;
+    if cursor.eat(TokenKind::LeftParen) {
+        loop {
+            let option = cursor.name()?;
+            let value = match cursor.peek().map(|token| token.kind) {
+                Some(TokenKind::Comma | TokenKind::RightParen) => String::new(),
+                _ => setting_value(cursor)?.to_ascii_lowercase(),
+            };
+            match option.as_str() {
+                "analyze" if !matches!(value.as_str(), "false" | "off" | "0") => return Err(analyze()),
+                "format" => json = value == "json",
+                _ => {}
+            }
+            if !cursor.eat(TokenKind::Comma) {
+                break;
+            }
+        }
+        if !cursor.eat(TokenKind::RightParen) {
+            return Err(cursor.error());
+        }
+    } else {
+        if cursor.eat_word("analyze") || cursor.eat_word("analyse") {
+            return Err(analyze());
+        }
+        cursor.eat_word("verbose");
+    }
+    Ok(Local::Explain { text: cursor.rest()?.to_owned(), json })
+}
+
+fn close(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
+    if cursor.eat_word("all") {
+        return Ok(Local::Nothing { tag: "CLOSE CURSOR ALL" });
+    }
+    let name = cursor.name()?;
+    Err(Error::new(crate::error::SqlState::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist")))
+}

@@ -1,0 +1,117 @@
+//! A statement's text into its tree, within bounds.
+//!
+//! Deep or long input is refused before the parser sees it, so that neither parsing, walking nor dropping a tree can
+//! overflow a thread's stack.
+
+use std::sync::Arc;
+
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::{Parser, ParserError};
+
+use super::cursor::Cursor;
+use super::lexer::{Token, TokenKind, position, syntax_error_at};
+use super::local::{Local, parse_local};
+use super::tokens::parser_tokens;
+use super::{LiteralKind, Parsed, Tree, ast, check};
+use crate::error::{Error, Result, SqlState};
+
+/// How deep the parser may recurse. Its own stack grows when it must.
+const RECURSION_LIMIT: usize = 250;
+
+static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// Parses the one statement of `text`, which [`lift`](super::lift::lift) has normalised. Positions of errors are those in `text`.
+///
+/// # Errors
+/// 42601 for a syntax error or more than one statement, 54001 past a limit, 0A000 for what is always refused.
+pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> Result<Parsed> {
+    let mut cursor = Cursor::new(text)?;
+    if let Some(second) = cursor.tokens().iter().position(|token| token.kind == TokenKind::Semicolon) {
+        if cursor.tokens().get(second + 1).is_some() {
+            return Err(Error::new(
+                SqlState::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            ));
+        }
+    }
+    let parsed = |tree| Parsed { text: Arc::from(text), tree, client_parameters, lifted };
+    if cursor.at_end() {
+        return Ok(parsed(Tree::Local(Local::Empty)));
+    }
+    if let Some(local) = parse_local(&mut cursor)? {
+        return Ok(parsed(Tree::Local(local)));
+    }
+    let statement = parse_with(text, cursor.tokens(), |parser| parser.parse_statement())?;
+    check::check(&statement, text)?;
+    Ok(parsed(Tree::Sql(Box::new(statement))))
+}
+
+/// The expressions of a list: `1, 'a'`.
+///
+/// # Errors
+/// 42601.
+pub(super) fn parse_expressions(text: &str, tokens: &[Token]) -> Result<Vec<ast::Expr>> {
+    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_expr))
+}
+
+/// The types of a list: `int, text`.
+///
+/// # Errors
+/// 42601.
+pub(super) fn parse_data_types(text: &str, tokens: &[Token]) -> Result<Vec<ast::DataType>> {
+    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_data_type))
+}
+
+/// An expression by itself: a column's default, a CHECK's condition.
+///
+/// # Errors
+/// 42601.
+pub fn parse_expression(text: &str) -> Result<ast::Expr> {
+    let cursor = Cursor::new(text)?;
+    parse_with(text, cursor.tokens(), |parser| parser.parse_expr())
+}
+
+fn parse_with<T>(
+    text: &str,
+    tokens: &[Token],
+    read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+) -> Result<T> {
+    let converted = parser_tokens(text, tokens)?;
+    let mut parser = Parser::new(&DIALECT).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(converted);
+    let tree = read(&mut parser).map_err(|error| parse_error(text, tokens, &error))?;
+    let rest = parser.peek_token_ref();
+    match (&rest.token, rest.span.start.column) {
+        (sqlparser::tokenizer::Token::EOF, _) => Ok(tree),
+        (_, column) => Err(error_at(text, tokens, column)),
+    }
+}
+
+fn parse_error(text: &str, tokens: &[Token], error: &ParserError) -> Error {
+    match error {
+        ParserError::RecursionLimitExceeded => {
+            Error::new(SqlState::STATEMENT_TOO_COMPLEX, "statement is nested too deeply")
+        }
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+            // Places are told as `at Line: 1, Column: N`: N is the byte, from 1 (see `tokens`).
+            let column = message.rsplit_once("Column: ").and_then(|(_, column)| column.trim().parse::<u64>().ok());
+            match column {
+                Some(column) => error_at(text, tokens, column),
+                None if message.contains("found: EOF") => syntax_error_at(text, text.len(), ""),
+                None => Error::new(SqlState::SYNTAX_ERROR, format!("syntax error: {message}")),
+            }
+        }
+    }
+}
+
+fn error_at(text: &str, tokens: &[Token], column: u64) -> Error {
+    let byte = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
+    match tokens.iter().find(|token| token.start as usize >= byte) {
+        Some(token) => syntax_error_at(text, token.start as usize, token.text(text)),
+        None => syntax_error_at(text, text.len(), ""),
+    }
+}
+
+/// The error position (1-based, in characters of the text) of a place in the tree.
+pub fn position_of(text: &str, span: sqlparser::tokenizer::Span) -> Option<u32> {
+    (span.start.line > 0).then(|| position(text, usize::try_from(span.start.column.saturating_sub(1)).unwrap_or(0)))
+}
