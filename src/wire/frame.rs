@@ -80,6 +80,25 @@ pub fn take_frame(input: &mut BytesMut, limits: Limits) -> Result<Option<Frame>>
     Ok(Some(Frame { kind, body }))
 }
 
+/// Whether what has arrived goes on with a Sync, apart from messages that run nothing (Close, Flush).
+pub fn next_is_sync(input: &[u8]) -> bool {
+    const LOOK_AHEAD_MESSAGES: usize = 4;
+    let mut rest = input;
+    for _ in 0..LOOK_AHEAD_MESSAGES {
+        let Some(&[kind, a, b, c, d]) = rest.first_chunk::<5>() else { return false };
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        match kind {
+            b'S' => return length == 4,
+            b'C' | b'H' => match rest.get(length.saturating_add(1)..) {
+                Some(next) => rest = next,
+                None => return false,
+            },
+            _ => return false,
+        }
+    }
+    false
+}
+
 fn too_long(length: usize, limit: usize, limits: Limits) -> Error {
     let error = Error::new(SqlState::PROTOCOL_VIOLATION, "invalid message length")
         .detail(format!("The message claims {length} bytes; {limit} are allowed here."));
@@ -172,6 +191,24 @@ mod tests {
         assert_eq!((query.kind, &query.body[..]), (b'Q', &b";\0"[..]));
         let sync = take_frame(&mut input, SESSION).expect("valid").expect("whole");
         assert_eq!((sync.kind, sync.body.len(), input.len()), (b'S', 0, 0));
+    }
+
+    #[test]
+    fn a_sync_is_seen_behind_messages_that_run_nothing() {
+        let (sync, close, flush) = (b"S\0\0\0\x04", b"C\0\0\0\x06P\0", b"H\0\0\0\x04");
+        assert!(next_is_sync(sync));
+        assert!(next_is_sync(&[&close[..], flush, sync, b"B"].concat()));
+        for other in [
+            &b""[..],
+            b"S\0\0\0",
+            b"S\0\0\0\x05x",
+            b"B\0\0\0\x04",
+            b"C\xff\xff\xff\xff",
+            b"C\0\0\0\x06P\0",
+            b"C\0\0\0\0",
+        ] {
+            assert!(!next_is_sync(other), "{other:?}");
+        }
     }
 
     #[test]

@@ -13,4 +13,4 @@ pub mod frontend;
 pub mod scram;
 pub mod startup;
 
-pub use frame::{Frame, Limits, STARTUP_LIMIT_BYTES, take_frame, take_startup_packet};
+pub use frame::{Frame, Limits, STARTUP_LIMIT_BYTES, next_is_sync, take_frame, take_startup_packet};

@@ -1,1 +1,171 @@
+//! The Postgres door: what a driver that was given a `DATABASE_URL` talks to.
+//!
+//! A task per client: the [`handshake`] authenticates it, then [`client`] turns its messages into calls on an
+//! [`engine::Session`](crate::engine::Session) and the answers into frames. Rows arrive from the shards as frames and
+//! leave as such. The door owns what belongs to a connection (portals, time limits, cancel keys); everything that
+//! belongs to SQL is the session's.
+//!
+//! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
+mod client;
+mod connection;
+mod extended;
+mod handshake;
+mod peers;
+mod portals;
+mod simple;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use crate::engine::Engine;
+use crate::metrics::DoorMetrics;
+use crate::wire::scram::Verifier;
+use peers::{Peers, Stage};
+
+/// How long the door waits before it accepts again when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What clients have to react to their statements being cancelled, once the grace is over.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+/// A client whose machine vanished is noticed after this, even while its session is idle.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// What the configuration decides about this door.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who may log in, by name. While there is nobody, everyone on this machine is trusted and nobody else is let in.
+    pub users: HashMap<String, Verifier>,
+    /// Clients beyond this many are refused with 53300.
+    pub client_limit: usize,
+    /// The longest message of an authenticated client.
+    pub message_limit_bytes: usize,
+    /// From the connection to the end of authentication.
+    pub startup_timeout: Duration,
+    /// What a client gets that does not set `statement_timeout` itself.
+    pub statement_timeout: Option<Duration>,
+    /// What a client gets that does not set `idle_in_transaction_session_timeout` itself.
+    pub idle_in_transaction_timeout: Option<Duration>,
+    /// How long open transactions may go on after a shutdown began.
+    pub shutdown_grace: Duration,
+}
+
+/// A bound door, which answers nobody yet.
+#[derive(Debug)]
+pub struct PostgresDoor {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// What all clients of the door share.
+struct Shared {
+    engine: Arc<Engine>,
+    gate: Gate,
+}
+
+/// What decides who comes in, and who has to go.
+struct Gate {
+    settings: Settings,
+    metrics: Arc<DoorMetrics>,
+    peers: Peers,
+    /// Makes the salts of users who do not exist.
+    mock_secret: [u8; 32],
+}
+
+impl Gate {
+    fn new(settings: Settings, metrics: Arc<DoorMetrics>) -> Gate {
+        let mock_secret = Verifier::mock_secret(settings.users.values());
+        Gate { peers: Peers::new(settings.client_limit), metrics, mock_secret, settings }
+    }
+}
+
+impl PostgresDoor {
+    /// Takes the address, so that a busy port is known before anything is started.
+    ///
+    /// # Errors
+    /// The address is in use, or not this machine's.
+    pub async fn bind(address: SocketAddr) -> io::Result<PostgresDoor> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(PostgresDoor { listener, address })
+    }
+
+    /// The address that clients connect to: the real port where 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves clients until `shutdown` is ready and all of them are gone.
+    pub async fn serve(
+        self,
+        engine: Arc<Engine>,
+        settings: Settings,
+        metrics: Arc<DoorMetrics>,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let shared = Arc::new(Shared { engine, gate: Gate::new(settings, metrics) });
+        let mut clients = JoinSet::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                Some(ended) = clients.join_next(), if !clients.is_empty() => note_end(ended),
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, address)) => admit(stream, address, &shared, &mut clients),
+                    Err(error) => {
+                        warn!(%error, "cannot accept Postgres clients");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        drain(&shared.gate, &mut clients).await;
+    }
+}
+
+fn note_end(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        warn!(%error, "a Postgres client's task failed; only that client was disconnected");
+    }
+}
+
+fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>, clients: &mut JoinSet<()>) {
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    let Some(registration) = shared.gate.peers.register() else {
+        shared.gate.metrics.sessions_refused.inc();
+        handshake::refuse(&stream);
+        return;
+    };
+    clients.spawn(client::serve(stream, address, registration, Arc::clone(shared)));
+}
+
+/// Lets idle clients go at once, the others when their transaction ends or the grace is over.
+async fn drain(gate: &Gate, clients: &mut JoinSet<()>) {
+    let ended = async |clients: &mut JoinSet<()>, patience| {
+        tokio::time::timeout(patience, async { while clients.join_next().await.is_some() {} }).await.is_ok()
+    };
+    info!(clients = clients.len(), "the Postgres door is closing");
+    gate.peers.advance(Stage::Draining);
+    if ended(clients, gate.settings.shutdown_grace).await {
+        return;
+    }
+    info!(clients = clients.len(), "ending the transactions that are still open");
+    gate.peers.advance(Stage::Closing);
+    if !ended(clients, LAST_GRACE).await {
+        debug!(clients = clients.len(), "disconnecting clients that did not react");
+        clients.shutdown().await;
+    }
+}

@@ -1,0 +1,163 @@
+//! A client's socket and its two buffers.
+//!
+//! Answers are gathered and leave in as few writes as possible; rows are taken from the shards only as fast as the socket
+//! takes them. Buffers grow with what has really arrived, and an idle client keeps only small ones.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::peers::{Peer, Stage};
+use crate::error::{Error, SqlState};
+
+/// What is read at once, at least: most messages of most clients.
+const READ_BYTES: usize = 4 * 1024;
+/// And at most, when a client keeps filling what it is given.
+const READ_LIMIT_BYTES: usize = 64 * 1024;
+/// Answers are sent before they grow past this.
+const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
+/// Rows that come in batches of this size are sent from where they lie.
+const COPY_LIMIT_BYTES: usize = 16 * 1024;
+/// What an idle client may keep of each buffer.
+const IDLE_BYTES: usize = 8 * 1024;
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The client said so, or was never one (a cancel request).
+    Quietly,
+    /// The client is gone.
+    Lost(io::Error),
+    /// The client is told why.
+    Fatal(Error),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Ended {
+        Ended::Lost(error)
+    }
+}
+
+impl Ended {
+    pub(super) fn shutting_down() -> Ended {
+        let message = "terminating connection due to administrator command";
+        Ended::Fatal(Error::new(SqlState::ADMIN_SHUTDOWN, message))
+    }
+}
+
+pub(super) struct Connection {
+    stream: TcpStream,
+    pub(super) peer: Arc<Peer>,
+    /// Received and not yet taken.
+    pub(super) input: BytesMut,
+    /// Written and not yet sent.
+    pub(super) output: BytesMut,
+    /// The client waits for what is in `output`: it is sent before this side waits for anything.
+    pub(super) flush_due: bool,
+    read_bytes: usize,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, peer: Arc<Peer>) -> Connection {
+        Connection {
+            stream,
+            peer,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            flush_due: false,
+            read_bytes: READ_BYTES,
+        }
+    }
+
+    /// Reads what there is into `input`. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The connection broke, or the client closed it (`UnexpectedEof`).
+    pub(super) async fn read(&mut self) -> io::Result<()> {
+        self.input.reserve(self.read_bytes);
+        let room = self.input.capacity() - self.input.len();
+        match self.stream.read_buf(&mut self.input).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                if read == room {
+                    self.read_bytes = (self.read_bytes * 2).min(READ_LIMIT_BYTES);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what is in `output`, and leaves it empty.
+    pub(super) async fn flush(&mut self) -> Result<(), Ended> {
+        self.flush_due = false;
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            written = self.stream.write_all(&self.output) => written?,
+            () = self.peer.reached(Stage::Closing) => return Err(Ended::shutting_down()),
+        }
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Sends the last words, which a shutdown does not cut off.
+    pub(super) async fn flush_last(&mut self) -> io::Result<()> {
+        self.stream.write_all(&self.output).await
+    }
+
+    pub(super) async fn flush_if_due(&mut self) -> Result<(), Ended> {
+        if self.flush_due { self.flush().await } else { Ok(()) }
+    }
+
+    /// Sends what has gathered once it is worth a write of its own.
+    pub(super) async fn flush_if_full(&mut self) -> Result<(), Ended> {
+        if self.output.len() >= OUTPUT_LIMIT_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// Adds whole frames to the output; large ones are sent at once, with what was there before them.
+    pub(super) async fn send_frames(&mut self, frames: &[u8]) -> Result<(), Ended> {
+        if frames.len() < COPY_LIMIT_BYTES {
+            self.output.extend_from_slice(frames);
+            return self.flush_if_full().await;
+        }
+        let mut both = Buf::chain(&self.output[..], frames);
+        tokio::select! {
+            biased;
+            written = self.stream.write_all_buf(&mut both) => written?,
+            () = self.peer.reached(Stage::Closing) => return Err(Ended::shutting_down()),
+        }
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Gives back what a large message or answer made the buffers grow to. To be called when nothing is under way.
+    pub(super) fn shrink(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > IDLE_BYTES {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() && self.output.capacity() > IDLE_BYTES {
+            self.output = BytesMut::new();
+        }
+        self.read_bytes = READ_BYTES;
+    }
+
+    /// Closes in a way that lets the client read the last message: closing a socket that still has unread input would
+    /// discard what was sent.
+    pub(super) async fn close(mut self, discard_limit_bytes: usize) {
+        let _ = self.stream.shutdown().await;
+        let mut discarded = 0;
+        while discarded < discard_limit_bytes {
+            self.input.clear();
+            self.input.reserve(READ_BYTES);
+            match self.stream.read_buf(&mut self.input).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => discarded += read,
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The extended protocol: Parse, Bind, Describe, Execute, Close.
+//!
+//! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY>
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use super::client::{Client, Failure};
+use super::portals::{Portal, State, Suspended};
+use crate::engine::{Answer, Prepared, RawParameters, RowBatch, Session, TagCount, TransactionStatus};
+use crate::error::{Error, Result, SqlState};
+use crate::shard::sqlite::{Formats, OutputColumn};
+use crate::types::{Format, PgType};
+use crate::wire::backend::{self, Field};
+use crate::wire::frontend::{Bind, FormatCodes, Oids, Target};
+
+/// How far an Execute came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) rows: u64,
+    /// The row limit was reached.
+    pub(super) suspended: bool,
+}
+
+impl Client<'_> {
+    pub(super) async fn parse(&mut self, name: &str, text: &str, types: Oids<'_>) -> Result<(), Failure> {
+        let declared = types.iter().map(declared_type).collect::<Result<Vec<_>>>()?;
+        let deadline = self.statement_deadline();
+        if name.is_empty() {
+            self.unnamed = None;
+        }
+        let prepared = self.watched(deadline, async |session| session.prepare(text, &declared).await).await?;
+        if name.is_empty() {
+            self.unnamed = Some(prepared);
+        } else {
+            self.session.store_statement(name, prepared)?;
+        }
+        self.send_notices();
+        backend::parse_complete(&mut self.connection.output);
+        Ok(())
+    }
+
+    fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        if name.is_empty() {
+            let unnamed =
+                || Error::new(SqlState::INVALID_SQL_STATEMENT_NAME, "unnamed prepared statement does not exist");
+            return self.unnamed.clone().ok_or_else(unnamed);
+        }
+        self.session.statement(name)
+    }
+
+    pub(super) fn bind(&mut self, bind: Bind<'_>) -> Result<()> {
+        let prepared = self.prepared(bind.statement)?;
+        let (formats, values) = (bind.parameter_formats.len(), bind.values.len());
+        if formats > 1 && formats != values {
+            let message = format!("bind message has {formats} parameter formats but {values} parameters");
+            return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message));
+        }
+        let required = prepared.parameters().len();
+        if values != required {
+            let name = bind.statement;
+            let message = format!(
+                "bind message supplies {values} parameters, but prepared statement \"{name}\" requires {required}"
+            );
+            return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message));
+        }
+        let formats = result_formats(bind.result_formats, &prepared)?;
+        let parameters = RawParameters { formats: bind.parameter_formats, values: bind.values };
+        self.portals.bind(bind.portal, Portal { prepared, formats, state: State::Bound(parameters) })?;
+        backend::bind_complete(&mut self.connection.output);
+        Ok(())
+    }
+
+    pub(super) fn describe(&mut self, target: Target, name: &str) -> Result<()> {
+        let output = &mut self.connection.output;
+        match target {
+            Target::Statement => {
+                let prepared = self.prepared(name)?;
+                let output = &mut self.connection.output;
+                backend::parameter_description(output, prepared.parameters());
+                describe_rows(output, prepared.columns().as_deref(), &Formats::AllText);
+            }
+            Target::Portal => {
+                let portal = self.portals.get(name)?;
+                describe_rows(output, portal.prepared.columns().as_deref(), &portal.formats);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, target: Target, name: &str) -> Result<(), Failure> {
+        match (target, name) {
+            (Target::Statement, "") => self.unnamed = None,
+            (Target::Statement, name) => self.session.close_statement(name),
+            (Target::Portal, name) => drop(self.portals.close(name)),
+        }
+        backend::close_complete(&mut self.connection.output);
+        Ok(())
+    }
+
+    /// Runs a portal, or goes on with it, for at most `row_limit` rows (0: all).
+    pub(super) async fn execute_portal(&mut self, name: &str, row_limit: usize) -> Result<(), Failure> {
+        let Portal { prepared, formats, state } = self.portals.take(name)?;
+        if prepared.is_empty() {
+            backend::empty_query_response(&mut self.connection.output);
+            self.portals.put_back(name, Portal { prepared, formats, state });
+            return Ok(());
+        }
+        let deadline = self.statement_deadline();
+        let before = self.session.status();
+        let mut running = match state {
+            State::Bound(parameters) => self.start(&prepared, parameters, &formats, deadline).await?,
+            State::Suspended(suspended) => suspended,
+            State::Finished => return self.execute_again(name, prepared, formats),
+        };
+        let sent = self.send_rows(&mut running.answer, &mut running.held, row_limit, deadline).await?;
+        if before != TransactionStatus::Idle && self.session.status() == TransactionStatus::Idle {
+            self.portals.clear();
+        }
+        let state = if sent.suspended {
+            backend::portal_suspended(&mut self.connection.output);
+            State::Suspended(running)
+        } else {
+            command_complete(&mut self.connection.output, &running.answer, sent.rows);
+            State::Finished
+        };
+        self.portals.put_back(name, Portal { prepared, formats, state });
+        Ok(())
+    }
+
+    async fn start(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: RawParameters,
+        formats: &Formats,
+        deadline: Option<Instant>,
+    ) -> Result<Suspended, Failure> {
+        let follows = self.sync_follows();
+        let scope = self.scope(follows);
+        let formats = formats.clone();
+        let run = async |session: &mut Session| session.execute(prepared, parameters, formats, scope).await;
+        let answer = self.watched(deadline, run).await?;
+        self.send_notices();
+        Ok(Suspended { answer, held: RowBatch::default() })
+    }
+
+    /// A portal that was read to its end has no more rows; one without rows cannot run twice.
+    fn execute_again(&mut self, name: &str, prepared: Arc<Prepared>, formats: Formats) -> Result<(), Failure> {
+        if prepared.columns().is_none() {
+            let message = format!("portal \"{name}\" cannot be run");
+            return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).into());
+        }
+        backend::command_complete(&mut self.connection.output, "SELECT", Some(0));
+        self.portals.put_back(name, Portal { prepared, formats, state: State::Finished });
+        Ok(())
+    }
+
+    /// Sends rows until there are no more or `limit` (0: none) is reached. Rows over the limit stay in `held`.
+    pub(super) async fn send_rows(
+        &mut self,
+        answer: &mut Answer,
+        held: &mut RowBatch,
+        limit: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Sent, Failure> {
+        let mut sent = 0;
+        while limit == 0 || sent < limit {
+            let mut batch = std::mem::take(held);
+            if batch.rows == 0 {
+                match self.watched_rows(deadline, answer.next()).await? {
+                    Some(next) => batch = next,
+                    None => return Ok(Sent { rows: sent as u64, suspended: false }),
+                }
+            }
+            if limit != 0 && batch.rows > limit - sent {
+                let now = batch.split_rows(limit - sent);
+                *held = std::mem::replace(&mut batch, now);
+            }
+            sent += batch.rows;
+            self.connection.send_frames(&batch.frames).await?;
+        }
+        Ok(Sent { rows: sent as u64, suspended: true })
+    }
+}
+
+/// A Parse's type: 0 and `unknown` leave it to be inferred.
+fn declared_type(oid: u32) -> Result<Option<PgType>> {
+    if oid == 0 || oid == PgType::Unknown.oid() {
+        return Ok(None);
+    }
+    let unknown = || {
+        let hint = "Send the parameter as text, without a type, and cast it in the statement.";
+        Error::unsupported(format_args!("a parameter of the type with OID {oid}"), hint)
+    };
+    PgType::from_oid(oid).map(Some).ok_or_else(unknown)
+}
+
+fn result_formats(codes: FormatCodes<'_>, prepared: &Prepared) -> Result<Formats> {
+    let mut codes = codes.iter();
+    let count = codes.len();
+    if count > 1 {
+        let columns = prepared.columns().map_or(0, |columns| columns.len());
+        if count != columns {
+            let message = format!("bind message has {count} result formats but query has {columns} columns");
+            return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message));
+        }
+        // Most drivers that name each column's format want the same for all.
+        let each: Vec<Format> = codes.collect();
+        return Ok(match each.iter().all(|format| *format == each[0]) {
+            true if each[0] == Format::Binary => Formats::AllBinary,
+            true => Formats::AllText,
+            false => Formats::Each(each),
+        });
+    }
+    Ok(if codes.next() == Some(Format::Binary) { Formats::AllBinary } else { Formats::AllText })
+}
+
+fn describe_rows(output: &mut BytesMut, columns: Option<&[OutputColumn]>, formats: &Formats) {
+    match columns {
+        Some(columns) => row_description(output, columns, formats),
+        None => backend::no_data(output),
+    }
+}
+
+pub(super) fn row_description(output: &mut BytesMut, columns: &[OutputColumn], formats: &Formats) {
+    let fields = columns.iter().enumerate().map(|(index, column)| Field {
+        name: &column.name,
+        table_oid: column.table_oid,
+        attribute: column.attribute,
+        data_type: column.data_type,
+        modifier: column.modifier,
+        format: formats.of(index),
+    });
+    backend::row_description(output, fields);
+}
+
+pub(super) fn command_complete(output: &mut BytesMut, answer: &Answer, returned: u64) {
+    let rows = match answer.count {
+        TagCount::None => None,
+        TagCount::Written(written) => Some(written),
+        TagCount::Returned => Some(returned),
+    };
+    backend::command_complete(output, answer.tag, rows);
+}
