@@ -2,47 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-
 use crate::error::Result;
 use crate::shard::sqlite::OutputColumn;
-
-/// Whole DataRow frames, as the Postgres protocol writes them ('D', length, column count, columns), back to back.
-#[derive(Debug, Default)]
-pub struct RowBatch {
-    pub frames: BytesMut,
-    pub rows: usize,
-}
-
-impl RowBatch {
-    /// Takes the first `rows` rows, leaving the rest here.
-    pub fn split_rows(&mut self, rows: usize) -> RowBatch {
-        if rows >= self.rows {
-            return std::mem::take(self);
-        }
-        let mut end = 0;
-        for _ in 0..rows {
-            let length = u32::from_be_bytes([
-                self.frames[end + 1],
-                self.frames[end + 2],
-                self.frames[end + 3],
-                self.frames[end + 4],
-            ]);
-            end += 1 + length as usize;
-        }
-        self.rows -= rows;
-        RowBatch { frames: self.frames.split_to(end), rows }
-    }
-}
-
-/// Rows on their way.
-#[derive(Debug)]
-pub enum Rows {
-    /// All of them (none, for a statement that returns no rows).
-    Ready(RowBatch),
-    /// Batches as the shards send them, in order.
-    Stream(tokio::sync::mpsc::Receiver<Result<RowBatch>>),
-}
+pub use crate::shard::{RowBatch, Rows};
 
 /// A statement's answer. Dropping it ends the statement.
 #[derive(Debug)]
@@ -69,11 +31,7 @@ impl Answer {
     /// # Errors
     /// A shard failed after the answer had begun.
     pub async fn next(&mut self) -> Result<Option<RowBatch>> {
-        match &mut self.rows {
-            Rows::Ready(batch) if batch.rows == 0 => Ok(None),
-            Rows::Ready(batch) => Ok(Some(std::mem::take(batch))),
-            Rows::Stream(batches) => batches.recv().await.transpose(),
-        }
+        self.rows.next().await
     }
 
     /// The command tag, once `returned` rows were sent.

@@ -8,6 +8,7 @@ mod interval;
 mod key;
 mod numeric;
 mod pg_type;
+mod style;
 
 pub use datum::{Datum, Format};
 pub use ids::{Epoch, SLOTS, ShardId, Slot};
@@ -15,3 +16,4 @@ pub use interval::Interval;
 pub use key::{Key, KeyType};
 pub use numeric::Numeric;
 pub use pg_type::PgType;
+pub use style::TextStyle;

@@ -5,5 +5,6 @@
 
 pub mod dialect;
 mod program;
+pub mod store;
 
 pub use program::{Effect, EnvironmentValue, Formats, OutputColumn, Program, Tag};

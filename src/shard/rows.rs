@@ -1,0 +1,63 @@
+//! Rows on their way from a shard to a client: whole Postgres frames, in batches.
+//!
+//! A shard writes the frames that the client's socket will carry, so that rows of one shard are never decoded between.
+
+use bytes::BytesMut;
+use tokio::sync::mpsc;
+
+use crate::error::Result;
+
+/// Whole DataRow frames, as the Postgres protocol writes them ('D', length, column count, columns), back to back.
+#[derive(Debug, Default)]
+pub struct RowBatch {
+    pub frames: BytesMut,
+    pub rows: usize,
+}
+
+impl RowBatch {
+    /// Takes the first `rows` rows, leaving the rest here.
+    pub fn split_rows(&mut self, rows: usize) -> RowBatch {
+        if rows >= self.rows {
+            return std::mem::take(self);
+        }
+        let mut end = 0;
+        for _ in 0..rows {
+            let length = u32::from_be_bytes([
+                self.frames[end + 1],
+                self.frames[end + 2],
+                self.frames[end + 3],
+                self.frames[end + 4],
+            ]);
+            end += 1 + length as usize;
+        }
+        self.rows -= rows;
+        RowBatch { frames: self.frames.split_to(end), rows }
+    }
+}
+
+/// Rows on their way.
+#[derive(Debug)]
+pub enum Rows {
+    /// All of them (none, for a statement that returns no rows).
+    Ready(RowBatch),
+    /// Batches as the shards send them, in order. Dropping the receiver ends the statement.
+    Stream(mpsc::Receiver<Result<RowBatch>>),
+}
+
+impl Rows {
+    pub fn none() -> Rows {
+        Rows::Ready(RowBatch::default())
+    }
+
+    /// The next batch of rows, or `None` at the end.
+    ///
+    /// # Errors
+    /// The shard failed after the rows had begun.
+    pub async fn next(&mut self) -> Result<Option<RowBatch>> {
+        match self {
+            Rows::Ready(batch) if batch.rows == 0 => Ok(None),
+            Rows::Ready(batch) => Ok(Some(std::mem::take(batch))),
+            Rows::Stream(batches) => batches.recv().await.transpose(),
+        }
+    }
+}

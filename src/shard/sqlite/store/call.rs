@@ -1,0 +1,61 @@
+//! One statement for one shard, with everything it needs to run there.
+
+use std::sync::Arc;
+
+use super::cancel::CancelFlag;
+use crate::shard::sqlite::{EnvironmentValue, Formats, Program};
+use crate::shard::{RowBatch, Rows};
+use crate::types::{Datum, TextStyle};
+
+/// A program and its values.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub program: Arc<Program>,
+    /// The client's parameters, then the lifted literals, in the types of `program.parameters`.
+    pub parameters: Vec<Datum>,
+    pub formats: Formats,
+    pub environment: Arc<Environment>,
+    pub style: TextStyle,
+    pub cancel: CancelFlag,
+}
+
+/// What a statement may learn of its session. Times are microseconds since 2000-01-01 UTC.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub transaction_timestamp: i64,
+    pub statement_timestamp: i64,
+    pub time_zone: Arc<str>,
+    pub user: Arc<str>,
+    pub database: Arc<str>,
+    pub backend_pid: i32,
+}
+
+impl Environment {
+    pub(super) fn value(&self, asked: EnvironmentValue) -> rusqlite::types::ValueRef<'_> {
+        use rusqlite::types::ValueRef::{Integer, Text};
+        match asked {
+            EnvironmentValue::TransactionTimestamp => Integer(self.transaction_timestamp),
+            EnvironmentValue::StatementTimestamp => Integer(self.statement_timestamp),
+            EnvironmentValue::TimeZone => Text(self.time_zone.as_bytes()),
+            EnvironmentValue::User => Text(self.user.as_bytes()),
+            EnvironmentValue::Database => Text(self.database.as_bytes()),
+            EnvironmentValue::BackendPid => Integer(i64::from(self.backend_pid)),
+        }
+    }
+}
+
+/// What an autocommitted write gave, once it is durable.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Of RETURNING.
+    pub rows: RowBatch,
+    pub affected: u64,
+}
+
+/// What a statement gave inside a transaction.
+#[derive(Debug)]
+pub struct Output {
+    pub rows: Rows,
+    /// Of a write.
+    pub affected: u64,
+}

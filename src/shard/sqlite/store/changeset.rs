@@ -1,0 +1,293 @@
+//! What a transaction changed, as bytes that can be applied again: SQLite's session extension.
+//!
+//! rusqlite's own feature for it needs libclang to build, so the few functions that are used are declared here, after
+//! `sqlite3session.h`. This is the only file of the store with `unsafe` in it.
+//!
+//! <https://www.sqlite.org/session/intro.html>
+#![allow(unsafe_code, reason = "the session extension has no safe binding that builds without libclang")]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::marker::PhantomData;
+use std::ptr;
+
+use rusqlite::{Connection, ffi};
+
+use super::shared::Shared;
+use crate::error::{Error, Fault, SqlState};
+
+#[repr(C)]
+struct sqlite3_session {
+    _opaque: [u8; 0],
+}
+
+#[repr(C)]
+struct sqlite3_changeset_iter {
+    _opaque: [u8; 0],
+}
+
+unsafe extern "C" {
+    fn sqlite3session_create(db: *mut ffi::sqlite3, name: *const c_char, session: *mut *mut sqlite3_session) -> c_int;
+    fn sqlite3session_delete(session: *mut sqlite3_session);
+    fn sqlite3session_object_config(session: *mut sqlite3_session, op: c_int, argument: *mut c_void) -> c_int;
+    fn sqlite3session_attach(session: *mut sqlite3_session, table: *const c_char) -> c_int;
+    fn sqlite3session_table_filter(
+        session: *mut sqlite3_session,
+        filter: Option<unsafe extern "C" fn(*mut c_void, *const c_char) -> c_int>,
+        context: *mut c_void,
+    );
+    fn sqlite3session_changeset(session: *mut sqlite3_session, size: *mut c_int, changes: *mut *mut c_void) -> c_int;
+    fn sqlite3changeset_apply_v3(
+        db: *mut ffi::sqlite3,
+        size: c_int,
+        changes: *mut c_void,
+        filter: Option<unsafe extern "C" fn(*mut c_void, *mut sqlite3_changeset_iter) -> c_int>,
+        conflict: Option<unsafe extern "C" fn(*mut c_void, c_int, *mut sqlite3_changeset_iter) -> c_int>,
+        context: *mut c_void,
+        rebase: *mut *mut c_void,
+        rebase_size: *mut c_int,
+        flags: c_int,
+    ) -> c_int;
+    fn sqlite3changeset_new(
+        iterator: *mut sqlite3_changeset_iter,
+        column: c_int,
+        value: *mut *mut ffi::sqlite3_value,
+    ) -> c_int;
+    fn sqlite3changeset_old(
+        iterator: *mut sqlite3_changeset_iter,
+        column: c_int,
+        value: *mut *mut ffi::sqlite3_value,
+    ) -> c_int;
+    fn sqlite3changeset_op(
+        iterator: *mut sqlite3_changeset_iter,
+        table: *mut *const c_char,
+        columns: *mut c_int,
+        operation: *mut c_int,
+        indirect: *mut c_int,
+    ) -> c_int;
+}
+
+const SESSION_OBJCONFIG_ROWID: c_int = 2;
+const CHANGESETAPPLY_FKNOACTION: c_int = 8;
+const CHANGESET_DATA: c_int = 1;
+const CHANGESET_NOTFOUND: c_int = 2;
+const CHANGESET_CONFLICT: c_int = 3;
+const CHANGESET_CONSTRAINT: c_int = 4;
+const CHANGESET_FOREIGN_KEY: c_int = 5;
+const CHANGESET_OMIT: c_int = 0;
+const CHANGESET_REPLACE: c_int = 1;
+const CHANGESET_ABORT: c_int = 2;
+
+/// Tables of shardd's own whose rows travel with the users'.
+const SEQUENCES: &CStr = c"shardd_sequence";
+
+/// Records the changes of one connection. Tables without a primary key are recorded by rowid.
+pub(super) struct Recording<'c> {
+    session: *mut sqlite3_session,
+    _connection: PhantomData<&'c Connection>,
+}
+
+impl<'c> Recording<'c> {
+    pub(super) fn begin(connection: &'c Connection) -> rusqlite::Result<Recording<'c>> {
+        let mut session = ptr::null_mut();
+        // SAFETY: the handle is a live connection's; "main" is a C string; `session` is written before it is read.
+        check(unsafe { sqlite3session_create(connection.handle(), c"main".as_ptr(), &raw mut session) })?;
+        let recording = Recording { session, _connection: PhantomData };
+        let mut on: c_int = 1;
+        // SAFETY: the session is live and has no tables yet; the option reads and writes one int.
+        check(unsafe { sqlite3session_object_config(session, SESSION_OBJCONFIG_ROWID, (&raw mut on).cast()) })?;
+        // SAFETY: the filter takes no context and is a function of the program's life.
+        unsafe { sqlite3session_table_filter(session, Some(is_recorded), ptr::null_mut()) };
+        // SAFETY: the session is live; no table name means all tables.
+        check(unsafe { sqlite3session_attach(session, ptr::null()) })?;
+        Ok(recording)
+    }
+
+    /// Everything that was changed since the recording began.
+    pub(super) fn changes(self) -> rusqlite::Result<Vec<u8>> {
+        let mut size: c_int = 0;
+        let mut changes: *mut c_void = ptr::null_mut();
+        // SAFETY: the session is live; both outputs are written, or stay empty.
+        check(unsafe { sqlite3session_changeset(self.session, &raw mut size, &raw mut changes) })?;
+        if changes.is_null() {
+            return Ok(Vec::new());
+        }
+        let length = usize::try_from(size).unwrap_or(0);
+        // SAFETY: SQLite gave `length` bytes at `changes`, which stay until they are freed below.
+        let copied = unsafe { std::slice::from_raw_parts(changes.cast::<u8>(), length) }.to_vec();
+        // SAFETY: the buffer came from SQLite's allocator and is not used after this.
+        unsafe { ffi::sqlite3_free(changes) };
+        Ok(copied)
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the session was created by `begin`, is deleted once, and its connection outlives this borrow.
+        unsafe { sqlite3session_delete(self.session) };
+    }
+}
+
+/// The users' tables, and the sequences that fill them. shardd's other tables are each shard's own.
+unsafe extern "C" fn is_recorded(_context: *mut c_void, table: *const c_char) -> c_int {
+    // SAFETY: SQLite passes a table's name as a C string.
+    let table = unsafe { CStr::from_ptr(table) };
+    c_int::from(table == SEQUENCES || !table.to_bytes().starts_with(b"shardd_"))
+}
+
+/// Whose changes are applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applying {
+    /// This shard's own, that it lost: cascades were recorded with them, and are not to happen again.
+    Own,
+    /// Another shard's, of reference tables: only those of tables that are [`TableKind::Reference`](crate::topology::TableKind)
+    /// and their sequences are taken, and cascades into this shard's rows happen.
+    Copy,
+}
+
+/// Why changes were not applied; nothing of them was.
+#[derive(Debug)]
+pub(super) enum Unapplied {
+    Sqlite(rusqlite::Error),
+    /// The rows that they change are not what they were.
+    Conflict {
+        table: String,
+        kind: &'static str,
+    },
+}
+
+impl Unapplied {
+    pub(super) fn error(self, shared: &Shared) -> Error {
+        match self {
+            Unapplied::Sqlite(error) => shared.translate(&error),
+            Unapplied::Conflict { table, kind } => Error::new(
+                SqlState::DATA_CORRUPTED,
+                format!("changes of table \"{table}\" cannot be applied on shard \"{}\": {kind}", shared.name),
+            )
+            .detail("The table's rows are not what they were on the shard where the statement ran.")
+            .hint("Compare the table's rows on all shards; somebody may have written to a shard's file directly.")
+            .fault(Fault::Shard),
+        }
+    }
+}
+
+struct Context<'a> {
+    applying: Applying,
+    takes: &'a dyn Fn(&str) -> bool,
+    conflict: Option<(String, &'static str)>,
+}
+
+/// Applies a changeset in the connection's open transaction: all of it, or nothing.
+pub(super) fn apply(
+    connection: &Connection,
+    changes: &[u8],
+    applying: Applying,
+    takes: &dyn Fn(&str) -> bool,
+) -> Result<(), Unapplied> {
+    let mut context = Context { applying, takes, conflict: None };
+    let size = c_int::try_from(changes.len()).map_err(|_| Unapplied::Sqlite(too_big()))?;
+    let flags = if applying == Applying::Own { CHANGESETAPPLY_FKNOACTION } else { 0 };
+    // SAFETY: the handle is a live connection's; SQLite only reads `size` bytes of the changes during the call; the
+    // callbacks are given `context`, which outlives the call; no rebase buffer is asked for.
+    let code = unsafe {
+        sqlite3changeset_apply_v3(
+            connection.handle(),
+            size,
+            changes.as_ptr().cast_mut().cast(),
+            Some(is_taken),
+            Some(decide),
+            (&raw mut context).cast(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            flags,
+        )
+    };
+    match (context.conflict, code) {
+        (_, ffi::SQLITE_OK) => Ok(()),
+        (Some((table, kind)), _) => Err(Unapplied::Conflict { table, kind }),
+        (None, _) => check(code).map_err(Unapplied::Sqlite),
+    }
+}
+
+fn check(code: c_int) -> rusqlite::Result<()> {
+    if code == ffi::SQLITE_OK { Ok(()) } else { Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)) }
+}
+
+fn too_big() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_TOOBIG), None)
+}
+
+unsafe extern "C" fn is_taken(context: *mut c_void, change: *mut sqlite3_changeset_iter) -> c_int {
+    // SAFETY: `apply` passes its context, and nothing else refers to it during the call.
+    let context = unsafe { &*context.cast::<Context<'_>>() };
+    if context.applying == Applying::Own {
+        return 1;
+    }
+    // SAFETY: SQLite passes an iterator that stands on a change.
+    let (table, operation) = unsafe { describe(change) };
+    if table.as_bytes() != SEQUENCES.to_bytes() {
+        return c_int::from((context.takes)(&table));
+    }
+    // A sequence goes where its table goes.
+    // SAFETY: as above.
+    let owner = unsafe { first_column(change, operation) };
+    c_int::from(owner.is_some_and(|owner| (context.takes)(&owner)))
+}
+
+/// The text in the first column of the change that the iterator stands on: a column of the primary key.
+unsafe fn first_column(change: *mut sqlite3_changeset_iter, operation: c_int) -> Option<String> {
+    let mut value = ptr::null_mut();
+    let code = if operation == ffi::SQLITE_INSERT {
+        // SAFETY: the caller's promise; an insert has new values.
+        unsafe { sqlite3changeset_new(change, 0, &raw mut value) }
+    } else {
+        // SAFETY: the caller's promise; updates and deletes have the old values of the primary key.
+        unsafe { sqlite3changeset_old(change, 0, &raw mut value) }
+    };
+    if code != ffi::SQLITE_OK || value.is_null() {
+        return None;
+    }
+    // SAFETY: the value is live as long as the iterator stands where it does.
+    let text = unsafe { ffi::sqlite3_value_text(value) };
+    // SAFETY: SQLite ends the text of a value with a zero.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text.cast()) }.to_string_lossy().into_owned())
+}
+
+unsafe extern "C" fn decide(context: *mut c_void, kind: c_int, change: *mut sqlite3_changeset_iter) -> c_int {
+    // SAFETY: as in `is_taken`; the filter is not running now.
+    let context = unsafe { &mut *context.cast::<Context<'_>>() };
+    let (table, operation) = if kind == CHANGESET_FOREIGN_KEY {
+        ("?".to_owned(), 0)
+    } else {
+        // SAFETY: for every other kind SQLite passes an iterator that stands on the change.
+        unsafe { describe(change) }
+    };
+    let word = match kind {
+        // The sequence moved on here, or a cascade came first: the change says what the row has to be.
+        CHANGESET_DATA if context.applying == Applying::Copy => return CHANGESET_REPLACE,
+        CHANGESET_CONFLICT if table.as_bytes() == SEQUENCES.to_bytes() => return CHANGESET_REPLACE,
+        // A cascade came first.
+        CHANGESET_NOTFOUND if context.applying == Applying::Copy && operation == ffi::SQLITE_DELETE => {
+            return CHANGESET_OMIT;
+        }
+        CHANGESET_DATA => "a row was changed in between",
+        CHANGESET_NOTFOUND => "a row is missing",
+        CHANGESET_CONFLICT => "a row exists already",
+        CHANGESET_CONSTRAINT => "a constraint is broken",
+        _ => "a foreign key is broken",
+    };
+    context.conflict = Some((table, word));
+    CHANGESET_ABORT
+}
+
+/// The table and operation of the change that the iterator stands on.
+unsafe fn describe(change: *mut sqlite3_changeset_iter) -> (String, c_int) {
+    let (mut table, mut columns, mut operation, mut indirect) = (ptr::null(), 0, 0, 0);
+    // SAFETY: the caller's promise; the outputs are plain values, and the name lives as long as the iterator.
+    let code =
+        unsafe { sqlite3changeset_op(change, &raw mut table, &raw mut columns, &raw mut operation, &raw mut indirect) };
+    if code != ffi::SQLITE_OK || table.is_null() {
+        return ("?".to_owned(), 0);
+    }
+    // SAFETY: SQLite wrote a C string.
+    (unsafe { CStr::from_ptr(table) }.to_string_lossy().into_owned(), operation)
+}

@@ -1,0 +1,84 @@
+//! Opens a connection to a shard's file and sets it up for its role.
+
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+
+use super::cancel::Watch;
+use super::limits::Limits;
+use super::shared::Shared;
+
+/// How long SQLite itself waits for a lock. Only another process can hold one, and the recovery of a file at its opening.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest statement text.
+const SQL_BYTES: i32 = 16 * 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The one connection that writes.
+    Writer,
+    /// Reads, each in its own snapshot.
+    Reader,
+    /// One transaction's snapshot, which may become a writer.
+    Snapshot,
+}
+
+/// A connection, and the watch over its statements.
+pub(super) struct Backend {
+    pub(super) connection: Connection,
+    pub(super) watch: Watch,
+}
+
+impl Backend {
+    /// Opens the shard's file, which only the writer creates.
+    pub(super) fn open(role: Role, shared: &Shared) -> rusqlite::Result<Backend> {
+        let limits = &shared.limits;
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if role == Role::Writer {
+            flags |= OpenFlags::SQLITE_OPEN_CREATE;
+        }
+        let connection = Connection::open_with_flags(&shared.path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(limits.statements);
+        distrust(&connection, limits)?;
+        configure(&connection, role, limits)?;
+        if role != Role::Reader {
+            shared.sequences.register(&connection)?;
+        }
+        let watch = Watch::install(&connection)?;
+        Ok(Backend { connection, watch })
+    }
+}
+
+/// Neither the file's contents nor a statement may do more than read and write rows.
+fn distrust(connection: &Connection, limits: &Limits) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // A misspelt "column" must be an error, never a string.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(limits.value_bytes).unwrap_or(i32::MAX))?;
+    Ok(())
+}
+
+fn configure(connection: &Connection, role: Role, limits: &Limits) -> rusqlite::Result<()> {
+    if role == Role::Writer {
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "recursive_triggers", true)?;
+    // The writer moves the log into the database after it has answered, not inside a commit.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    let cache = if role == Role::Writer { limits.writer_cache_bytes } else { limits.reader_cache_bytes };
+    connection.pragma_update(None, "cache_size", -i64::try_from(cache / 1024).unwrap_or(8_192))?;
+    if role != Role::Writer {
+        connection.pragma_update(None, "query_only", true)?;
+    }
+    Ok(())
+}

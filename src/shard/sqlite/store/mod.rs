@@ -1,0 +1,249 @@
+//! Runs programs on one SQLite file: one writer with group commit, several readers, transactions.
+//!
+//! WAL with synchronous=FULL: what was answered is on disk. A client reads its own writes and everybody's that were
+//! answered, since a read begins its own snapshot.
+
+mod call;
+mod cancel;
+mod cells;
+mod changeset;
+mod checkpoint;
+mod connection;
+mod constraint;
+mod execute;
+mod failure;
+mod limits;
+mod outlet;
+mod queue;
+mod reader;
+mod redo_marks;
+mod schema;
+mod sequence;
+mod shared;
+mod statistics;
+mod transaction;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub use call::{Call, Environment, Output, Written};
+pub use cancel::CancelFlag;
+pub use changeset::Applying;
+pub use limits::Limits;
+pub use schema::{forget_table_statements, store_table_statement};
+pub use sequence::STEP;
+pub use statistics::Statistics;
+pub use transaction::{SqliteTransaction, TransactionMode};
+
+use crate::error::{Error, Fault, Result, SqlState};
+use crate::metrics::ShardMetrics;
+use crate::shard::Rows;
+use crate::topology::Schema;
+use crate::types::ShardId;
+use connection::{Backend, Role};
+use queue::{Job, Place, TransactionJob, WriteJob};
+use reader::{Pool, Readers};
+use shared::{Counters, InFlight, Shared};
+use transaction::{Ends, Serving};
+use writer::Writer;
+
+/// What a shard is opened with.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub name: String,
+    pub id: ShardId,
+    /// The cluster's identity: a file that belongs to another is refused.
+    pub cluster: String,
+    pub path: PathBuf,
+    pub limits: Limits,
+    pub metrics: Arc<ShardMetrics>,
+}
+
+/// A shard in a SQLite file. Cheap to share; it is closed by [`SqliteShard::shutdown`], or when the last user drops it.
+pub struct SqliteShard {
+    shared: Arc<Shared>,
+    readers: Readers,
+    pool: Arc<Pool>,
+    snapshots: Arc<Pool>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SqliteShard {
+    /// Opens the file, makes it if it does not exist, and starts the writer. Blocks; needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// The file belongs to another cluster or shard, is damaged, or cannot be opened.
+    pub fn open(opening: Opening) -> Result<SqliteShard> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| Error::internal("a SQLite shard was opened outside of a runtime"))?;
+        let shared = Arc::new(Shared::new(&opening, runtime));
+        let translate = |error: rusqlite::Error| shared.translate(&error);
+        let writer = Backend::open(Role::Writer, &shared).map_err(translate)?;
+        schema::claim(&writer.connection, &opening.name, &opening.cluster, opening.id)
+            .map_err(|claim| claim.error(&shared))?;
+        let stored = schema::read(&writer.connection).map_err(translate)??;
+        shared.schema.store(Arc::new(stored));
+        shared.sequences.reload(&writer.connection).map_err(translate)?;
+        let pool = Arc::new(Pool::new(Role::Reader, shared.limits.readers, "readers"));
+        pool.fill(&shared).map_err(translate)?;
+        let snapshots = Arc::new(Pool::new(Role::Snapshot, shared.limits.snapshots, "snapshots"));
+        let thread = start(&shared, writer)?;
+        Ok(SqliteShard {
+            readers: Readers::new(Arc::clone(&pool)),
+            shared,
+            pool,
+            snapshots,
+            writer: Mutex::new(Some(thread)),
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    pub fn id(&self) -> ShardId {
+        self.shared.id
+    }
+
+    /// The tables as the users declared them, for the texts of errors and the kinds of sequences.
+    pub fn set_schema(&self, schema: Arc<Schema>) {
+        self.shared.schema.store(schema);
+    }
+
+    /// The schema that is stored in the file.
+    pub async fn schema(&self) -> Result<Schema> {
+        let lease = self.pool.take(&self.shared, &CancelFlag::new()).await?;
+        let backend = lease.backend().ok_or_else(reader::lost)?;
+        schema::read(&backend.connection).map_err(|error| self.shared.translate(&error))?
+    }
+
+    /// Runs a read in a snapshot of its own: it sees everything that was answered before it was called.
+    pub async fn read(&self, call: Call) -> Result<Rows> {
+        self.shared.check_serving()?;
+        let _in_flight = InFlight::new(&self.shared);
+        Counters::add(&self.shared.counters.reads, 1);
+        self.readers.read(&self.shared, call).await
+    }
+
+    /// Runs a write and commits it, together with others. When it returns, it is on disk.
+    ///
+    /// # Errors
+    /// Nothing was written, unless the error's `Retry` is `Unknown`.
+    pub async fn write(&self, call: Call) -> Result<Written> {
+        self.shared.check_serving()?;
+        let _in_flight = InFlight::new(&self.shared);
+        let place = Place::new();
+        let cancel = call.cancel.clone();
+        let (answer, answered) = oneshot::channel();
+        self.shared.push(Job::Write(WriteJob { call, place: place.clone(), answer }))?;
+        self.shared.wait_for_writer(&place, answered, &cancel).await?
+    }
+
+    /// Begins a transaction. `cancel` ends the wait for the writer.
+    pub async fn begin(&self, mode: TransactionMode, cancel: &CancelFlag) -> Result<SqliteTransaction> {
+        self.shared.check_serving()?;
+        self.begin_unchecked(mode, cancel).await
+    }
+
+    /// As `begin`, on a shard that is suspended: for recovery.
+    pub(in crate::shard::sqlite) async fn begin_unchecked(
+        &self,
+        mode: TransactionMode,
+        cancel: &CancelFlag,
+    ) -> Result<SqliteTransaction> {
+        match mode {
+            TransactionMode::Write => self.begin_writing(false, cancel).await,
+            TransactionMode::Schema => self.begin_writing(true, cancel).await,
+            TransactionMode::Snapshot => self.begin_snapshot(cancel).await,
+        }
+    }
+
+    async fn begin_writing(&self, schema: bool, cancel: &CancelFlag) -> Result<SqliteTransaction> {
+        let Ends { transaction, work, ended } = SqliteTransaction::ends(&self.shared);
+        let place = Place::new();
+        let (granted, answer) = oneshot::channel();
+        self.shared.push(Job::Transaction(TransactionJob { place: place.clone(), granted, work, ended, schema }))?;
+        self.shared.wait_for_writer(&place, answer, cancel).await??;
+        Ok(transaction)
+    }
+
+    async fn begin_snapshot(&self, cancel: &CancelFlag) -> Result<SqliteTransaction> {
+        let lease = self.snapshots.take(&self.shared, cancel).await?.detach(|| Arc::clone(&self.snapshots));
+        let Ends { transaction, work, ended } = SqliteTransaction::ends(&self.shared);
+        let (began, answer) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        self.shared.runtime.spawn_blocking(move || {
+            let Some(backend) = lease.backend() else { return };
+            match Serving::begin_reading(&shared, backend) {
+                Ok(serving) => {
+                    if began.send(Ok(())).is_ok() {
+                        serving.serve(&work, &ended);
+                    }
+                }
+                Err(error) => {
+                    let _ = began.send(Err(shared.translate(&error)));
+                }
+            }
+        });
+        answer.await.map_err(|_| self.shared.closing())??;
+        Counters::add(&self.shared.counters.transactions, 1);
+        Ok(transaction)
+    }
+
+    /// Answers everything with `reason` until it is called with `None`: the shard's rows are not what they should be.
+    pub fn suspend(&self, reason: Option<Error>) {
+        self.shared.suspend(reason);
+    }
+
+    pub fn statistics(&self) -> Statistics {
+        statistics::collect(&self.shared)
+    }
+
+    /// Ends what waits and what is idle, finishes what runs, and closes the file.
+    pub async fn shutdown(&self) {
+        self.shared.suspend(Some(self.shared.closing()));
+        self.shared.queue.close();
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer {
+            let joined = tokio::task::spawn_blocking(move || writer.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!(shard = %self.shared.name, "the writer ended in a panic");
+            }
+        }
+        self.pool.close(CLOSING).await;
+        self.snapshots.close(CLOSING).await;
+    }
+}
+
+/// How long a shard that is closed waits for its readers.
+const CLOSING: Duration = Duration::from_secs(5);
+
+fn start(shared: &Arc<Shared>, backend: Backend) -> Result<JoinHandle<()>> {
+    let writer = Writer::new(Arc::clone(shared), backend);
+    std::thread::Builder::new().name(format!("writer {}", shared.name)).spawn(move || writer.run()).map_err(|error| {
+        Error::new(
+            SqlState::INSUFFICIENT_RESOURCES,
+            format!("the writer of shard \"{}\" cannot start: {error}", shared.name),
+        )
+        .hint("Raise the limit on threads.")
+        .fault(Fault::Proxy)
+    })
+}
+
+impl Drop for SqliteShard {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
+}
+
+impl std::fmt::Debug for SqliteShard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteShard").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}

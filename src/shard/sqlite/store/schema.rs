@@ -1,0 +1,136 @@
+//! What a shard's file holds besides the users' tables: whose it is, and the tables' Postgres schema.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::shared::Shared;
+use crate::error::{Error, Fault, Result, SqlState};
+use crate::topology::{Schema, Table};
+use crate::types::ShardId;
+
+/// The layout of shardd's own tables, and of the users' values in SQLite's cells.
+const FORMAT: &str = "1";
+
+const BOOKKEEPING: &str = "
+    CREATE TABLE IF NOT EXISTS shardd_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS shardd_table (name TEXT PRIMARY KEY, definition TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS shardd_sequence (
+        table_name TEXT NOT NULL, column_name TEXT NOT NULL, next INTEGER NOT NULL, step INTEGER NOT NULL,
+        PRIMARY KEY (table_name, column_name)) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS shardd_applied (gid TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Makes a new file this cluster's shard, or checks that it is. Nothing is written to a file that is not.
+pub(super) fn claim(connection: &Connection, name: &str, cluster: &str, id: ShardId) -> Result<(), Claim> {
+    let known: bool =
+        connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'shardd_meta'", [], |row| row.get(0))?;
+    if !known {
+        let others: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if others > 0 {
+            return Err(Claim::Refused(foreign(name, "it holds tables that shardd did not make".to_owned())));
+        }
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(BOOKKEEPING)?;
+        for (key, value) in [("format", FORMAT), ("cluster", cluster), ("shard", &id.to_string())] {
+            transaction.execute("INSERT INTO shardd_meta (key, value) VALUES (?1, ?2)", (key, value))?;
+        }
+        transaction.commit()?;
+        return Ok(());
+    }
+    let wanted = [
+        ("format", FORMAT, "it was written in format"),
+        ("cluster", cluster, "it belongs to the cluster"),
+        ("shard", &id.to_string(), "it belongs to the shard with number"),
+    ];
+    for (key, value, what) in wanted {
+        let found: Option<String> =
+            connection.query_row("SELECT value FROM shardd_meta WHERE key = ?1", [key], |row| row.get(0)).optional()?;
+        if found.as_deref() != Some(value) {
+            let found = found.unwrap_or_else(|| "(none)".to_owned());
+            return Err(Claim::Refused(foreign(name, format!("{what} {found}, not {value}"))));
+        }
+    }
+    Ok(())
+}
+
+/// Why a file was not claimed.
+#[derive(Debug)]
+pub(super) enum Claim {
+    Refused(Error),
+    Sqlite(rusqlite::Error),
+}
+
+impl Claim {
+    pub(super) fn error(self, shared: &Shared) -> Error {
+        match self {
+            Claim::Refused(error) => error,
+            Claim::Sqlite(error) => shared.translate(&error),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Claim {
+    fn from(error: rusqlite::Error) -> Claim {
+        Claim::Sqlite(error)
+    }
+}
+
+fn foreign(name: &str, why: String) -> Error {
+    Error::new(
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("the file of shard \"{name}\" is not its own: {why}"),
+    )
+    .hint("Check the shard's URL and the data directory. Move the file away if the shard should begin empty.")
+    .fault(Fault::Shard)
+}
+
+/// The statement that stores a table's definition, for a list of statements that changes the schema.
+pub fn store_table_statement(table: &Table) -> Result<String> {
+    let definition =
+        serde_json::to_string(table).map_err(|error| Error::internal(format!("a table cannot be stored: {error}")))?;
+    Ok(format!(
+        "INSERT INTO shardd_table (name, definition) VALUES ({}, {}) ON CONFLICT DO UPDATE SET definition = excluded.definition",
+        quoted(&table.name),
+        quoted(&definition)
+    ))
+}
+
+/// The statements that forget a table's definition and its sequences.
+pub fn forget_table_statements(table: &str) -> [String; 2] {
+    let table = quoted(table);
+    [
+        format!("DELETE FROM shardd_table WHERE name = {table}"),
+        format!("DELETE FROM shardd_sequence WHERE table_name = {table}"),
+    ]
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The stored schema.
+pub(super) fn read(connection: &Connection) -> rusqlite::Result<Result<Schema>> {
+    let mut schema = Schema::default();
+    let mut statement = connection.prepare_cached("SELECT name, definition FROM shardd_table")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, definition): (String, String) = (row.get(0)?, row.get(1)?);
+        match serde_json::from_str::<Table>(&definition) {
+            Ok(table) => schema.tables.insert(name, Arc::new(table)),
+            Err(error) => {
+                return Ok(Err(Error::new(
+                    SqlState::DATA_CORRUPTED,
+                    format!("the stored definition of table \"{name}\" cannot be read: {error}"),
+                )
+                .fault(Fault::Shard)));
+            }
+        };
+    }
+    Ok(Ok(schema))
+}
+
+/// The definitions that can be read.
+pub(super) fn read_lenient(connection: &Connection) -> rusqlite::Result<Schema> {
+    Ok(read(connection)?.unwrap_or_default())
+}

@@ -1,0 +1,187 @@
+//! What the threads of one shard share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::Opening;
+use super::cancel::CancelFlag;
+use super::limits::Limits;
+use super::outlet::Patience;
+use super::queue::{Job, Place, Queue, Refused};
+use super::sequence::Sequences;
+use crate::error::{Error, Fault, Result, Retry, SqlState};
+use crate::metrics::ShardMetrics;
+use crate::topology::Schema;
+use crate::types::ShardId;
+
+pub(super) struct Shared {
+    pub(super) name: String,
+    pub(super) id: ShardId,
+    pub(super) path: PathBuf,
+    pub(super) limits: Limits,
+    pub(super) metrics: Arc<ShardMetrics>,
+    pub(super) runtime: Handle,
+    pub(super) queue: Queue,
+    pub(super) schema: Arc<ArcSwap<Schema>>,
+    pub(super) sequences: Arc<Sequences>,
+    pub(super) counters: Counters,
+    suspended: AtomicBool,
+    suspension: ArcSwapOption<Error>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) reads: AtomicU64,
+    /// Reads that did not end on the thread that asked.
+    pub(super) moved_reads: AtomicU64,
+    pub(super) writes: AtomicU64,
+    pub(super) groups: AtomicU64,
+    pub(super) transactions: AtomicU64,
+    pub(super) in_flight: AtomicU64,
+    pub(super) largest_group: AtomicU64,
+    /// Writes that were run again because another one of their group broke the transaction.
+    pub(super) repeated_writes: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+}
+
+/// Counts a statement as in flight until it is dropped.
+pub(super) struct InFlight<'a>(&'a AtomicU64);
+
+impl<'a> InFlight<'a> {
+    pub(super) fn new(shared: &'a Shared) -> InFlight<'a> {
+        shared.counters.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(&shared.counters.in_flight)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(super) fn new(opening: &Opening, runtime: Handle) -> Shared {
+        let schema = Arc::<ArcSwap<Schema>>::default();
+        Shared {
+            name: opening.name.clone(),
+            id: opening.id,
+            path: opening.path.clone(),
+            limits: opening.limits.clone(),
+            metrics: Arc::clone(&opening.metrics),
+            runtime,
+            queue: Queue::new(opening.limits.queued_writes),
+            sequences: Arc::new(Sequences::new(opening.id, Arc::clone(&schema))),
+            schema,
+            counters: Counters::default(),
+            suspended: AtomicBool::new(false),
+            suspension: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Fails while the shard may not be used.
+    pub(super) fn check_serving(&self) -> Result<()> {
+        if !self.suspended.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(self.suspension.load().as_deref().cloned().unwrap_or_else(|| self.closing()))
+    }
+
+    pub(super) fn suspend(&self, reason: Option<Error>) {
+        let suspended = reason.is_some();
+        self.suspension.store(reason.map(Arc::new));
+        self.suspended.store(suspended, Ordering::Release);
+    }
+
+    pub(super) fn closing(&self) -> Error {
+        Error::new(SqlState::ADMIN_SHUTDOWN, format!("shard \"{}\" is shutting down", self.name))
+            .fault(Fault::Proxy)
+            .retry(Retry::Safe)
+    }
+
+    /// Puts a job into the writer's line.
+    pub(super) fn push(&self, job: Job) -> Result<()> {
+        self.queue.push(job).map_err(|refused| match refused {
+            Refused::Closed => self.closing(),
+            Refused::Full => Error::new(
+                SqlState::TOO_MANY_CONNECTIONS,
+                format!("{} writes are waiting for shard \"{}\"", self.limits.queued_writes, self.name),
+            )
+            .hint("It is given more writes than its disk takes. Try again later, or move keys to other shards.")
+            .fault(Fault::Shard)
+            .retry(Retry::Safe),
+        })
+    }
+
+    /// Waits for the answer to a job in the line; leaves the line at its deadline, or when the statement is canceled.
+    /// Once the writer has taken the job, its answer decides.
+    pub(super) async fn wait_for_writer<T>(
+        &self,
+        place: &Place,
+        mut answer: oneshot::Receiver<T>,
+        cancel: &CancelFlag,
+    ) -> Result<T> {
+        let _leaving = LeaveOnDrop(place);
+        let gave_up = tokio::select! {
+            biased;
+            answer = &mut answer => return answer.map_err(|_| self.closing()),
+            error = cancel.raised() => error,
+            () = tokio::time::sleep(self.limits.queue_deadline) => self.writer_busy(place),
+        };
+        if place.leave() {
+            return Err(gave_up);
+        }
+        answer.await.map_err(|_| self.closing())
+    }
+
+    fn writer_busy(&self, place: &Place) -> Error {
+        Error::new(
+            SqlState::LOCK_NOT_AVAILABLE,
+            format!("could not obtain the writer of shard \"{}\" in time", self.name),
+        )
+        .detail(format!("Waited {} ms; nothing was executed.", place.since.elapsed().as_millis()))
+        .hint("Another transaction holds it, or it has more to write than it can. Keep transactions short, and try again.")
+        .fault(Fault::Shard)
+        .retry(Retry::Safe)
+    }
+
+    pub(super) fn translate(&self, error: &rusqlite::Error) -> Error {
+        super::failure::translate(&self.name, error)
+    }
+
+    /// Of streams that hold nothing but a reader.
+    pub(super) fn patience_of_reads(&self) -> Patience {
+        Patience { held_bytes: self.limits.held_bytes, stalled: self.limits.stalled_stream }
+    }
+
+    /// Of streams inside a transaction that may hold the writer.
+    pub(super) fn patience_of_transactions(&self) -> Patience {
+        let stalled = self.limits.stalled_stream.min(self.limits.idle_in_transaction);
+        Patience { held_bytes: self.limits.held_bytes, stalled }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Whoever stops waiting leaves the line.
+struct LeaveOnDrop<'a>(&'a Place);
+
+impl Drop for LeaveOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}

@@ -1,0 +1,261 @@
+//! The one thread that writes a shard.
+//!
+//! Writes of many clients are committed together: each runs in a savepoint of its own, one COMMIT (one wait for the
+//! disk) makes them all durable, and only then is each answered. A write that fails takes back nothing but itself. When
+//! an error makes SQLite roll everything back (an interrupt in the midst of a write, a full disk), the others of the
+//! group, none of which was answered, run again without the culprit.
+//!
+//! A transaction that is told its statements one by one holds the writer from BEGIN to COMMIT. It commits alone: a
+//! group that joined it could have it rolled back, and it cannot be run again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use super::call::Written;
+use super::checkpoint::{Checkpoints, log_length, watch_log_length};
+use super::connection::Backend;
+use super::execute;
+use super::failure::Failure;
+use super::outlet::Held;
+use super::queue::{Job, Loan, LoanJob, TransactionJob, WriteJob};
+use super::shared::{Counters, Shared};
+use super::transaction::Serving;
+use crate::error::{Error, Result, Retry, SqlState};
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    backend: Backend,
+    /// How many writes the last group had: the next is likely to have as many.
+    last_group: usize,
+    checkpoints: Checkpoints,
+}
+
+/// Bytes of rows that a group may hold before it is committed.
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a group that is smaller than the last waits for more, as clients that were just answered come back.
+const STRAGGLERS: Duration = Duration::from_micros(60);
+
+/// How often a writer whose place is lent looks whether it must end.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, backend: Backend) -> Writer {
+        watch_log_length(&backend.connection);
+        Writer { shared, backend, last_group: 1, checkpoints: Checkpoints::default() }
+    }
+
+    /// Works until the queue is closed.
+    pub(super) fn run(mut self) {
+        while let Some(job) = self.shared.queue.next() {
+            self.shared.metrics.queue_wait(job.place().since.elapsed());
+            match job {
+                Job::Write(job) => self.commit_group(job),
+                Job::Transaction(job) => self.serve_transaction(job),
+                Job::Loan(job) => self.lend(job),
+            }
+            self.checkpoint_when_long();
+            self.shared.metrics.writer_queue().set(i64::try_from(self.shared.queue.len()).unwrap_or(i64::MAX));
+        }
+        // What the log holds is durable; moving it spares the next start the work.
+        let _ = self.backend.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+
+    fn commit_group(&mut self, first: WriteJob) {
+        let mut waiting = VecDeque::from([first]);
+        let mut breaks = 0;
+        while !waiting.is_empty() {
+            // After a second break the rest commit one by one: the disk or memory may be full for all of them.
+            let alone = breaks > 1;
+            match Group::gather(self, &mut waiting, alone) {
+                Gathered::Whole(group) => group.commit(self),
+                Gathered::Broken(unanswered) => {
+                    breaks += 1;
+                    let again = unanswered.len();
+                    Counters::add(&self.shared.counters.repeated_writes, again as u64);
+                    for job in unanswered.into_iter().rev() {
+                        waiting.push_front(job);
+                    }
+                }
+            }
+        }
+    }
+
+    fn serve_transaction(&mut self, job: TransactionJob) {
+        Counters::add(&self.shared.counters.transactions, 1);
+        let connection = &self.backend.connection;
+        if job.schema {
+            // Only possible between transactions.
+            let _ = connection.pragma_update(None, "foreign_keys", false);
+        }
+        match Serving::begin_writing(&self.shared, &self.backend) {
+            Ok(serving) => {
+                if job.granted.send(Ok(())).is_ok() {
+                    serving.serve(&job.work, &job.ended);
+                }
+            }
+            Err(error) => {
+                let _ = job.granted.send(Err(self.shared.translate(&error)));
+            }
+        }
+        if job.schema {
+            let _ = connection.pragma_update(None, "foreign_keys", true);
+        }
+    }
+
+    fn lend(&mut self, job: LoanJob) {
+        let (loan, ended) = Loan::new();
+        if job.granted.send(loan).is_err() {
+            return;
+        }
+        // Whoever has the loan ends by itself when it is idle for too long, or when the queue closes.
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK_AROUND) {}
+    }
+
+    /// Moves the log into the database when it has grown long. After the answers, so that none of them waits for it.
+    fn checkpoint_when_long(&mut self) {
+        if !self.checkpoints.due(log_length(), self.shared.limits.log_pages) {
+            return;
+        }
+        let moved = self.backend.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = moved {
+            tracing::warn!(shard = %self.shared.name, %error, "the write-ahead log could not be moved into the database");
+        }
+    }
+}
+
+/// Writes that ran, in one open transaction.
+struct Group {
+    ran: Vec<(WriteJob, Result<Written>)>,
+    bytes: usize,
+}
+
+enum Gathered {
+    Whole(Group),
+    /// The transaction is gone. These had run, and were not answered.
+    Broken(VecDeque<WriteJob>),
+}
+
+impl Group {
+    /// Begins a transaction and runs what waits in it, as much as comes.
+    fn gather(writer: &Writer, waiting: &mut VecDeque<WriteJob>, alone: bool) -> Gathered {
+        let began = Instant::now();
+        if let Err(error) = run_plain(writer, "BEGIN IMMEDIATE") {
+            let error = writer.shared.translate(&error);
+            for job in waiting.drain(..) {
+                let _ = job.answer.send(Err(error.clone()));
+            }
+            return Gathered::Broken(VecDeque::new());
+        }
+        let mut group = Group { ran: Vec::with_capacity(writer.last_group), bytes: 0 };
+        while let Some(job) = group.next(writer, waiting, began, alone) {
+            let result = group.run(writer, &job);
+            if writer.backend.connection.is_autocommit() {
+                let _ = job.answer.send(result.and_then(|_| Err(Error::internal("a write ended its transaction"))));
+                writer.shared.sequences.store_again();
+                return Gathered::Broken(group.ran.into_iter().map(|(job, _)| job).collect());
+            }
+            group.ran.push((job, result));
+        }
+        Gathered::Whole(group)
+    }
+
+    fn next(&self, writer: &Writer, waiting: &mut VecDeque<WriteJob>, began: Instant, alone: bool) -> Option<WriteJob> {
+        let limits = &writer.shared.limits;
+        if alone && !self.ran.is_empty() {
+            return None;
+        }
+        if let Some(job) = waiting.pop_front() {
+            return Some(job);
+        }
+        let full = self.ran.len() >= limits.group_writes || self.bytes >= GROUP_BYTES;
+        if alone || full || began.elapsed() >= limits.group_time {
+            return None;
+        }
+        let more_expected = self.ran.len() < writer.last_group;
+        let job = writer.shared.queue.next_write(more_expected.then(|| Instant::now() + STRAGGLERS))?;
+        writer.shared.metrics.queue_wait(job.place.since.elapsed());
+        Some(job)
+    }
+
+    /// Runs one write in its savepoint.
+    fn run(&mut self, writer: &Writer, job: &WriteJob) -> Result<Written> {
+        let told = |error: rusqlite::Error| writer.shared.translate(&error);
+        run_plain(writer, "SAVEPOINT job").map_err(told)?;
+        let backend = &writer.backend;
+        let mut held = Held { limit: writer.shared.limits.held_bytes };
+        let ended = execute::run(&backend.connection, &backend.watch, &job.call, None, &mut held);
+        match ended {
+            Ok(ended) => {
+                run_plain(writer, "RELEASE job").map_err(told)?;
+                self.bytes += ended.rest.frames.len();
+                Ok(Written { rows: ended.rest, affected: ended.affected })
+            }
+            Err(failure) => Err(take_back(writer, job, failure)),
+        }
+    }
+
+    fn commit(self, writer: &mut Writer) {
+        let shared = &writer.shared;
+        let since = Instant::now();
+        let committed = shared.sequences.store(&writer.backend.connection).and_then(|()| run_plain(writer, "COMMIT"));
+        let count = self.ran.len();
+        shared.metrics.group_commit(count, since.elapsed());
+        Counters::add(&shared.counters.groups, 1);
+        Counters::add(&shared.counters.writes, count as u64);
+        shared.counters.largest_group.fetch_max(count as u64, std::sync::atomic::Ordering::Relaxed);
+        match committed {
+            Ok(()) => {
+                for (job, result) in self.ran {
+                    let _ = job.answer.send(result);
+                }
+            }
+            Err(error) => {
+                let error = commit_error(shared, &error);
+                if !writer.backend.connection.is_autocommit() {
+                    let _ = run_plain(writer, "ROLLBACK");
+                }
+                shared.sequences.store_again();
+                for (job, _) in self.ran {
+                    let _ = job.answer.send(Err(error.clone()));
+                }
+            }
+        }
+        writer.last_group = count;
+    }
+}
+
+/// Undoes a failed write, and finds out what its client is to be told.
+fn take_back(writer: &Writer, job: &WriteJob, failure: Failure) -> Error {
+    let backend = &writer.backend;
+    if backend.connection.is_autocommit() {
+        return super::reader::told(&writer.shared, failure);
+    }
+    let rolled_back = run_plain(writer, "ROLLBACK TO job");
+    let error = super::constraint::told(&writer.shared, backend, &job.call, failure);
+    let released = rolled_back.and_then(|()| run_plain(writer, "RELEASE job"));
+    if let Err(failed) = released {
+        // The savepoint cannot be trusted: let the whole group go, it runs again.
+        tracing::error!(shard = %writer.shared.name, error = %failed, "a failed write could not be taken back alone");
+        let _ = run_plain(writer, "ROLLBACK");
+    }
+    error
+}
+
+fn run_plain(writer: &Writer, statement: &str) -> rusqlite::Result<()> {
+    writer.backend.connection.prepare_cached(statement)?.execute([]).map(|_| ())
+}
+
+/// What the clients of a commit that failed are told.
+pub(super) fn commit_error(shared: &Shared, error: &rusqlite::Error) -> Error {
+    let told = shared.translate(error);
+    if told.sqlstate() == SqlState::DISK_FULL {
+        // SQLite writes the commit's last frame after all others: without room for it there is no commit.
+        return told.retry(Retry::Safe);
+    }
+    told.retry(Retry::Unknown).detail(
+        "The commit failed. The changes are not visible, but if the machine fails now they may be found after its restart.",
+    )
+}
