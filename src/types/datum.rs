@@ -46,3 +46,34 @@ pub enum Format {
     Text,
     Binary,
 }
+impl Datum {
+    /// The type of the value; `None` for NULL, which belongs to every type. Text is `text`, whatever it was declared as.
+    pub fn data_type(&self) -> Option<PgType> {
+        Some(match self {
+            Datum::Null => return None,
+            Datum::Bool(_) => PgType::Bool,
+            Datum::Int2(_) => PgType::Int2,
+            Datum::Int4(_) => PgType::Int4,
+            Datum::Int8(_) => PgType::Int8,
+            Datum::Oid(_) => PgType::Oid,
+            Datum::Float4(_) => PgType::Float4,
+            Datum::Float8(_) => PgType::Float8,
+            Datum::Numeric(_) => PgType::Numeric,
+            Datum::Text(_) => PgType::Text,
+            Datum::Bytea(_) => PgType::Bytea,
+            Datum::Uuid(_) => PgType::Uuid,
+            Datum::Date(_) => PgType::Date,
+            Datum::Time(_) => PgType::Time,
+            Datum::Timestamp(_) => PgType::Timestamp,
+            Datum::Timestamptz(_) => PgType::Timestamptz,
+            Datum::Interval(_) => PgType::Interval,
+            Datum::Json(_) => PgType::Json,
+            Datum::Jsonb(_) => PgType::Jsonb,
+            Datum::Array { element, .. } => element.array()?,
+        })
+    }
+
+    pub fn is_null(&self) -> bool {
+        matches!(self, Datum::Null)
+    }
+}

@@ -2,18 +2,30 @@
 //!
 //! A value crosses the house as a [`Datum`]. Its text and binary formats are those of Postgres itself.
 
+mod array;
+mod binary_format;
+mod calendar;
+mod compare;
+pub mod datetime;
 mod datum;
 mod ids;
 mod interval;
+pub mod json;
 mod key;
+mod modifier;
 mod numeric;
 mod pg_type;
+pub mod scalar;
 mod style;
+mod text_format;
+mod zone;
 
 pub use datum::{Datum, Format};
 pub use ids::{Epoch, SLOTS, ShardId, Slot};
 pub use interval::Interval;
 pub use key::{Key, KeyType};
-pub use numeric::Numeric;
+pub use modifier::{apply_modifier, numeric_precision};
+pub use numeric::{Numeric, compare_texts as compare_numeric_texts};
 pub use pg_type::PgType;
 pub use style::TextStyle;
+pub use zone::Zone;

@@ -92,10 +92,23 @@ pg_types! {
     JsonbArray = 3807, -1, "_jsonb", "jsonb[]", None;
 }
 
+/// By type, what its array holds.
+const ELEMENTS: [Option<PgType>; PgType::ALL.len()] = {
+    let mut elements = [None; PgType::ALL.len()];
+    let mut at = 0;
+    while at < PgType::ALL.len() {
+        if let Some(array) = PgType::ALL[at].array() {
+            elements[array as usize] = Some(PgType::ALL[at]);
+        }
+        at += 1;
+    }
+    elements
+};
+
 impl PgType {
     /// The scalar that this array holds.
     pub fn element(self) -> Option<PgType> {
-        PgType::ALL.iter().copied().find(|scalar| scalar.array() == Some(self))
+        ELEMENTS[self as usize]
     }
 
     pub fn is_array(self) -> bool {

@@ -1,0 +1,28 @@
+//! Dates, times and timestamps: their text, and what can be computed with them.
+//!
+//! They are plain integers in Postgres's own counting (see [`super::Datum`]), so that a row's cell is also its binary
+//! form; what the integers mean is said here alone.
+
+mod parse;
+mod print;
+
+pub(crate) use parse::fraction_of_second;
+pub use parse::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
+pub(crate) use print::{put_fraction, put_two};
+pub use print::{write_date, write_time, write_timestamp, write_timestamptz};
+
+use crate::error::{Error, SqlState};
+
+/// `infinity` of timestamps; dates have `i32::MAX`.
+pub(crate) const INFINITY: i64 = i64::MAX;
+pub(crate) const NEGATIVE_INFINITY: i64 = i64::MIN;
+pub(crate) const DATE_INFINITY: i32 = i32::MAX;
+pub(crate) const DATE_NEGATIVE_INFINITY: i32 = i32::MIN;
+
+pub(crate) fn is_infinite(timestamp: i64) -> bool {
+    timestamp == INFINITY || timestamp == NEGATIVE_INFINITY
+}
+
+pub(crate) fn timestamp_out_of_range() -> Error {
+    Error::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range")
+}
