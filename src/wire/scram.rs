@@ -68,6 +68,15 @@ impl Verifier {
         }
     }
 
+    /// Whether a password that was sent in the clear is the one that this was made from. Takes as long as the verifier
+    /// has iterations: milliseconds.
+    pub fn is_of(&self, password: &str) -> bool {
+        let prepared = stringprep::saslprep(password).unwrap_or(password.into());
+        let salted = salted_password(prepared.as_bytes(), &self.salt, self.iterations);
+        let stored_key = sha256(&hmac(&salted, b"Client Key"));
+        stored_key.iter().zip(&self.stored_key).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    }
+
     /// Stands in for a user who does not exist. `secret` is anything that clients cannot know and that stays the same.
     pub fn mock(user: &str, secret: &[u8; 32]) -> Verifier {
         let salt = hmac(secret, user.as_bytes());
@@ -240,6 +249,14 @@ mod tests {
         let server_final = exchange.finish(client.message())?;
         client.finish(server_final.as_bytes()).expect("the client accepts the server's signature");
         Ok(())
+    }
+
+    #[test]
+    fn a_password_in_the_clear_is_checked_against_its_verifier() {
+        let verifier = Verifier::from_password("pencil", [7; 16]);
+        assert!(verifier.is_of("pencil"));
+        assert!(!verifier.is_of("pencil "));
+        assert!(!Verifier::mock("app", &[1; 32]).is_of("pencil"));
     }
 
     #[test]

@@ -1,0 +1,240 @@
+//! `POST /v1/sql`: one statement with parameters, by the same engine and the same rules as the Postgres door's.
+//!
+//! Every request is a session and, unless the statement needs none, a transaction of its own.
+
+mod parameter;
+mod value;
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::statement::{Row, Statements, next_batch};
+use super::{Caller, Door};
+use crate::engine::{Answer, Identity, RawParameters, Scope, Session, TransactionStatus};
+use crate::error::{Error, Result, SqlState};
+use crate::shard::sqlite::{Formats, OutputColumn};
+use crate::web::{Problem, read_json};
+use parameter::{TextParameter, parameter};
+use value::{write_string, write_value};
+
+/// As in the Postgres protocol, whose Bind message counts parameters in 16 bits.
+pub(super) const PARAMETERS_MAX: usize = 65_535;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    statement: String,
+    #[serde(default)]
+    params: Vec<Value>,
+}
+
+/// What an answer may grow to.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    rows: usize,
+    bytes: usize,
+}
+
+/// The handler.
+pub(super) async fn run(
+    State(door): State<Arc<Door>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, Problem> {
+    let request: Request = read_json(&headers, body, door.settings.body_max_bytes, door.settings.body_time).await?;
+    if request.params.len() > PARAMETERS_MAX {
+        return Err(Problem::bad_request(format!("a statement has at most {PARAMETERS_MAX} parameters")));
+    }
+    let parameters: Vec<TextParameter> = request
+        .params
+        .iter()
+        .enumerate()
+        .map(|(index, value)| parameter(index + 1, value))
+        .collect::<Result<_, _>>()?;
+    let identity =
+        Identity { user: caller.user.clone(), database: door.settings.database.clone(), door: "http", backend_pid: 0 };
+    let bounds = Bounds { rows: door.settings.result_max_rows, bytes: door.settings.result_max_bytes };
+    let mut statements = Statements::open(&door.engine, identity, door.settings.request_time)?;
+    let json =
+        statements.within_time(async |session| answer(session, &request.statement, parameters, bounds).await).await?;
+    let mut response = Response::new(Body::from(json));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    *response.status_mut() = StatusCode::OK;
+    Ok(response)
+}
+
+async fn answer(session: &mut Session, text: &str, parameters: Vec<TextParameter>, bounds: Bounds) -> Result<Vec<u8>> {
+    let statement = match session.split(text)?[..] {
+        [one] => one.to_owned(),
+        [] => return Err(Error::new(SqlState::SYNTAX_ERROR, "there is no statement in the text")),
+        _ => {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "a request holds one statement")
+                .hint("Send each statement in a request of its own, or use the Postgres door for transactions."));
+        }
+    };
+    let declared: Vec<_> = parameters.iter().map(|parameter| parameter.data_type).collect();
+    let prepared = session.prepare(&statement, &declared).await?;
+    if prepared.is_empty() {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "there is no statement in the text"));
+    }
+    let (expected, given) = (prepared.parameters().len(), parameters.len());
+    if expected != given {
+        return Err(Error::new(
+            SqlState::PROTOCOL_VIOLATION,
+            format!("the statement has {expected} parameters, and params has {given} values"),
+        ));
+    }
+    let values = parameters.into_iter().map(|parameter| parameter.text.map(Bytes::from)).collect();
+    let raw = RawParameters { formats: Vec::new(), values };
+    let answer = session.execute(&prepared, raw, Formats::AllText, Scope::Alone).await?;
+    if session.status() != TransactionStatus::Idle {
+        // The session ends with the request, and the transaction with the session.
+        return Err(Error::unsupported(
+            "a transaction over HTTP",
+            "Each request is a transaction of its own. Use the Postgres door for BEGIN.",
+        ));
+    }
+    Writer::new(&answer, bounds).write(answer).await
+}
+
+/// Writes an answer as JSON while its rows come.
+struct Writer {
+    out: Vec<u8>,
+    columns: Arc<[OutputColumn]>,
+    bounds: Bounds,
+    rows: usize,
+}
+
+impl Writer {
+    fn new(answer: &Answer, bounds: Bounds) -> Writer {
+        let columns = answer.columns.clone().unwrap_or_default();
+        let mut out = b"{\"columns\":[".to_vec();
+        for (index, column) in columns.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"{\"name\":" } else { b",{\"name\":" });
+            write_string(&mut out, &column.name);
+            out.extend_from_slice(b",\"type\":");
+            write_string(&mut out, column.data_type.sql_name());
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"],\"rows\":[");
+        Writer { out, columns, bounds, rows: 0 }
+    }
+
+    async fn write(mut self, mut answer: Answer) -> Result<Vec<u8>> {
+        while let Some(rows) = next_batch(&mut answer).await? {
+            for row in &rows {
+                self.row(row, answer.tag)?;
+            }
+        }
+        self.out.extend_from_slice(b"],\"tag\":");
+        let tag = answer.tag(self.rows as u64);
+        write_string(&mut self.out, &tag);
+        let count = row_count(&tag);
+        self.out.extend_from_slice(format!(",\"row_count\":{count}}}").as_bytes());
+        Ok(self.out)
+    }
+
+    fn row(&mut self, row: &Row, tag: &str) -> Result<()> {
+        if self.rows == self.bounds.rows || self.out.len() > self.bounds.bytes {
+            return Err(too_large(self.bounds, tag));
+        }
+        self.out.extend_from_slice(if self.rows == 0 { b"[" } else { b",[" });
+        for (index, (value, column)) in row.0.iter().zip(self.columns.iter()).enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            write_value(&mut self.out, column.data_type, value.as_deref());
+        }
+        self.out.push(b']');
+        self.rows += 1;
+        Ok(())
+    }
+}
+
+/// The number at the end of a command tag; `null` for a tag without one.
+fn row_count(tag: &str) -> String {
+    let number = tag.rsplit(' ').next().and_then(|word| word.parse::<u64>().ok());
+    number.map_or_else(|| "null".to_owned(), |number| number.to_string())
+}
+
+fn too_large(bounds: Bounds, tag: &str) -> Error {
+    let Bounds { rows, bytes } = bounds;
+    let error = Error::new(
+        SqlState::PROGRAM_LIMIT_EXCEEDED,
+        format!("the result is larger than the {rows} rows or {bytes} bytes that an answer over HTTP may have"),
+    )
+    .hint("Add LIMIT, ask by key, or use the Postgres door, which streams.");
+    match tag {
+        "SELECT" => error,
+        _ => error
+            .detail("The statement was executed and its effect is committed; only its rows are too many to return."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{BufMut, BytesMut};
+
+    use super::*;
+    use crate::engine::{RowBatch, Rows, TagCount};
+    use crate::types::PgType;
+
+    fn column(name: &str, data_type: PgType) -> OutputColumn {
+        OutputColumn { name: name.into(), data_type, modifier: -1, table_oid: 0, attribute: 0 }
+    }
+
+    fn answer_of(values: &[&str]) -> Answer {
+        let mut frames = BytesMut::new();
+        for value in values {
+            frames.put_u8(b'D');
+            frames.put_i32(i32::try_from(4 + 2 + 4 + value.len()).unwrap());
+            frames.put_i16(1);
+            frames.put_i32(i32::try_from(value.len()).unwrap());
+            frames.put_slice(value.as_bytes());
+        }
+        Answer {
+            columns: Some([column("n", PgType::Int8)].into()),
+            rows: Rows::Ready(RowBatch { frames, rows: values.len() }),
+            tag: "SELECT",
+            count: TagCount::Returned,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_columns_rows_tag_and_count() {
+        let answer = answer_of(&["1", "2"]);
+        let json = Writer::new(&answer, Bounds { rows: 2, bytes: 1000 }).write(answer).await.unwrap();
+        let expected =
+            r#"{"columns":[{"name":"n","type":"bigint"}],"rows":[["1"],["2"]],"tag":"SELECT 2","row_count":2}"#;
+        assert_eq!(String::from_utf8(json).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_result_past_its_bound_is_an_error() {
+        let answer = answer_of(&["1", "2", "3"]);
+        let error = Writer::new(&answer, Bounds { rows: 2, bytes: 1000 }).write(answer).await.unwrap_err();
+        assert_eq!(error.sqlstate(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+        assert_eq!(error.get_detail(), None);
+    }
+
+    #[test]
+    fn a_write_whose_rows_are_too_many_says_that_it_happened() {
+        let error = too_large(Bounds { rows: 1, bytes: 1 }, "INSERT 0");
+        assert!(error.get_detail().unwrap().contains("committed"));
+    }
+
+    #[test]
+    fn a_count_is_read_from_the_tag() {
+        assert_eq!(row_count("INSERT 0 3"), "3");
+        assert_eq!(row_count("CREATE TABLE"), "null");
+    }
+}
