@@ -5,5 +5,6 @@
 mod answer;
 mod session;
 
+pub use crate::shard::sqlite::{Formats, OutputColumn};
 pub use answer::{Answer, RowBatch, Rows, TagCount};
 pub use session::{CancelHandle, Engine, Identity, Prepared, RawParameters, Scope, Session, TransactionStatus};

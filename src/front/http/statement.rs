@@ -11,9 +11,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::engine::{Answer, Engine, Identity, RawParameters, RowBatch, Scope, Session};
+use crate::engine::{Answer, Engine, Formats, Identity, RawParameters, RowBatch, Scope, Session};
 use crate::error::{Error, Fault, Result, Retry, SqlState};
-use crate::shard::sqlite::Formats;
 use crate::types::{Format, PgType};
 
 /// How long a canceled statement may take to say how it ended.

@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::engine::Formats;
 use crate::engine::{Answer, Prepared, RawParameters, RowBatch};
 use crate::error::{Error, Result, SqlState};
-use crate::shard::sqlite::Formats;
 
 /// Named portals that one client may hold open.
 const PORTALS_LIMIT: usize = 1_000;

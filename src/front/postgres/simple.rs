@@ -4,9 +4,9 @@
 
 use super::client::{Client, Failure};
 use super::extended;
+use crate::engine::Formats;
 use crate::engine::{Answer, RawParameters, RowBatch, Scope, TransactionStatus};
 use crate::error::{Error, Result};
-use crate::shard::sqlite::Formats;
 use crate::wire::backend;
 
 impl Client<'_> {

@@ -17,9 +17,8 @@ use serde_json::Value;
 
 use super::statement::{Row, Statements, next_batch};
 use super::{Caller, Door};
-use crate::engine::{Answer, Identity, RawParameters, Scope, Session, TransactionStatus};
+use crate::engine::{Answer, Formats, Identity, OutputColumn, RawParameters, Scope, Session, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
-use crate::shard::sqlite::{Formats, OutputColumn};
 use crate::web::{Problem, read_json};
 use parameter::{TextParameter, parameter};
 use value::{write_string, write_value};
