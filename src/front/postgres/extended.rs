@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::client::{Client, Failure};
 use super::portals::{Portal, State, Suspended};
-use crate::engine::{Answer, Prepared, RawParameters, RowBatch, Session, TagCount, TransactionStatus};
-use crate::engine::{Formats, OutputColumn};
+use crate::engine::{
+    Answer, Formats, OutputColumn, Prepared, RawParameters, RowBatch, Session, TagCount, TransactionStatus,
+};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{Format, PgType};
 use crate::wire::backend::{self, Field};

@@ -5,8 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::engine::Formats;
-use crate::engine::{Answer, Prepared, RawParameters, RowBatch};
+use crate::engine::{Answer, Formats, Prepared, RawParameters, RowBatch};
 use crate::error::{Error, Result, SqlState};
 
 /// Named portals that one client may hold open.

@@ -4,8 +4,7 @@
 
 use super::client::{Client, Failure};
 use super::extended;
-use crate::engine::Formats;
-use crate::engine::{Answer, RawParameters, RowBatch, Scope, TransactionStatus};
+use crate::engine::{Answer, Formats, RawParameters, RowBatch, Scope, TransactionStatus};
 use crate::error::{Error, Result};
 use crate::wire::backend;
 
