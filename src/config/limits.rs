@@ -1,0 +1,116 @@
+//! Every bound that an operator may set, with its unit in its name.
+//!
+//! One list makes the structure, the file's section, the environment's names, the reference and the checks, so that a limit
+//! cannot exist in one of them only.
+
+/// What a setting is called, what it is when nobody sets it, and what it means. For the reference and for `config show`.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitSetting {
+    pub name: &'static str,
+    pub default: u64,
+    pub least: u64,
+    pub most: u64,
+    pub meaning: &'static str,
+}
+
+macro_rules! limits {
+    ($($name:ident = $default:expr, $least:literal ..= $most:expr, $meaning:literal;)*) => {
+        /// The bounds of one server.
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+        pub struct Limits {
+            $(#[doc = $meaning] pub $name: u64,)*
+        }
+
+        /// The `[limits]` section as it is written.
+        #[derive(Default, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct LimitsFile {
+            $(pub(super) $name: Option<u64>,)*
+        }
+
+        /// All limits, in the order of the reference.
+        pub const LIMIT_SETTINGS: &[LimitSetting] = &[
+            $(LimitSetting {
+                name: stringify!($name), default: $default, least: $least, most: $most, meaning: $meaning,
+            },)*
+        ];
+
+        impl Default for Limits {
+            fn default() -> Limits {
+                Limits { $($name: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// The value of the limit of this name.
+            pub fn get(&self, name: &str) -> Option<u64> {
+                match name {
+                    $(stringify!($name) => Some(self.$name),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl LimitsFile {
+            pub(super) fn set(&mut self, name: &str, value: u64) {
+                match name {
+                    $(stringify!($name) => self.$name = Some(value),)*
+                    _ => {}
+                }
+            }
+
+            /// The limits, and those that are out of range.
+            pub(super) fn validated(&self) -> (Limits, Vec<&'static LimitSetting>) {
+                let limits = Limits { $($name: self.$name.unwrap_or($default),)* };
+                let out_of_range = LIMIT_SETTINGS.iter().filter(|setting| {
+                    limits.get(setting.name).is_some_and(|value| value < setting.least || value > setting.most)
+                });
+                let out_of_range = out_of_range.collect();
+                (limits, out_of_range)
+            }
+        }
+    };
+}
+
+const MIB: u64 = 1024 * 1024;
+const MINUTE_MS: u64 = 60_000;
+const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+
+limits! {
+    max_clients = 1_000, 1..=100_000,
+        "Connections to the Postgres door. One more is refused with 53300.";
+    max_http_connections = 1_000, 1..=100_000,
+        "Connections to the HTTP door. One more waits to be accepted.";
+    login_timeout_ms = 10_000, 100..=DAY_MS,
+        "From a client's first byte on the Postgres door to the end of its authentication.";
+    max_message_bytes = 64 * MIB, 65_536..=1024 * MIB,
+        "One message of the Postgres protocol. A longer one ends its connection with 08P01 before memory is taken.";
+    http_body_max_bytes = 32 * MIB, 1_024..=1024 * MIB,
+        "The body of one HTTP request. A longer one is answered 413.";
+    http_request_timeout_ms = MINUTE_MS, 100..=DAY_MS,
+        "One HTTP request, from its head to its answer.";
+    http_head_timeout_ms = 30_000, 100..=DAY_MS,
+        "From the end of one HTTP request to the end of the next one's head, on a connection that is kept.";
+    kv_value_max_bytes = 16 * MIB, 1..=256 * MIB,
+        "One value of the HTTP key-value door. Not more than http_body_max_bytes.";
+    statement_timeout_ms = 0, 0..=DAY_MS,
+        "One statement, unless its session sets statement_timeout; 57014 past it. 0 is no limit.";
+    idle_in_transaction_timeout_ms = MINUTE_MS, 0..=DAY_MS,
+        "An open transaction whose client sends nothing; 25P03 past it. It may hold a shard's only writer. 0 is no limit.";
+    queue_wait_ms = 5_000, 1..=DAY_MS,
+        "How long a statement waits for its turn on a shard; 55P03 or 53300 past it.";
+    lock_wait_ms = 5_000, 1..=DAY_MS,
+        "How long a statement waits for another's change of the schema; 55P03 past it.";
+    write_queue_statements = 8_192, 1..=1_000_000,
+        "Writes that wait for one shard's writer. One more is refused with 53300.";
+    readers_per_shard = 0, 0..=256,
+        "Connections that read from one SQLite shard. 0 is twice the number of cores, from 4 to 16.";
+    merge_max_bytes = 64 * MIB, 65_536..=65_536 * MIB,
+        "Memory that one statement may take to put the rows of several shards together; 53400 past it.";
+    plan_cache_statements = 4_096, 1..=1_000_000,
+        "Statements whose plan is kept.";
+    prepared_statements_per_session = 10_000, 1..=1_000_000,
+        "Named prepared statements of one session; 53400 past it.";
+    shutdown_grace_ms = 30_000, 0..=DAY_MS,
+        "From the order to stop until what is unfinished is cut off.";
+}

@@ -1,0 +1,101 @@
+//! The settings that are one value each: their names in the file, in the environment and among the flags.
+//!
+//! `limits.max_clients` is `SHARDD_LIMITS_MAX_CLIENTS`. Lists (keyspaces, shards, users) are in the file only.
+
+use super::file::File;
+use super::limits::LIMIT_SETTINGS;
+
+/// A setting that is one value.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The key's path in the file.
+    pub key: &'static str,
+    /// As TOML, with the default data directory.
+    pub default: &'static str,
+    pub flag: Option<&'static str>,
+    pub meaning: &'static str,
+}
+
+/// The settings other than limits, in the order of the reference.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "data_dir",
+        default: "\"data\"",
+        flag: Some("--data-dir"),
+        meaning: "Where the catalog and the default shards are. It is created when it does not exist, and has one owner: a second \
+                  shardd on it does not start.",
+    },
+    Setting {
+        key: "database",
+        default: "\"tickets\"",
+        flag: None,
+        meaning: "The one database that clients see; a connection to another is refused with 3D000.",
+    },
+    Setting {
+        key: "allow_insecure_listener",
+        default: "false",
+        flag: None,
+        meaning: "Lets a door listen beyond loopback although it lets everybody in. Only where the network itself keeps \
+                  strangers out.",
+    },
+    Setting {
+        key: "listen.postgres",
+        default: "\"127.0.0.1:6432\"",
+        flag: Some("--listen-postgres"),
+        meaning: "The Postgres door, as IP:PORT.",
+    },
+    Setting {
+        key: "listen.http",
+        default: "\"127.0.0.1:8432\"",
+        flag: Some("--listen-http"),
+        meaning: "The HTTP door, as IP:PORT.",
+    },
+    Setting {
+        key: "listen.admin",
+        default: "\"127.0.0.1:8433\"",
+        flag: Some("--listen-admin"),
+        meaning: "The admin door (shardctl, /metrics, the console), as IP:PORT.",
+    },
+    Setting {
+        key: "catalog.url",
+        default: "\"sqlite:data/catalog.db\"",
+        flag: None,
+        meaning: "Where the topology is kept: sqlite:PATH. Unless it is set it follows data_dir.",
+    },
+];
+
+/// `limits.max_clients` as a variable of the environment.
+pub fn environment_name(key: &str) -> String {
+    format!("SHARDD_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// The keys of all settings that are one value.
+pub fn scalar_keys() -> impl Iterator<Item = String> {
+    let limits = LIMIT_SETTINGS.iter().map(|limit| format!("limits.{}", limit.name));
+    SETTINGS.iter().map(|setting| setting.key.to_owned()).chain(limits)
+}
+
+/// Sets a value that came as text, from the environment or a flag.
+///
+/// # Errors
+/// The text is not of the setting's type; the message says what it should be.
+pub(super) fn set(file: &mut File, key: &str, text: &str) -> Result<(), String> {
+    let string = Some(text.to_owned());
+    match key {
+        "data_dir" => file.data_dir = string,
+        "database" => file.database = string,
+        "allow_insecure_listener" => {
+            file.allow_insecure_listener = Some(text.parse().map_err(|_| "this should be true or false".to_owned())?);
+        }
+        "listen.postgres" => file.listen.postgres = string,
+        "listen.http" => file.listen.http = string,
+        "listen.admin" => file.listen.admin = string,
+        "catalog.url" => file.catalog.url = string,
+        _ => {
+            let name = key.strip_prefix("limits.").unwrap_or(key);
+            let value = text.parse().map_err(|_| "this should be a whole number, not negative".to_owned())?;
+            file.limits.set(name, value);
+        }
+    }
+    Ok(())
+}

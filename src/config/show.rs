@@ -1,0 +1,127 @@
+//! A configuration for people to read: what holds, where it came from, and never a secret.
+
+use std::fmt::Write;
+
+use super::{Config, ConfigErrors, LIMIT_SETTINGS, Origin, SETTINGS};
+use crate::types::KeyType;
+
+/// One value that holds.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Shown {
+    /// The key's path: `shards[0].url`.
+    pub key: String,
+    /// As TOML, redacted.
+    pub value: String,
+    /// `default`, `FILE:LINE`, a variable or a flag.
+    pub origin: String,
+}
+
+impl Config {
+    /// Every value that holds, in the order of the reference.
+    pub fn shown(&self) -> Vec<Shown> {
+        let mut shown = Vec::new();
+        let mut add = |key: String, value: String| {
+            let origin = match self.origins.of(&key) {
+                // What follows another setting says so by its value; what follows nothing is the default.
+                Origin::Default => "default".to_owned(),
+                origin => origin.to_string(),
+            };
+            shown.push(Shown { key, value, origin });
+        };
+        for setting in SETTINGS {
+            add(setting.key.to_owned(), self.scalar(setting.key));
+        }
+        for limit in LIMIT_SETTINGS {
+            let value = self.limits.get(limit.name).unwrap_or(limit.default);
+            add(format!("limits.{}", limit.name), value.to_string());
+        }
+        for (index, keyspace) in self.keyspaces.iter().enumerate() {
+            let key = |field: &str| format!("keyspaces[{index}].{field}");
+            add(key("name"), quoted(&keyspace.name));
+            add(key("key_column"), quoted(&keyspace.key_column));
+            add(key("key_type"), quoted(key_type_name(keyspace.key_type)));
+            for (table, column) in &keyspace.key_columns {
+                add(key(&format!("key_columns.{table}")), quoted(column));
+            }
+            if !keyspace.shards.is_empty() {
+                let names: Vec<String> = keyspace.shards.iter().map(|name| quoted(name)).collect();
+                add(key("shards"), format!("[{}]", names.join(", ")));
+            }
+        }
+        for (index, shard) in self.shards.iter().enumerate() {
+            let key = |field: &str| format!("shards[{index}].{field}");
+            add(key("name"), quoted(&shard.name));
+            add(key("url"), quoted(&shard.url.to_string()));
+            add(key("weight"), format!("{:?}", shard.weight));
+        }
+        for (index, user) in self.users.iter().enumerate() {
+            add(format!("users[{index}].name"), quoted(&user.name));
+            add(format!("users[{index}].verifier"), quoted("SCRAM-SHA-256$***"));
+        }
+        shown
+    }
+
+    /// `config show`: a line for each value, with where it came from.
+    pub fn show_report(&self) -> String {
+        let shown = self.shown();
+        let width = shown.iter().map(|line| line.key.len() + line.value.len() + 3).max().unwrap_or(0).min(60);
+        let mut report = String::new();
+        for Shown { key, value, origin } in shown {
+            let setting = format!("{key} = {value}");
+            // Writing to a String cannot fail.
+            let _ = writeln!(report, "{setting:width$}  # {origin}");
+        }
+        report
+    }
+
+    fn scalar(&self, key: &str) -> String {
+        match key {
+            "data_dir" => quoted(&self.data_dir.display().to_string()),
+            "database" => quoted(&self.database),
+            "allow_insecure_listener" => self.allow_insecure_listener.to_string(),
+            "listen.postgres" => quoted(&self.listen.postgres.to_string()),
+            "listen.http" => quoted(&self.listen.http.to_string()),
+            "listen.admin" => quoted(&self.listen.admin.to_string()),
+            "catalog.url" => quoted(&self.catalog_url.to_string()),
+            _ => String::new(),
+        }
+    }
+}
+
+/// `config check`: every problem, or what was found to be right.
+pub fn check_report(result: &Result<Config, ConfigErrors>) -> String {
+    let config = match result {
+        Ok(config) => config,
+        Err(errors) => return format!("{errors}\n"),
+    };
+    let mut report = String::new();
+    for warning in &config.warnings {
+        let _ = writeln!(report, "warning: {warning}");
+    }
+    let source = match &config.file {
+        Some(path) => path.display().to_string(),
+        None => "no configuration file: the defaults".to_owned(),
+    };
+    let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let _ = writeln!(
+        report,
+        "{source}: no problems ({}, {}, {})",
+        plural(config.shards.len(), "shard"),
+        plural(config.keyspaces.len(), "keyspace"),
+        plural(config.users.len(), "user"),
+    );
+    report
+}
+
+pub(super) fn key_type_name(key_type: KeyType) -> &'static str {
+    match key_type {
+        KeyType::Bigint => "bigint",
+        KeyType::Text => "text",
+        KeyType::Uuid => "uuid",
+    }
+}
+
+/// As a TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

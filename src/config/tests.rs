@@ -1,0 +1,368 @@
+//! Whole configurations: what holds, what is refused, and what is never shown.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::topology::Topology;
+use crate::types::KeyType;
+
+const SHIPPED: &str = include_str!("../../config/shardd.toml");
+const REFERENCE: &str = include_str!("../../docs/configuration.md");
+const SALT: [u8; 16] = [7; 16];
+
+struct File(tempfile::TempDir);
+
+impl File {
+    fn new(text: &str) -> File {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("shardd.toml"), text).unwrap();
+        File(directory)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("shardd.toml")
+    }
+
+    fn sources(&self) -> Sources {
+        Sources { path: Some(self.path()), ..Sources::default() }
+    }
+
+    fn beside(&self, name: &str, text: &str) -> String {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+fn load(text: &str) -> Result<Config, ConfigErrors> {
+    Config::load(&File::new(text).sources())
+}
+
+/// `LINE KEY: MESSAGE`
+fn problems(text: &str) -> Vec<String> {
+    let errors = load(text).expect_err("it should be refused");
+    let line = |problem: &Problem| match &problem.origin {
+        Origin::File { line, .. } => line.unwrap_or(0),
+        _ => 0,
+    };
+    errors.problems.iter().map(|problem| format!("{} {}: {}", line(problem), problem.key, problem.message)).collect()
+}
+
+fn values(config: &Config) -> Vec<(String, String)> {
+    config.shown().into_iter().map(|shown| (shown.key, shown.value)).collect()
+}
+
+/// The shipped file with its commented defaults switched on.
+fn uncommented() -> String {
+    let switch_on = |line: &'static str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|first: char| first == '[' || first.is_ascii_lowercase()) => rest,
+        _ => line,
+    };
+    SHIPPED.lines().map(switch_on).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_shipped_file_holds_the_defaults() {
+    let defaults = values(&load("").unwrap());
+    assert_eq!(values(&load(SHIPPED).unwrap()), defaults);
+    assert_eq!(values(&load(&uncommented()).unwrap()), defaults);
+    assert!(load(&uncommented()).unwrap().names_shards());
+}
+
+#[test]
+fn the_shipped_file_names_every_setting() {
+    let lines = file::parse(&uncommented()).lines;
+    let nested = ["shards[3].weight", "keyspaces[0].key_type", "keyspaces[0].key_columns"].map(str::to_owned);
+    for key in scalar_keys().chain(nested) {
+        assert!(lines.contains_key(&key), "{key} is not in config/shardd.toml");
+    }
+}
+
+#[test]
+fn the_reference_names_every_setting_with_its_default() {
+    let mut table = String::from("| key | default | meaning |\n|---|---|---|\n");
+    for setting in SETTINGS {
+        let flag = setting.flag.map(|flag| format!(" Flag: `{flag}`.")).unwrap_or_default();
+        table.push_str(&format!("| `{}` | `{}` | {}{flag} |\n", setting.key, setting.default, setting.meaning));
+    }
+    for limit in LIMIT_SETTINGS {
+        let range = format!("From {} to {}.", limit.least, limit.most);
+        table.push_str(&format!("| `limits.{}` | `{}` | {} {range} |\n", limit.name, limit.default, limit.meaning));
+    }
+    assert!(REFERENCE.contains(&table), "docs/configuration.md should hold this table:\n{table}");
+    for key in ["name", "url", "weight", "key_column", "key_type", "key_columns", "shards", "verifier", "password_file"]
+    {
+        assert!(REFERENCE.contains(&format!("| `{key}` |")), "{key} is not in docs/configuration.md");
+    }
+    for variable in ["SHARDD_CONFIG", "SHARDD_DATA_DIR", "SHARDD_LISTEN_POSTGRES", "SHARDD_LIMITS_MAX_CLIENTS"] {
+        assert!(REFERENCE.contains(variable), "{variable} is not in docs/configuration.md");
+    }
+    let defaults = load("").unwrap();
+    let shown = defaults.shown();
+    for setting in SETTINGS {
+        let value = shown.iter().find(|shown| shown.key == setting.key).map(|shown| shown.value.as_str());
+        assert_eq!(value, Some(setting.default), "{}", setting.key);
+    }
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_line_and_key() {
+    let text = "\
+data_dir = 'data'
+colour = 'red'
+[listen]
+postgres = '6432'
+http = '127.0.0.1:8433'
+[limits]
+max_clients = 0
+kv_value_max_bytes = 200000000
+[catalog]
+url = 'postgres://db/catalog'
+[[keyspaces]]
+name = 'kv'
+key_type = 'money'
+[[shards]]
+name = 'Shard 1'
+url = 'sqlite:data/a.db'
+[[shards]]
+name = 'b'
+url = 'sqlite:./data//a.db'
+weight = -1
+[[shards]]
+url = 'mysql://db'
+[[users]]
+name = 'app'
+";
+    let problems = problems(text);
+    let starts = [
+        "2 colour: unknown key",
+        "4 listen.postgres: this should be IP:PORT",
+        "0 listen.admin: listen.http has this port",
+        "7 limits.max_clients: this should be from 1 to",
+        "8 limits.kv_value_max_bytes: this should not be more than limits.http_body_max_bytes",
+        "10 catalog.url: a catalog on a Postgres server is not supported yet",
+        "12 keyspaces[0].name: \"kv\" is the HTTP door's own",
+        "11 keyspaces[0].key_column: the keyspace needs a key column",
+        "13 keyspaces[0].key_type: this should be",
+        "15 shards[0].name: a shard's name is",
+        "19 shards[1].url: another shard has this URL",
+        "20 shards[1].weight: this should be from 0 to 100",
+        "21 shards[2].name: the shard needs a name",
+        "22 shards[2].url: it is neither",
+        "24 users[0].name: the user needs a verifier",
+    ];
+    for start in starts {
+        assert!(problems.iter().any(|problem| problem.starts_with(start)), "{start}\n{problems:#?}");
+    }
+    assert_eq!(problems.len(), starts.len(), "{problems:#?}");
+    let report = check_report(&load(text));
+    assert!(report.contains("shardd.toml:2: colour: unknown key"), "{report}");
+    assert!(report.ends_with("the configuration has 15 problems\n"), "{report}");
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let file = File::new("database = 'from_file'\ndata_dir = 'from_file'\n[limits]\nmax_clients = 5\n");
+    let mut sources = file.sources();
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    sources.environment = vec![
+        variable("SHARDD_DATA_DIR", "from_environment"),
+        variable("SHARDD_LIMITS_MAX_CLIENTS", "6"),
+        variable("SHARDD_LISTEN_HTTP", "localhost:0"),
+        variable("SHARDD_ALLOW_INSECURE_LISTENER", "true"),
+        variable("SHARDD_PORT_8432_TCP", "tcp://10.0.0.1:8432"),
+        variable("PATH", "/bin"),
+    ];
+    sources.flags = vec![("data_dir", "/from/flag".to_owned())];
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.database, "from_file");
+    assert_eq!(config.data_dir, Path::new("/from/flag"));
+    assert_eq!(config.limits.max_clients, 6);
+    assert_eq!(config.listen.http, "127.0.0.1:0".parse().unwrap());
+    assert!(config.allow_insecure_listener);
+    assert_eq!(config.catalog_url.to_text(), "sqlite:/from/flag/catalog.db");
+    assert_eq!(config.shards[3].url.to_text(), "sqlite:/from/flag/shard-4.db");
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert!(config.warnings[0].contains("SHARDD_PORT_8432_TCP"));
+
+    let report = config.show_report();
+    for line in ["# --data-dir", "# SHARDD_LIMITS_MAX_CLIENTS", "shardd.toml:1", "# default"] {
+        assert!(report.contains(line), "{line}\n{report}");
+    }
+
+    sources.environment = vec![variable("SHARDD_LIMITS_MAX_CLIENTS", "many")];
+    let errors = Config::load(&sources).unwrap_err();
+    assert_eq!(
+        errors.problems[0].to_string(),
+        "SHARDD_LIMITS_MAX_CLIENTS: limits.max_clients: this should be a whole number, not negative"
+    );
+}
+
+#[test]
+fn a_door_that_lets_everybody_in_stays_on_loopback() {
+    let everywhere = "[listen]\npostgres = '0.0.0.0:6432'\nhttp = '[::]:8432'\nadmin = '192.0.2.1:8433'\n";
+    let refused = problems(everywhere);
+    assert_eq!(refused.len(), 3, "{refused:#?}");
+    assert!(refused.iter().all(|problem| problem.contains("allow_insecure_listener = true")), "{refused:#?}");
+    let file = File::new("");
+    let password_file = file.beside("password", "secret\n");
+    let user = format!("[[users]]\nname = 'app'\npassword_file = '{password_file}'\n");
+    let with_user = problems(&format!("{everywhere}{user}"));
+    assert_eq!(with_user.len(), 2, "users are asked for at the Postgres door only: {with_user:#?}");
+    load(&format!("allow_insecure_listener = true\n{everywhere}")).unwrap();
+    load(&format!("{user}[listen]\npostgres = '0.0.0.0:6432'\n")).unwrap();
+    load("[listen]\npostgres = '[::1]:6432'\n").unwrap();
+}
+
+#[test]
+fn a_user_has_a_verifier_or_a_file_that_makes_one() {
+    let file = File::new("");
+    let verifier = Verifier::from_password("canary-1", SALT);
+    let files =
+        [("plain", "canary-1\n"), ("two-lines", "canary-1\nx\n"), ("empty", ""), ("half", "SCRAM-SHA-256$4096:x")];
+    let [plain, two_lines, empty, half] = files.map(|(name, text)| file.beside(name, text));
+    let made = file.beside("made", &format!("{verifier}\n"));
+    let config = load(&format!(
+        "[[users]]\nname = 'a'\nverifier = '{verifier}'\n[[users]]\nname = 'b'\npassword_file = '{made}'\n\
+         [[users]]\nname = 'c'\npassword_file = '{plain}'\n"
+    ))
+    .unwrap();
+    assert_eq!(config.users[0].verifier, verifier);
+    assert_eq!(config.users[1].verifier, verifier);
+    assert_ne!(config.users[2].verifier, verifier, "its salt is random");
+
+    let refused = problems(&format!(
+        "[[users]]\nname = 'a'\nverifier = 'canary-2'\n[[users]]\nname = 'b'\npassword_file = '{two_lines}'\n\
+         [[users]]\nname = 'c'\npassword_file = '{empty}'\n[[users]]\nname = 'd'\npassword_file = '{half}'\n\
+         [[users]]\nname = 'e'\npassword_file = '/nowhere/at/all'\n[[users]]\nname = 'a'\npassword_file = '{plain}'\n"
+    ));
+    let starts =
+        ["3 users[0].verifier", "6 users[1].password_file", "9 users[2].password_file", "12 users[3].password_file"];
+    for start in starts.into_iter().chain(["15 users[4].password_file", "17 users[5].name: another user"]) {
+        assert!(refused.iter().any(|problem| problem.starts_with(start)), "{start}\n{refused:#?}");
+    }
+    assert_eq!(refused.len(), 6, "{refused:#?}");
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let file = File::new("");
+    let verifier = Verifier::from_password("canary", SALT);
+    let password_file = file.beside("password", "canary-password\n");
+    let text = format!(
+        "[[users]]\nname = 'a'\nverifier = '{verifier}'\n[[users]]\nname = 'b'\npassword_file = '{password_file}'\n"
+    );
+    let config = load(&text).unwrap();
+    let keys = verifier.to_string();
+    let stored = keys.rsplit('$').next().unwrap();
+    let json = serde_json::to_string(&config.shown()).unwrap();
+    for shown in [format!("{config:?}"), format!("{config:#?}"), config.show_report(), json, check_report(&Ok(config))]
+    {
+        assert!(!shown.contains("canary") && !shown.contains(stored), "{shown}");
+        assert!(!shown.is_empty());
+    }
+
+    for wrong in [
+        "[[shards]]\nname = 'a'\nurl = 'postgres://app:canary@db/x'\n",
+        "[[shards]]\nname = 'a'\nurl = 'mysql://app:canary@db/x'\n",
+        "[catalog]\nurl = 'postgres://app:canary@db/x'\n",
+        "[[users]]\nname = 'a'\nverifier = 'canary'\n",
+        "[[users]]\nname = 'a'\npassword = 'canary'\n",
+        "[[users]]\nname = 'a'\nverifier = ['canary']\n",
+        "[limits]\nmax_clients = 'canary'\n",
+        "users = 'canary'\n",
+        "[[users]]\nname = 'a'\nverifier = 'canary\n",
+        "[listen]\npostgres = 'canary'\n",
+    ] {
+        let result = load(wrong);
+        assert!(result.is_err(), "{wrong}");
+        let told = format!("{}{result:?}", check_report(&result));
+        assert!(!told.contains("canary"), "{told}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_the_one_problem() {
+    let named = |path: PathBuf| Config::load(&Sources { path: Some(path), ..Sources::default() }).unwrap_err();
+    let missing = named("/nowhere/shardd.toml".into()).to_string();
+    assert!(missing.starts_with("/nowhere/shardd.toml: cannot read the configuration file"), "{missing}");
+    let file = File::new("");
+    let long = file.beside("long.toml", &"#".repeat(file::FILE_MAX_BYTES as usize + 1));
+    assert!(named(long.into()).to_string().contains("longer than"));
+    std::fs::write(file.path(), b"database = '\xff'").unwrap();
+    assert_eq!(named(file.path()).problems.len(), 1);
+    let by_variable = Sources {
+        environment: vec![("SHARDD_CONFIG".to_owned(), "/nowhere/else.toml".to_owned())],
+        ..Sources::default()
+    };
+    assert!(Config::load(&by_variable).unwrap_err().to_string().contains("/nowhere/else.toml"));
+}
+
+#[test]
+fn keyspaces_lie_on_the_shards_they_name() {
+    let text = "\
+[[shards]]
+name = 'a'
+url = 'sqlite:data/a.db'
+[[shards]]
+name = 'b'
+url = 'sqlite:data/b.db'
+weight = 2
+[[keyspaces]]
+name = 'tickets'
+key_column = 'event_id'
+key_columns = { events = 'id' }
+[[keyspaces]]
+name = 'customers'
+key_column = 'email'
+key_type = 'varchar'
+shards = ['b']
+";
+    let config = load(text).unwrap();
+    let topology = Topology::first(&config.shards, &config.keyspaces).unwrap();
+    assert_eq!(topology.keyspace("customers").unwrap().key_type, KeyType::Text);
+    assert_eq!(topology.keyspace("customers").unwrap().shards.len(), 1);
+    assert_eq!(topology.keyspace("tickets").unwrap().key_column_of("events"), "id");
+    assert_eq!(topology.keyspaces.len(), 3, "the HTTP door's is there too");
+
+    let refused = problems(&text.replace("['b']", "['b', 'c', 'b']"));
+    assert_eq!(refused.len(), 2, "{refused:#?}");
+    assert!(refused[0].contains("keyspaces[1].shards[1]: there is no shard of this name"), "{refused:#?}");
+}
+
+#[test]
+fn a_difference_from_the_catalog_says_what_settles_it() {
+    let text = "\
+[[shards]]
+name = 'a'
+url = 'sqlite:data/a.db'
+[[shards]]
+name = 'b'
+url = 'sqlite:data/b.db'
+[[keyspaces]]
+name = 'tickets'
+key_column = 'event_id'
+";
+    let config = load(text).unwrap();
+    let topology = Topology::first(&config.shards, &config.keyspaces).unwrap();
+    assert_eq!(differences(&config, &topology), Vec::<String>::new());
+
+    let changed = text.replace("data/a.db", "data/other.db").replace("'b'", "'c'").replace("event_id", "show_id");
+    let found = differences(&load(&changed).unwrap(), &topology);
+    let parts = [
+        "shard a is at",
+        "`shardctl add-shard c sqlite:data/b.db --weight 1`",
+        "shard b is in the catalog",
+        "event_id",
+    ];
+    for part in parts {
+        assert!(found.iter().any(|line| line.contains(part)), "{part}\n{found:#?}");
+    }
+    assert_eq!(found.len(), parts.len(), "{found:#?}");
+
+    let mut heavier = topology.clone();
+    heavier.shards[0].weight = 3.0;
+    Arc::make_mut(&mut heavier.keyspaces[0]).name = "gone".to_owned();
+    assert_eq!(differences(&config, &heavier).len(), 3);
+    assert_eq!(differences(&load("").unwrap(), &topology), Vec::<String>::new(), "defaults are compared with nothing");
+}

@@ -1,0 +1,413 @@
+//! The second stage: what the sources said, made into values that can be.
+//!
+//! A value that cannot be is noted, and its default stands in for it, so that the rest can be judged too.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::file::{File, KeyspaceFile, ShardFile, UserFile};
+use super::{Config, ConfigErrors, Limits, Listen, Origins, Problem, User, read_bounded};
+use crate::topology::{KV_KEYSPACE, KeyspaceSpec, SHARD_NUMBER_MAX, ShardSpec, ShardUrl, WEIGHT_MAX};
+use crate::types::KeyType;
+use crate::wire::scram::Verifier;
+
+/// Postgres's own limit for a name.
+const NAME_MAX_BYTES: usize = 63;
+/// A file that holds one password may not be longer.
+const PASSWORD_FILE_MAX_BYTES: u64 = 4096;
+const DEFAULT_SHARDS: usize = 4;
+
+pub(super) fn validate(
+    file: File,
+    origins: Origins,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+) -> Result<Config, ConfigErrors> {
+    let mut check = Check { origins, problems };
+    let data_dir = check.data_dir(file.data_dir.as_deref());
+    let database = check.database(file.database.clone());
+    let limits = check.limits(&file);
+    let shards = match &file.shards {
+        Some(shards) => check.shards(shards),
+        None => default_shards(&data_dir),
+    };
+    let catalog_url = check.catalog_url(file.catalog.url.as_deref(), &data_dir, &shards);
+    let keyspaces = match &file.keyspaces {
+        Some(keyspaces) => check.keyspaces(keyspaces, &shards),
+        None => vec![default_keyspace()],
+    };
+    let users = check.users(&file.users);
+    let allow_insecure_listener = file.allow_insecure_listener.unwrap_or(false);
+    let listen = Listen {
+        postgres: check.address("listen.postgres", file.listen.postgres.as_deref(), 6432),
+        http: check.address("listen.http", file.listen.http.as_deref(), 8432),
+        admin: check.address("listen.admin", file.listen.admin.as_deref(), 8433),
+    };
+    check.ports(&listen);
+    if !allow_insecure_listener {
+        check.exposure(&listen, &users, !file.users.is_empty());
+    }
+
+    let Check { origins, mut problems } = check;
+    if !problems.is_empty() {
+        let line = |problem: &Problem| match &problem.origin {
+            super::Origin::File { line, .. } => line.unwrap_or(0),
+            _ => usize::MAX,
+        };
+        problems.sort_by_key(line);
+        return Err(ConfigErrors { problems });
+    }
+    Ok(Config {
+        file: origins.file.clone(),
+        data_dir,
+        database,
+        listen,
+        allow_insecure_listener,
+        catalog_url,
+        keyspaces,
+        shards,
+        users,
+        limits,
+        warnings,
+        origins,
+    })
+}
+
+/// The keyspace of a ticket service: every table that has an `event_id`.
+fn default_keyspace() -> KeyspaceSpec {
+    KeyspaceSpec {
+        name: "tickets".to_owned(),
+        key_column: "event_id".to_owned(),
+        key_type: KeyType::Bigint,
+        key_columns: Vec::new(),
+        shards: Vec::new(),
+    }
+}
+
+fn default_shards(data_dir: &Path) -> Vec<ShardSpec> {
+    let shard = |number: usize| {
+        let path = data_dir.join(format!("shard-{number}.db"));
+        ShardSpec { name: format!("shard-{number}"), url: ShardUrl::Sqlite(path), weight: 1.0 }
+    };
+    (1..=DEFAULT_SHARDS).map(shard).collect()
+}
+
+struct Check {
+    origins: Origins,
+    problems: Vec<Problem>,
+}
+
+impl Check {
+    fn note(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        let key = key.into();
+        let origin = self.origins.of(&key);
+        self.problems.push(Problem { origin, key, message: message.into() });
+    }
+
+    /// Notes a problem unless the value is a name: not empty, not too long, printable.
+    fn name(&mut self, key: &str, name: &str) {
+        if name.is_empty() {
+            self.note(key, "this should not be empty");
+        } else if name.len() > NAME_MAX_BYTES {
+            self.note(key, format!("this should not be longer than {NAME_MAX_BYTES} bytes"));
+        } else if name.chars().any(char::is_control) {
+            self.note(key, "this should hold only characters that print");
+        }
+    }
+
+    fn data_dir(&mut self, given: Option<&str>) -> PathBuf {
+        let path = given.unwrap_or("data");
+        if path.is_empty() || path.contains('\0') {
+            self.note("data_dir", "this should be the path of a directory");
+            return PathBuf::from("data");
+        }
+        if path.contains('?') || path.chars().any(char::is_control) {
+            self.note("data_dir", "a path with '?' or with characters that do not print cannot be written as a URL");
+        }
+        // The same spelling as in URLs.
+        match ShardUrl::parse(&format!("sqlite:{}", Path::new(path).join("x").display())) {
+            Ok(ShardUrl::Sqlite(file)) => {
+                let directory = file.parent().filter(|directory| *directory != Path::new(""));
+                directory.unwrap_or(Path::new(".")).to_owned()
+            }
+            _ => PathBuf::from(path),
+        }
+    }
+
+    fn database(&mut self, given: Option<String>) -> String {
+        let database = given.unwrap_or_else(|| "tickets".to_owned());
+        self.name("database", &database);
+        database
+    }
+
+    fn limits(&mut self, file: &File) -> Limits {
+        let (limits, out_of_range) = file.limits.validated();
+        for limit in out_of_range {
+            let message = format!("this should be from {} to {}", limit.least, limit.most);
+            self.note(format!("limits.{}", limit.name), message);
+        }
+        if limits.kv_value_max_bytes > limits.http_body_max_bytes {
+            let message = format!(
+                "this should not be more than limits.http_body_max_bytes ({}), in which a value arrives",
+                limits.http_body_max_bytes
+            );
+            self.note("limits.kv_value_max_bytes", message);
+        }
+        limits
+    }
+
+    fn shards(&mut self, given: &[ShardFile]) -> Vec<ShardSpec> {
+        if given.is_empty() {
+            self.note("shards", "there should be at least one shard; without the list there are four SQLite shards");
+        }
+        if given.len() > usize::from(SHARD_NUMBER_MAX) {
+            self.note("shards", format!("there can be at most {SHARD_NUMBER_MAX} shards"));
+        }
+        let (mut names, mut urls) = (BTreeSet::new(), BTreeSet::new());
+        let mut shards = Vec::new();
+        for (index, shard) in given.iter().enumerate() {
+            let key = |field: &str| format!("shards[{index}].{field}");
+            let name = shard.name.clone().unwrap_or_default();
+            if shard.name.is_none() {
+                self.note(key("name"), "the shard needs a name");
+            } else if !is_shard_name(&name) {
+                self.note(
+                    key("name"),
+                    "a shard's name is 1 to 63 of a-z, 0-9, '-', '_' and '.', and begins with a-z or 0-9",
+                );
+            } else if !names.insert(name.clone()) {
+                self.note(key("name"), "another shard has this name");
+            }
+            let url = self.shard_url(&key("url"), shard.url.as_deref());
+            if let Some(url) = &url
+                && !urls.insert(identity(url))
+            {
+                self.note(key("url"), "another shard has this URL: each needs a database of its own");
+            }
+            let weight = shard.weight.unwrap_or(1.0);
+            if !(0.0..=WEIGHT_MAX).contains(&weight) {
+                self.note(key("weight"), format!("this should be from 0 to {WEIGHT_MAX}"));
+            }
+            shards.push(ShardSpec { name, url: url.unwrap_or(ShardUrl::Sqlite(PathBuf::new())), weight });
+        }
+        if !shards.is_empty() && shards.iter().all(|shard| shard.weight == 0.0) {
+            self.note("shards", "at least one shard should have a weight above 0, to own the slots");
+        }
+        shards
+    }
+
+    fn shard_url(&mut self, key: &str, given: Option<&str>) -> Option<ShardUrl> {
+        match given.map(ShardUrl::parse) {
+            None => self.note(key, "the shard needs a URL, as in sqlite:data/shard-1.db"),
+            Some(Err(error)) => self.note(key, error.to_string()),
+            Some(Ok(ShardUrl::Postgres(_))) => {
+                self.note(key, "shards on Postgres servers are not supported yet: write sqlite:PATH");
+            }
+            Some(Ok(url)) => return Some(url),
+        }
+        None
+    }
+
+    fn catalog_url(&mut self, given: Option<&str>, data_dir: &Path, shards: &[ShardSpec]) -> ShardUrl {
+        let default = ShardUrl::Sqlite(data_dir.join("catalog.db"));
+        let url = match given.map(ShardUrl::parse) {
+            None => default,
+            Some(Ok(url @ ShardUrl::Sqlite(_))) => url,
+            Some(Ok(ShardUrl::Postgres(_))) => {
+                self.note("catalog.url", "a catalog on a Postgres server is not supported yet: write sqlite:PATH");
+                default
+            }
+            Some(Err(_)) => {
+                self.note("catalog.url", "this should be sqlite:PATH, as in sqlite:data/catalog.db");
+                default
+            }
+        };
+        if shards.iter().any(|shard| identity(&shard.url) == identity(&url)) {
+            self.note("catalog.url", "a shard has this URL: the catalog needs a file of its own");
+        }
+        url
+    }
+
+    fn keyspaces(&mut self, given: &[KeyspaceFile], shards: &[ShardSpec]) -> Vec<KeyspaceSpec> {
+        if given.is_empty() {
+            self.note("keyspaces", "there should be at least one keyspace; without the list there is one, \"tickets\"");
+        }
+        let mut names = BTreeSet::new();
+        let mut keyspaces = Vec::new();
+        for (index, keyspace) in given.iter().enumerate() {
+            let key = |field: &str| format!("keyspaces[{index}].{field}");
+            let name = keyspace.name.clone().unwrap_or_default();
+            if keyspace.name.is_none() {
+                self.note(key("name"), "the keyspace needs a name");
+            } else {
+                self.name(&key("name"), &name);
+            }
+            if name == KV_KEYSPACE {
+                self.note(key("name"), "\"kv\" is the HTTP door's own keyspace: give this one another name");
+            } else if !name.is_empty() && !names.insert(name.clone()) {
+                self.note(key("name"), "another keyspace has this name");
+            }
+            let key_column = keyspace.key_column.clone().unwrap_or_default();
+            match keyspace.key_column {
+                None => {
+                    self.note(key("key_column"), "the keyspace needs a key column, as in key_column = \"event_id\"")
+                }
+                Some(_) => self.name(&key("key_column"), &key_column),
+            }
+            let key_type = self.key_type(&key("key_type"), keyspace.key_type.as_deref());
+            for (table, column) in &keyspace.key_columns {
+                self.name(&key(&format!("key_columns.{table}")), table);
+                self.name(&key(&format!("key_columns.{table}")), column);
+            }
+            let key_columns = keyspace.key_columns.clone().into_iter().collect();
+            let holds = self.keyspace_shards(&key("shards"), keyspace.shards.as_deref(), shards);
+            keyspaces.push(KeyspaceSpec { name, key_column, key_type, key_columns, shards: holds });
+        }
+        keyspaces
+    }
+
+    fn key_type(&mut self, key: &str, given: Option<&str>) -> KeyType {
+        match given {
+            None | Some("bigint" | "integer" | "smallint") => KeyType::Bigint,
+            Some("text" | "varchar") => KeyType::Text,
+            Some("uuid") => KeyType::Uuid,
+            Some(_) => {
+                self.note(key, "this should be \"bigint\", \"text\" or \"uuid\"");
+                KeyType::Bigint
+            }
+        }
+    }
+
+    fn keyspace_shards(&mut self, key: &str, given: Option<&[String]>, shards: &[ShardSpec]) -> Vec<String> {
+        let Some(given) = given else { return Vec::new() };
+        if given.is_empty() {
+            self.note(key, "this should name at least one shard; without it the keyspace is on all of them");
+        }
+        let mut names = BTreeSet::new();
+        for (index, name) in given.iter().enumerate() {
+            let key = format!("{key}[{index}]");
+            if !shards.iter().any(|shard| shard.name == *name) {
+                self.note(key, "there is no shard of this name");
+            } else if !names.insert(name) {
+                self.note(key, "this shard is named twice");
+            }
+        }
+        let held: Vec<&ShardSpec> = shards.iter().filter(|shard| given.contains(&shard.name)).collect();
+        if !held.is_empty() && held.iter().all(|shard| shard.weight == 0.0) {
+            self.note(key, "at least one of these shards should have a weight above 0, to own the slots");
+        }
+        given.to_vec()
+    }
+
+    fn users(&mut self, given: &[UserFile]) -> Vec<User> {
+        let mut names = BTreeSet::new();
+        let mut users = Vec::new();
+        for (index, user) in given.iter().enumerate() {
+            let key = |field: &str| format!("users[{index}].{field}");
+            let name = user.name.clone().unwrap_or_default();
+            match &user.name {
+                None => self.note(key("name"), "the user needs a name"),
+                Some(_) => self.name(&key("name"), &name),
+            }
+            if !name.is_empty() && !names.insert(name.clone()) {
+                self.note(key("name"), "another user has this name");
+            }
+            let verifier = match (&user.verifier, &user.password_file) {
+                (Some(verifier), None) => Verifier::parse(verifier).ok_or((
+                    "verifier",
+                    "this should be SCRAM-SHA-256$4096:SALT$STORED_KEY:SERVER_KEY, as `select rolpassword from pg_authid` \
+                     shows it on a Postgres server"
+                        .to_owned(),
+                )),
+                (None, Some(path)) => verifier_from_file(path).map_err(|message| ("password_file", message)),
+                _ => Err(("name", "the user needs a verifier or a password_file, and not both".to_owned())),
+            };
+            match verifier {
+                Ok(verifier) => users.push(User { name, verifier }),
+                Err((field, message)) => self.note(key(field), message),
+            }
+        }
+        users
+    }
+
+    fn address(&mut self, key: &str, given: Option<&str>, port: u16) -> SocketAddr {
+        let default = SocketAddr::from(([127, 0, 0, 1], port));
+        let Some(given) = given else { return default };
+        let address = match given.rsplit_once(':') {
+            Some(("localhost", port)) => format!("127.0.0.1:{port}").parse(),
+            _ => given.parse(),
+        };
+        address.unwrap_or_else(|_| {
+            self.note(key, format!("this should be IP:PORT, as in {default} or [::1]:{port}"));
+            default
+        })
+    }
+
+    fn ports(&mut self, listen: &Listen) {
+        let doors =
+            [("listen.postgres", listen.postgres), ("listen.http", listen.http), ("listen.admin", listen.admin)];
+        for (index, (key, address)) in doors.iter().enumerate() {
+            let taken = doors[..index].iter().find(|(_, other)| collide(*address, *other));
+            if let Some((other, _)) = taken {
+                self.note(*key, format!("{other} has this port: each door needs one of its own"));
+            }
+        }
+    }
+
+    /// A door that lets everybody in must not be within everybody's reach.
+    fn exposure(&mut self, listen: &Listen, users: &[User], users_were_given: bool) {
+        const EITHER: &str = "or set allow_insecure_listener = true where the network itself keeps strangers out";
+        if !listen.postgres.ip().is_loopback() && users.is_empty() && !users_were_given {
+            let message = format!(
+                "without users anybody who reaches {} is let in: name [[users]], listen on 127.0.0.1, {EITHER}",
+                listen.postgres
+            );
+            self.note("listen.postgres", message);
+        }
+        for (key, address) in [("listen.http", listen.http), ("listen.admin", listen.admin)] {
+            if !address.ip().is_loopback() {
+                let message = format!(
+                    "this door does not ask who calls, so anybody who reaches {address} is let in: listen on 127.0.0.1 behind a \
+                     proxy that does, {EITHER}"
+                );
+                self.note(key, message);
+            }
+        }
+    }
+}
+
+fn is_shard_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=NAME_MAX_BYTES).contains(&name.len())
+        && name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|byte| plain(byte) || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// The same for two spellings of one file.
+fn identity(url: &ShardUrl) -> String {
+    match url {
+        ShardUrl::Sqlite(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+        ShardUrl::Postgres(url) => url.clone(),
+    }
+}
+
+fn collide(left: SocketAddr, right: SocketAddr) -> bool {
+    let any = |ip: IpAddr| ip.is_unspecified();
+    left.port() == right.port() && left.port() != 0 && (left.ip() == right.ip() || any(left.ip()) || any(right.ip()))
+}
+
+/// A file that holds a password, or a verifier made elsewhere, on its first line.
+fn verifier_from_file(path: &str) -> Result<Verifier, String> {
+    let text = read_bounded(Path::new(path), PASSWORD_FILE_MAX_BYTES)
+        .map_err(|error| format!("cannot read the file ({error}): give the user that runs shardd the right to"))?;
+    let mut lines = text.lines();
+    let password = lines.next().unwrap_or_default();
+    if password.is_empty() || lines.next().is_some() {
+        return Err("the file should hold one line: the password, or its verifier".to_owned());
+    }
+    if password.starts_with("SCRAM-SHA-256$") {
+        return Verifier::parse(password).ok_or_else(|| "the file holds a verifier that is not whole".to_owned());
+    }
+    Ok(Verifier::from_password(password, rand::random()))
+}
