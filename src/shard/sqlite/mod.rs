@@ -5,6 +5,10 @@
 
 pub mod dialect;
 mod program;
-pub mod store;
+mod store;
 
 pub use program::{Effect, EnvironmentValue, Formats, OutputColumn, Program, Tag};
+pub use store::{
+    Call, CancelFlag, Environment, Limits, Opening, Output, RedoStep, STEP, Scratch, ScratchTable, SqliteShard,
+    SqliteTransaction, Statistics, TransactionMode, Written, forget_table_statements, store_table_statement,
+};

@@ -136,7 +136,7 @@ unsafe extern "C" fn is_recorded(_context: *mut c_void, table: *const c_char) ->
 
 /// Whose changes are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applying {
+pub(super) enum Applying {
     /// This shard's own, that it lost: cascades were recorded with them, and are not to happen again.
     Own,
     /// Another shard's, of reference tables: only those of tables that are [`TableKind::Reference`](crate::topology::TableKind)

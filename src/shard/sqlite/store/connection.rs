@@ -24,6 +24,8 @@ pub(super) enum Role {
     Reader,
     /// One transaction's snapshot, which may become a writer.
     Snapshot,
+    /// Has no file.
+    Scratch,
 }
 
 /// A connection, and the watch over its statements.
@@ -40,12 +42,15 @@ impl Backend {
         if role == Role::Writer {
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
         }
-        let connection = Connection::open_with_flags(&shared.path, flags)?;
+        let connection = match role {
+            Role::Scratch => Connection::open_in_memory_with_flags(flags)?,
+            _ => Connection::open_with_flags(&shared.path, flags)?,
+        };
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(limits.statements);
         distrust(&connection, limits)?;
         configure(&connection, role, limits)?;
-        if role != Role::Reader {
+        if matches!(role, Role::Writer | Role::Snapshot) {
             shared.sequences.register(&connection)?;
         }
         let watch = Watch::install(&connection)?;
@@ -67,6 +72,10 @@ fn distrust(connection: &Connection, limits: &Limits) -> rusqlite::Result<()> {
 }
 
 fn configure(connection: &Connection, role: Role, limits: &Limits) -> rusqlite::Result<()> {
+    if role == Role::Scratch {
+        connection.pragma_update_and_check(None, "journal_mode", "MEMORY", |_| Ok(()))?;
+        return Ok(());
+    }
     if role == Role::Writer {
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     }

@@ -16,8 +16,9 @@ mod limits;
 mod outlet;
 mod queue;
 mod reader;
-mod redo_marks;
+mod redo;
 mod schema;
+mod scratch;
 mod sequence;
 mod shared;
 mod statistics;
@@ -34,9 +35,10 @@ use tokio::sync::oneshot;
 
 pub use call::{Call, Environment, Output, Written};
 pub use cancel::CancelFlag;
-pub use changeset::Applying;
 pub use limits::Limits;
+pub use redo::RedoStep;
 pub use schema::{forget_table_statements, store_table_statement};
+pub use scratch::{Scratch, ScratchTable};
 pub use sequence::STEP;
 pub use statistics::Statistics;
 pub use transaction::{SqliteTransaction, TransactionMode};
@@ -48,7 +50,7 @@ use crate::topology::Schema;
 use crate::types::ShardId;
 use connection::{Backend, Role};
 use queue::{Job, Place, TransactionJob, WriteJob};
-use reader::{Pool, Readers};
+use reader::{Held, Pool, Readers};
 use shared::{Counters, InFlight, Shared};
 use transaction::{Ends, Serving};
 use writer::Writer;
@@ -151,17 +153,42 @@ impl SqliteShard {
         self.begin_unchecked(mode, cancel).await
     }
 
-    /// As `begin`, on a shard that is suspended: for recovery.
-    pub(in crate::shard::sqlite) async fn begin_unchecked(
-        &self,
-        mode: TransactionMode,
-        cancel: &CancelFlag,
-    ) -> Result<SqliteTransaction> {
+    async fn begin_unchecked(&self, mode: TransactionMode, cancel: &CancelFlag) -> Result<SqliteTransaction> {
         match mode {
             TransactionMode::Write => self.begin_writing(false, cancel).await,
             TransactionMode::Schema => self.begin_writing(true, cancel).await,
             TransactionMode::Snapshot => self.begin_snapshot(cancel).await,
         }
+    }
+
+    /// Does this shard's part of the record `gid`, unless it has done it. `true`: it was done now. Works on a shard that
+    /// is quarantined, too.
+    ///
+    /// # Errors
+    /// Nothing was done.
+    pub async fn apply_redo(&self, gid: &str, steps: Vec<RedoStep>) -> Result<bool> {
+        let changes_schema = steps.iter().any(|step| matches!(step, RedoStep::Statements(_)));
+        let mode = if changes_schema { TransactionMode::Schema } else { TransactionMode::Write };
+        let mut transaction = self.begin_unchecked(mode, &CancelFlag::new()).await?;
+        let done = transaction.redo(gid, steps).await?;
+        transaction.commit().await?;
+        Ok(done)
+    }
+
+    /// The records are finished everywhere: this shard need not know them any more. Not waited for, and not durable
+    /// before the shard's next commit; what is forgotten too late is only a row.
+    pub fn forget_redo(&self, gids: Vec<String>) {
+        self.shared.finished.lock().extend(gids);
+    }
+
+    /// Every record is finished: forgets all marks. For the end of a recovery.
+    ///
+    /// # Errors
+    /// The marks stay, which harms nothing.
+    pub async fn forget_all_redo(&self) -> Result<()> {
+        let mut transaction = self.begin_unchecked(TransactionMode::Write, &CancelFlag::new()).await?;
+        transaction.run_batch(vec!["DELETE FROM shardd_applied".to_owned()]).await?;
+        transaction.commit().await
     }
 
     async fn begin_writing(&self, schema: bool, cancel: &CancelFlag) -> Result<SqliteTransaction> {
@@ -196,9 +223,9 @@ impl SqliteShard {
         Ok(transaction)
     }
 
-    /// Answers everything with `reason` until it is called with `None`: the shard's rows are not what they should be.
-    pub fn suspend(&self, reason: Option<Error>) {
-        self.shared.suspend(reason);
+    /// The shard's rows are what they should be again: it answers.
+    pub fn lift_quarantine(&self) {
+        self.shared.suspend(None);
     }
 
     pub fn statistics(&self) -> Statistics {

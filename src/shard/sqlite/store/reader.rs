@@ -132,12 +132,6 @@ pub(super) struct OwnedLease {
     pool: Arc<Pool>,
 }
 
-impl OwnedLease {
-    pub(super) fn backend(&self) -> Option<&Backend> {
-        self.backend.as_ref()
-    }
-}
-
 impl Drop for OwnedLease {
     fn drop(&mut self) {
         self.pool.give_back(self.backend.take());
@@ -204,37 +198,54 @@ impl Readers {
 
     async fn read_elsewhere(&self, shared: &Arc<Shared>, call: Call, lease: OwnedLease) -> Result<Rows> {
         Counters::add(&shared.counters.moved_reads, 1);
-        let (reply, answer) = oneshot::channel();
-        let outlet = Outlet::new(reply, Arc::<Hurry>::default(), shared.patience_of_reads(), shared.runtime.clone());
-        let interest = Interest::default();
-        let gone = interest.gone();
-        let (shared_there, long) = (Arc::clone(shared), Arc::clone(&self.long));
-        shared.runtime.spawn_blocking(move || {
-            let since = Instant::now();
-            run_to_outlet(&shared_there, &lease, &call, Some(gone), outlet);
-            if since.elapsed() < SHORT {
-                long.remove(&call.program);
+        let (long, program) = (Arc::clone(&self.long), Arc::clone(&call.program));
+        let done = move |took: Duration| {
+            if took < SHORT {
+                long.remove(&program);
             }
-        });
-        let _waiting = interest.guard();
-        let output: Result<Output> = answer.await.map_err(|_| shared.closing())?;
-        output.map(|output| output.rows)
+        };
+        read_on_thread(shared, call, lease, done).await
     }
 }
 
-fn run_to_outlet(
-    shared: &Shared,
-    lease: &OwnedLease,
-    call: &Call,
-    gone: Option<super::cancel::Gone>,
-    mut outlet: Outlet,
-) {
-    let ended = match lease.backend() {
-        Some(backend) => execute::run_while(&backend.connection, &backend.watch, call, gone, &mut outlet)
-            .map_err(|failure| told(shared, failure)),
-        None => Err(lost()),
-    };
-    outlet.finish(ended);
+/// A connection that can be taken to another thread.
+pub(super) trait Held: Send + 'static {
+    fn backend(&self) -> Option<&Backend>;
+}
+
+impl Held for OwnedLease {
+    fn backend(&self) -> Option<&Backend> {
+        self.backend.as_ref()
+    }
+}
+
+/// Runs a read to its end on a blocking thread, and tells how long it took there.
+pub(super) async fn read_on_thread(
+    shared: &Arc<Shared>,
+    call: Call,
+    lease: impl Held,
+    done: impl FnOnce(Duration) + Send + 'static,
+) -> Result<Rows> {
+    let (reply, answer) = oneshot::channel();
+    let mut outlet = Outlet::new(reply, Arc::<Hurry>::default(), shared.patience_of_reads(), shared.runtime.clone());
+    let interest = Interest::default();
+    let gone = interest.gone();
+    let shared_there = Arc::clone(shared);
+    shared.runtime.spawn_blocking(move || {
+        let since = Instant::now();
+        let ended = match lease.backend() {
+            Some(backend) => execute::run_while(&backend.connection, &backend.watch, &call, Some(gone), &mut outlet)
+                .map_err(|failure| told(&shared_there, failure)),
+            None => Err(lost()),
+        };
+        // The connection is free before the answer is sent: who waits for the one may ask for the other.
+        drop(lease);
+        outlet.finish(ended);
+        done(since.elapsed());
+    });
+    let _waiting = interest.guard();
+    let output: Result<Output> = answer.await.map_err(|_| shared.closing())?;
+    output.map(|output| output.rows)
 }
 
 /// A failure of a statement that changed nothing.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) schema: Arc<ArcSwap<Schema>>,
     pub(super) sequences: Arc<Sequences>,
     pub(super) counters: Counters,
+    /// Redo records that are finished, whose marks go with the next commit.
+    pub(super) finished: Mutex<Vec<String>>,
     suspended: AtomicBool,
     suspension: ArcSwapOption<Error>,
 }
@@ -84,6 +87,7 @@ impl Shared {
             sequences: Arc::new(Sequences::new(opening.id, Arc::clone(&schema))),
             schema,
             counters: Counters::default(),
+            finished: Mutex::default(),
             suspended: AtomicBool::new(false),
             suspension: ArcSwapOption::empty(),
         }
@@ -101,6 +105,15 @@ impl Shared {
         let suspended = reason.is_some();
         self.suspension.store(reason.map(Arc::new));
         self.suspended.store(suspended, Ordering::Release);
+    }
+
+    /// A decided statement's part is missing here.
+    pub(super) fn incomplete(&self) -> Error {
+        Error::new(SqlState::CANNOT_CONNECT_NOW, format!("shard \"{}\" has yet to finish a commit", self.name))
+            .detail("A statement that spans shards was committed on others, and could not be committed here.")
+            .hint("See the server's log for the reason. A restart of shardd finishes it.")
+            .fault(Fault::Shard)
+            .retry(Retry::Safe)
     }
 
     pub(super) fn closing(&self) -> Error {

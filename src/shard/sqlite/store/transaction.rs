@@ -19,6 +19,7 @@ use super::execute;
 use super::failure::Failure;
 use super::outlet::{Held, Hurry, Interest, Outlet};
 use super::queue::{Job, Loan, LoanJob, Place};
+use super::redo::RedoStep;
 use super::shared::Shared;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::shard::Rows;
@@ -123,26 +124,28 @@ impl SqliteTransaction {
         self.ask(move |serving| serving.savepoint("RELEASE", &name)).await
     }
 
-    /// Records the changes of the following statements, for [`SqliteTransaction::take_changes`].
+    /// From now on, records what is changed, for [`SqliteTransaction::take_changes`].
     pub async fn record_changes(&mut self) -> Result<()> {
         self.ask(|serving| serving.record_changes()).await
     }
 
-    /// Ends the recording: a changeset of everything that was written since it began.
+    /// What was changed since the recording began, or since the last time; empty when nothing was. The recording goes on.
     pub async fn take_changes(&mut self) -> Result<Vec<u8>> {
         self.ask(|serving| serving.take_changes()).await
     }
 
-    /// Writes what another transaction recorded.
-    pub async fn apply_changes(&mut self, changes: Vec<u8>, applying: Applying) -> Result<()> {
-        self.ask(move |serving| serving.apply_changes(&changes, applying)).await
+    /// Does to this shard's copies of reference tables what another shard recorded.
+    ///
+    /// # Errors
+    /// The copies were not equal; nothing was changed.
+    pub async fn apply_changes(&mut self, changes: Vec<u8>) -> Result<()> {
+        self.ask(move |serving| serving.apply_changes(&changes, Applying::Copy)).await
     }
 
-    /// Notes, with this transaction, that the part of `gid` that belongs to this shard was done.
-    /// `false`: it had been done before.
-    pub async fn mark_applied(&mut self, gid: &str) -> Result<bool> {
+    /// Does what this shard recorded and lost. `false`: it had been done, and nothing was done now.
+    pub(super) async fn redo(&mut self, gid: &str, steps: Vec<RedoStep>) -> Result<bool> {
         let gid = gid.to_owned();
-        self.ask(move |serving| serving.mark_applied(&gid)).await
+        self.ask(move |serving| serving.redo(&gid, &steps)).await
     }
 
     /// # Errors
@@ -151,12 +154,38 @@ impl SqliteTransaction {
         self.ask(|serving| serving.commit()).await
     }
 
-    pub async fn rollback(mut self) -> Result<()> {
-        self.ask(|serving| {
-            serving.rollback();
-            Ok(())
-        })
-        .await
+    /// Commits a part of what was decided, under the record's id, so that recovery knows that it was done.
+    ///
+    /// # Errors
+    /// The part is not done. The shard answers nothing until [`SqliteShard::apply_redo`](super::SqliteShard::apply_redo)
+    /// has done it: its rows are not what they should be.
+    pub async fn commit_as(mut self, gid: &str) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let gid = gid.to_owned();
+        let committed = self
+            .ask(move |serving| {
+                let committed = serving.mark_applied(&gid).and_then(|_| serving.commit());
+                if committed.is_err() {
+                    // Before the writer is free for anybody else.
+                    serving.shared.suspend(Some(serving.shared.incomplete()));
+                }
+                committed
+            })
+            .await;
+        if committed.is_err() {
+            shared.suspend(Some(shared.incomplete()));
+        }
+        committed
+    }
+
+    /// Takes everything back. If the shard cannot answer, it does so by itself.
+    pub async fn rollback(mut self) {
+        let _ = self
+            .ask(|serving| {
+                serving.rollback();
+                Ok(())
+            })
+            .await;
     }
 }
 
@@ -395,7 +424,22 @@ impl<'c> Serving<'c> {
         self.check_alive()?;
         self.store_sequences().map_err(|error| self.shared.translate(&error))?;
         let recording = self.recording.take().ok_or_else(|| Error::internal("no changes were being recorded"))?;
-        recording.changes().map_err(|error| self.shared.translate(&error))
+        let changes = recording.changes().map_err(|error| self.shared.translate(&error))?;
+        self.record_changes()?;
+        Ok(changes)
+    }
+
+    fn redo(&mut self, gid: &str, steps: &[RedoStep]) -> Result<bool> {
+        if !self.mark_applied(gid)? {
+            return Ok(false);
+        }
+        for step in steps {
+            match step {
+                RedoStep::Statements(statements) => self.run_batch(statements)?,
+                RedoStep::Changes(changes) => self.apply_changes(changes, Applying::Own)?,
+            }
+        }
+        Ok(true)
     }
 
     fn apply_changes(&mut self, changes: &[u8], applying: Applying) -> Result<()> {
@@ -416,7 +460,7 @@ impl<'c> Serving<'c> {
     fn mark_applied(&mut self, gid: &str) -> Result<bool> {
         self.check_alive()?;
         self.take_writer(&CancelFlag::new())?;
-        let marked = super::redo_marks::mark(&self.backend.connection, gid);
+        let marked = super::redo::mark(&self.backend.connection, gid);
         marked.map_err(|error| self.shared.translate(&error))
     }
 

@@ -200,7 +200,11 @@ impl Group {
     fn commit(self, writer: &mut Writer) {
         let shared = &writer.shared;
         let since = Instant::now();
-        let committed = shared.sequences.store(&writer.backend.connection).and_then(|()| run_plain(writer, "COMMIT"));
+        let connection = &writer.backend.connection;
+        let finished = std::mem::take(&mut *shared.finished.lock());
+        let committed = super::redo::forget(connection, &finished)
+            .and_then(|()| shared.sequences.store(connection))
+            .and_then(|()| run_plain(writer, "COMMIT"));
         let count = self.ran.len();
         shared.metrics.group_commit(count, since.elapsed());
         Counters::add(&shared.counters.groups, 1);

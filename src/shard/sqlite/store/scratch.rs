@@ -1,0 +1,239 @@
+//! SQLite without a file: statements that name no table, and tables that live for one statement.
+//!
+//! When several shards aggregate, their partial rows are loaded into such a table and a finishing statement runs over it,
+//! so that one implementation of Postgres's functions serves both.
+
+use std::sync::Arc;
+
+use rusqlite::types::ToSqlOutput;
+
+use super::Opening;
+use super::call::Call;
+use super::cancel::CancelFlag;
+use super::cells;
+use super::connection::{Backend, Role};
+use super::limits::Limits;
+use super::reader::{Held, OwnedLease, Pool, Readers, lost, read_on_thread};
+use super::shared::Shared;
+use crate::error::{Error, Result, SqlState};
+use crate::metrics::ShardMetrics;
+use crate::shard::sqlite::Program;
+use crate::shard::{RowBatch, Rows};
+use crate::topology::{Column, Schema, Table, TableKind};
+use crate::types::{Datum, PgType, ShardId};
+
+/// Connections without a file.
+pub struct Scratch {
+    shared: Arc<Shared>,
+    readers: Readers,
+    tables: Arc<Pool>,
+}
+
+/// Tables that live at the same time.
+const TABLES: usize = 32;
+
+impl Scratch {
+    /// Needs a tokio runtime around it. `metrics`: where statements that need no shard are counted.
+    ///
+    /// # Errors
+    /// SQLite cannot open a database in memory.
+    pub fn open(metrics: Arc<ShardMetrics>) -> Result<Scratch> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| Error::internal("a scratch database was opened outside of a runtime"))?;
+        let opening = Opening {
+            name: "scratch".to_owned(),
+            id: ShardId(0),
+            cluster: String::new(),
+            path: Default::default(),
+            limits: Limits::default(),
+            metrics,
+        };
+        let shared = Arc::new(Shared::new(&opening, runtime));
+        let pool = Arc::new(Pool::new(Role::Scratch, shared.limits.readers, "scratch connections"));
+        pool.fill(&shared).map_err(|error| shared.translate(&error))?;
+        let tables = Arc::new(Pool::new(Role::Scratch, TABLES, "scratch tables"));
+        Ok(Scratch { readers: Readers::new(pool), shared, tables })
+    }
+
+    /// Runs a statement that names no table.
+    pub async fn run(&self, call: Call) -> Result<Rows> {
+        self.readers.read(&self.shared, call).await
+    }
+
+    /// An empty table with the columns of the program's rows, which may take `max_bytes`.
+    pub async fn table(
+        &self,
+        name: &str,
+        program: &Program,
+        max_bytes: usize,
+        cancel: &CancelFlag,
+    ) -> Result<ScratchTable> {
+        let lease = self.tables.take(&self.shared, cancel).await?.detach(|| Arc::clone(&self.tables));
+        let table = declare(name, program);
+        let columns: Vec<String> = table.columns.iter().map(column_definition).collect();
+        let backend = lease.backend().ok_or_else(lost)?;
+        let made = backend.connection.execute_batch(&format!(
+            "BEGIN; CREATE TABLE {} ({}) STRICT",
+            quoted(name),
+            columns.join(", ")
+        ));
+        made.map_err(|error| self.shared.translate(&error))?;
+        let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
+        let insert = format!("INSERT INTO {} VALUES ({})", quoted(name), places.join(", "));
+        let types = table.columns.iter().map(|column| column.data_type).collect();
+        let schema = Schema { tables: [(name.to_owned(), Arc::new(table))].into() };
+        Ok(ScratchTable {
+            shared: Arc::clone(&self.shared),
+            lease: Emptied(lease),
+            insert,
+            types,
+            schema,
+            bytes: 0,
+            max_bytes,
+        })
+    }
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scratch").finish_non_exhaustive()
+    }
+}
+
+fn declare(name: &str, program: &Program) -> Table {
+    let column = |column: &crate::shard::sqlite::OutputColumn| Column {
+        name: column.name.clone(),
+        data_type: column.data_type,
+        modifier: column.modifier,
+        not_null: false,
+        default: None,
+        identity: None,
+    };
+    Table {
+        oid: 0,
+        name: name.to_owned(),
+        keyspace: String::new(),
+        kind: TableKind::Reference,
+        columns: program.columns.iter().map(column).collect(),
+        primary_key: None,
+        unique_keys: Vec::new(),
+        checks: Vec::new(),
+        foreign_keys: Vec::new(),
+        indexes: Vec::new(),
+    }
+}
+
+fn column_definition(column: &Column) -> String {
+    format!("{} {}", quoted(&column.name), cells::column_type(column.data_type))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A table that lives for one statement. It is dropped with this.
+pub struct ScratchTable {
+    shared: Arc<Shared>,
+    lease: Emptied,
+    insert: String,
+    types: Vec<PgType>,
+    schema: Schema,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+/// Takes everything back before the connection goes to its pool.
+struct Emptied(OwnedLease);
+
+impl Held for Emptied {
+    fn backend(&self) -> Option<&Backend> {
+        self.0.backend()
+    }
+}
+
+impl Drop for Emptied {
+    fn drop(&mut self) {
+        if let Some(backend) = self.0.backend()
+            && !backend.connection.is_autocommit()
+        {
+            let _ = backend.connection.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+impl ScratchTable {
+    /// A schema with this table alone, for translating the statement that reads it.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Adds rows in binary format.
+    ///
+    /// # Errors
+    /// 54000 when the table has grown too large.
+    pub fn load(&mut self, batch: &RowBatch) -> Result<()> {
+        self.bytes += batch.frames.len();
+        if self.bytes > self.max_bytes {
+            return Err(Error::new(
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!("putting the shards' rows together takes more than {} bytes", self.max_bytes),
+            )
+            .hint("Restrict the statement to fewer keys or fewer groups, or raise merge_max_bytes."));
+        }
+        let backend = self.lease.backend().ok_or_else(lost)?;
+        let told = |error: rusqlite::Error| self.shared.translate(&error);
+        let mut insert = backend.connection.prepare_cached(&self.insert).map_err(told)?;
+        let mut frames = &batch.frames[..];
+        while !frames.is_empty() {
+            let row = take_frame(&mut frames).ok_or_else(misframed)?;
+            for (place, value) in row_values(row, &self.types)?.iter().enumerate() {
+                let cell: ToSqlOutput<'_> = cells::to_cell(value)?;
+                insert.raw_bind_parameter(place + 1, cell).map_err(told)?;
+            }
+            insert.raw_execute().map_err(told)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the statement that reads the table.
+    pub async fn finish(self, call: Call) -> Result<Rows> {
+        let ScratchTable { shared, lease, .. } = self;
+        read_on_thread(&shared, call, lease, |_| ()).await
+    }
+}
+
+impl std::fmt::Debug for ScratchTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScratchTable").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+/// The body of the next DataRow.
+fn take_frame<'a>(frames: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (kind, rest) = frames.split_first()?;
+    let length = usize::try_from(u32::from_be_bytes(*rest.first_chunk::<4>()?)).ok()?;
+    let (frame, after) = rest.split_at_checked(length)?;
+    *frames = after;
+    (*kind == b'D').then(|| frame.get(4..))?
+}
+
+fn row_values(row: &[u8], types: &[PgType]) -> Result<Vec<Datum>> {
+    let mut rest = row.get(2..).ok_or_else(misframed)?;
+    let mut values = Vec::with_capacity(types.len());
+    for data_type in types {
+        let (length, after) = rest.split_first_chunk::<4>().ok_or_else(misframed)?;
+        rest = after;
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+            values.push(Datum::Null);
+            continue;
+        };
+        let (value, after) = rest.split_at_checked(length).ok_or_else(misframed)?;
+        rest = after;
+        values.push(Datum::from_binary(*data_type, value)?);
+    }
+    Ok(values)
+}
+
+fn misframed() -> Error {
+    Error::internal("a shard's row is not a DataRow of its columns")
+}
