@@ -6,5 +6,7 @@
 mod support;
 
 mod differential;
+mod drivers;
 mod hash_golden;
+mod rust_drivers;
 mod support_works;

@@ -46,8 +46,7 @@ pub struct Outcome {
 }
 
 pub struct Pair {
-    pub postgres_port: u16,
-    pub shardd_port: u16,
+    shardd_port: u16,
     postgres: Client,
     shardd: Client,
     /// Rows may differ: they must be made anew before the next script.
@@ -58,7 +57,7 @@ impl Pair {
     pub fn new(postgres_port: u16, shardd_port: u16) -> Pair {
         let connect = |port| Client::connect(port).expect("a connection");
         let (postgres, shardd) = (connect(postgres_port), connect(shardd_port));
-        Pair { postgres_port, shardd_port, postgres, shardd, dirty: true }
+        Pair { shardd_port, postgres, shardd, dirty: true }
     }
 
     /// Makes the schema and its rows anew on both servers, if they may differ.

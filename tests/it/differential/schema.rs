@@ -149,10 +149,6 @@ pub fn table(name: &str) -> &'static Table {
 }
 
 impl Table {
-    pub fn column(&self, name: &str) -> &'static Column {
-        self.columns.iter().find(|column| column.name == name).expect("a column of the table")
-    }
-
     pub fn definition(&self) -> String {
         let columns: Vec<String> =
             self.columns.iter().map(|column| format!("{} {}", column.name, column.definition)).collect();

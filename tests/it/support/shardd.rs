@@ -48,9 +48,15 @@ impl Shardd {
         server
     }
 
+    /// The program under test: `SHARDD_TEST_BINARY` (a release build, say), or the one built with the tests.
+    pub fn binary() -> PathBuf {
+        std::env::var_os("SHARDD_TEST_BINARY")
+            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_shardd")), PathBuf::from)
+    }
+
     /// The command that starts a server on `directory`, with its listeners on `ports`.
     pub fn command(directory: &Path, ports: Ports) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shardd"));
+        let mut command = Command::new(Shardd::binary());
         command.arg("--config").arg(directory.join("shardd.toml"));
         command.arg("--data-dir").arg(directory.join("data"));
         command.env("SHARDD_LISTEN_POSTGRES", format!("127.0.0.1:{}", ports.postgres));
