@@ -5,6 +5,7 @@
 mod array;
 mod binary_format;
 mod calendar;
+mod cast;
 mod compare;
 pub mod datetime;
 mod datum;
@@ -20,6 +21,7 @@ mod style;
 mod text_format;
 mod zone;
 
+pub use cast::out_of_range;
 pub use datum::{Datum, Format};
 pub use ids::{Epoch, SLOTS, ShardId, Slot};
 pub use interval::Interval;

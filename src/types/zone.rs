@@ -44,7 +44,11 @@ impl Zone {
         let sign = if offset_seconds < 0 { '-' } else { '+' };
         let (hours, minutes) = (offset_seconds.abs() / 3600, offset_seconds.abs() / 60 % 60);
         let inverse = if offset_seconds < 0 { '+' } else { '-' };
-        let tail = if minutes == 0 { String::new() } else { format!(":{minutes:02}") };
+        let tail = match (minutes, offset_seconds.abs() % 60) {
+            (0, 0) => String::new(),
+            (_, 0) => format!(":{minutes:02}"),
+            (_, seconds) => format!(":{minutes:02}:{seconds:02}"),
+        };
         let name = format!("<{sign}{hours:02}{tail}>{inverse}{hours:02}{tail}");
         Zone(Rules::Fixed { offset: offset_seconds, name: name.into() })
     }
@@ -98,8 +102,8 @@ impl Zone {
     pub(crate) fn abbreviated(name: &str) -> Option<Zone> {
         let upper = name.to_ascii_uppercase();
         let (_, minutes) = ABBREVIATIONS.iter().find(|(abbreviation, _)| *abbreviation == upper)?;
-        Some(match minutes {
-            0 => Zone(Rules::Fixed { offset: 0, name: upper.into() }),
+        Some(match upper.as_str() {
+            "UTC" => Zone::UTC,
             _ => Zone(Rules::Fixed { offset: minutes * 60, name: upper.into() }),
         })
     }
@@ -119,6 +123,23 @@ impl Zone {
             Rules::Named { zone, .. } => {
                 let microseconds = within_lookup(instant) + UNIX_EPOCH_MICROSECONDS;
                 Timestamp::from_microsecond(microseconds).map_or(0, |instant| zone.to_offset(instant).seconds())
+            }
+        }
+    }
+
+    /// What the zone is called at an instant: `EST`, `EDT`.
+    pub fn abbreviation_at(&self, instant: i64) -> String {
+        match &self.0 {
+            Rules::Utc => "UTC".to_owned(),
+            // `<+02>-02` is called `+02`.
+            Rules::Fixed { name, .. } => match name.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+                Some((inner, _)) => inner.to_owned(),
+                None => name.to_string(),
+            },
+            Rules::Named { zone, .. } => {
+                let microseconds = within_lookup(instant) + UNIX_EPOCH_MICROSECONDS;
+                Timestamp::from_microsecond(microseconds)
+                    .map_or_else(|_| String::new(), |instant| zone.to_offset_info(instant).abbreviation().to_owned())
             }
         }
     }

@@ -6,6 +6,8 @@
 mod arithmetic;
 mod text;
 
+pub(crate) use arithmetic::out_of_range;
+
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
