@@ -19,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &["error", "types"]),
     ("live_topology", &["error", "topology", "types"]),
     ("catalog", &["error", "topology", "types"]),
-    ("config", &["error", "topology", "types"]),
+    ("config", &["error", "topology", "types", "wire"]),
     ("shard", &["error", "metrics", "sql", "topology", "types", "wire"]),
     // Statements. Never `rebalance`: the two meet at the topology only.
     ("engine", &["catalog", "error", "live_topology", "metrics", "plan", "shard", "sql", "topology", "types", "wire"]),

@@ -24,11 +24,14 @@ pub(super) struct File {
     pub(super) database: Option<String>,
     pub(super) allow_insecure_listener: Option<bool>,
     pub(super) listen: ListenFile,
+    pub(super) http: HttpFile,
+    pub(super) admin: AdminFile,
     pub(super) catalog: CatalogFile,
     pub(super) limits: LimitsFile,
     pub(super) keyspaces: Option<Vec<KeyspaceFile>>,
     pub(super) shards: Option<Vec<ShardFile>>,
     pub(super) users: Vec<UserFile>,
+    pub(super) tokens: Vec<TokenFile>,
 }
 
 #[derive(Default, Deserialize)]
@@ -37,6 +40,19 @@ pub(super) struct ListenFile {
     pub(super) postgres: Option<String>,
     pub(super) http: Option<String>,
     pub(super) admin: Option<String>,
+    pub(super) allowed_hosts: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HttpFile {
+    pub(super) require_preconditions: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AdminFile {
+    pub(super) token_file: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -69,6 +85,13 @@ pub(super) struct UserFile {
     pub(super) name: Option<String>,
     pub(super) verifier: Option<String>,
     pub(super) password_file: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TokenFile {
+    pub(super) user: Option<String>,
+    pub(super) token_file: Option<String>,
 }
 
 /// A file that was read as far as it makes sense.
@@ -215,7 +238,7 @@ fn remove(table: &mut DeTable<'_>, segments: &[Segment]) -> bool {
     let removed_below = match rest {
         [] => false,
         [Segment::Index(index), below @ ..] => table.get_mut(&key).is_some_and(|value| match value.get_mut() {
-            DeValue::Array(items) => match items.iter_mut().nth(*index).map(Spanned::get_mut) {
+            DeValue::Array(items) => match items.get_mut(*index).map(Spanned::get_mut) {
                 Some(DeValue::Table(item)) => remove(item, below),
                 _ => false,
             },

@@ -42,7 +42,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// The value of the limit of this name.
+            /// The value of the limit of this name, as in [`LIMIT_SETTINGS`].
             pub fn get(&self, name: &str) -> Option<u64> {
                 match name {
                     $(stringify!($name) => Some(self.$name),)*
@@ -79,24 +79,34 @@ const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 limits! {
     max_clients = 1_000, 1..=100_000,
         "Connections to the Postgres door. One more is refused with 53300.";
-    max_http_connections = 1_000, 1..=100_000,
-        "Connections to the HTTP door. One more waits to be accepted.";
     login_timeout_ms = 10_000, 100..=DAY_MS,
-        "From a client's first byte on the Postgres door to the end of its authentication.";
+        "From a client's connection to the Postgres door to the end of its authentication.";
     max_message_bytes = 64 * MIB, 65_536..=1024 * MIB,
-        "One message of the Postgres protocol. A longer one ends its connection with 08P01 before memory is taken.";
-    http_body_max_bytes = 32 * MIB, 1_024..=1024 * MIB,
-        "The body of one HTTP request. A longer one is answered 413.";
-    http_request_timeout_ms = MINUTE_MS, 100..=DAY_MS,
-        "One HTTP request, from its head to its answer.";
-    http_head_timeout_ms = 30_000, 100..=DAY_MS,
-        "From the end of one HTTP request to the end of the next one's head, on a connection that is kept.";
-    kv_value_max_bytes = 16 * MIB, 1..=256 * MIB,
-        "One value of the HTTP key-value door. Not more than http_body_max_bytes.";
+        "One message of the Postgres protocol. A longer one ends its connection before memory is taken.";
     statement_timeout_ms = 0, 0..=DAY_MS,
         "One statement, unless its session sets statement_timeout; 57014 past it. 0 is no limit.";
     idle_in_transaction_timeout_ms = MINUTE_MS, 0..=DAY_MS,
         "An open transaction whose client sends nothing; 25P03 past it. It may hold a shard's only writer. 0 is no limit.";
+    max_http_connections = 10_000, 1..=100_000,
+        "Connections to the HTTP door. One more waits to be accepted.";
+    max_http_requests = 1_000, 1..=100_000,
+        "Requests of the HTTP door that run at the same time. One more is answered 503.";
+    http_head_timeout_ms = MINUTE_MS, 100..=DAY_MS,
+        "For an HTTP request's head to arrive, and for a connection to stay idle.";
+    http_body_timeout_ms = 30_000, 100..=DAY_MS,
+        "For an HTTP request's body to arrive.";
+    http_request_timeout_ms = 30_000, 100..=DAY_MS,
+        "For an HTTP request's statements.";
+    http_body_max_bytes = 8 * MIB, 1_024..=1024 * MIB,
+        "A JSON body of the HTTP door. A longer one is answered 413.";
+    http_result_max_bytes = 16 * MIB, 1_024..=1024 * MIB,
+        "What one statement of POST /v1/sql may answer.";
+    http_result_max_rows = 10_000, 1..=10_000_000,
+        "Rows that one statement of POST /v1/sql may answer.";
+    http_idempotency_keep_ms = DAY_MS, 1_000..=2_592_000_000,
+        "How long the answer to an Idempotency-Key is kept.";
+    kv_value_max_bytes = MIB, 1..=256 * MIB,
+        "One value of the HTTP key-value door. A longer one is answered 413.";
     queue_wait_ms = 5_000, 1..=DAY_MS,
         "How long a statement waits for its turn on a shard; 55P03 or 53300 past it.";
     lock_wait_ms = 5_000, 1..=DAY_MS,
@@ -111,6 +121,6 @@ limits! {
         "Statements whose plan is kept.";
     prepared_statements_per_session = 10_000, 1..=1_000_000,
         "Named prepared statements of one session; 53400 past it.";
-    shutdown_grace_ms = 30_000, 0..=DAY_MS,
+    shutdown_grace_ms = 10_000, 0..=DAY_MS,
         "From the order to stop until what is unfinished is cut off.";
 }

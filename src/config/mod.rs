@@ -12,6 +12,7 @@
 mod difference;
 mod file;
 mod limits;
+mod people;
 mod problem;
 mod settings;
 mod show;
@@ -42,14 +43,22 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database: String,
     pub listen: Listen,
+    /// Doors may let everybody in from beyond loopback.
     pub allow_insecure_listener: bool,
+    /// Names by which the HTTP and the admin door may be called while they let everybody in.
+    pub allowed_hosts: Vec<String>,
+    /// Writes to key-value entries need a precondition.
+    pub require_preconditions: bool,
+    /// What the admin door asks for.
+    pub admin_token: Option<TokenText>,
     /// `sqlite:PATH`.
     pub catalog_url: ShardUrl,
     /// Those of users; the key-value door's own is added by [`crate::topology::Topology::first`].
     pub keyspaces: Vec<KeyspaceSpec>,
     pub shards: Vec<ShardSpec>,
-    /// Empty: anybody on a listener that is allowed.
+    /// Without users and tokens anybody is let in who reaches a door.
     pub users: Vec<User>,
+    pub tokens: Vec<Token>,
     pub limits: Limits,
     /// What is odd but no error: to be logged at the start.
     pub warnings: Vec<String>,
@@ -64,11 +73,35 @@ pub struct Listen {
     pub admin: SocketAddr,
 }
 
-/// Who may log in at the Postgres door.
+/// Who may log in at the Postgres door, and at the HTTP door by Basic authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub name: String,
     pub verifier: Verifier,
+}
+
+/// Whose bearer acts as a user at the HTTP door.
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub user: String,
+    pub token: TokenText,
+}
+
+/// A token, which is never printed.
+#[derive(Clone)]
+pub struct TokenText(String);
+
+impl TokenText {
+    /// The token itself, for whoever compares it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenText(..)")
+    }
 }
 
 /// Where a configuration is taken from.

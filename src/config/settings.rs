@@ -57,6 +57,26 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "The admin door (shardctl, /metrics, the console), as IP:PORT.",
     },
     Setting {
+        key: "listen.allowed_hosts",
+        default: "[]",
+        flag: None,
+        meaning: "Names by which the HTTP and the admin door may be called beside loopback's and their own address, while they \
+                  let everybody in: a page in somebody's browser cannot call them by another. In the environment: with commas.",
+    },
+    Setting {
+        key: "http.require_preconditions",
+        default: "false",
+        flag: None,
+        meaning: "Writes to key-value entries without If-Match or If-None-Match are answered 428.",
+    },
+    Setting {
+        key: "admin.token_file",
+        default: "\"\"",
+        flag: None,
+        meaning: "A file that holds, on its one line, the token without which the admin door lets nobody in. Without it the door \
+                  listens on loopback only.",
+    },
+    Setting {
         key: "catalog.url",
         default: "\"sqlite:data/catalog.db\"",
         flag: None,
@@ -84,8 +104,12 @@ pub(super) fn set(file: &mut File, key: &str, text: &str) -> Result<(), String> 
     match key {
         "data_dir" => file.data_dir = string,
         "database" => file.database = string,
-        "allow_insecure_listener" => {
-            file.allow_insecure_listener = Some(text.parse().map_err(|_| "this should be true or false".to_owned())?);
+        "allow_insecure_listener" => file.allow_insecure_listener = Some(boolean(text)?),
+        "http.require_preconditions" => file.http.require_preconditions = Some(boolean(text)?),
+        "admin.token_file" => file.admin.token_file = string,
+        "listen.allowed_hosts" => {
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            file.listen.allowed_hosts = names.map(str::to_owned).collect();
         }
         "listen.postgres" => file.listen.postgres = string,
         "listen.http" => file.listen.http = string,
@@ -98,4 +122,8 @@ pub(super) fn set(file: &mut File, key: &str, text: &str) -> Result<(), String> 
         }
     }
     Ok(())
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "this should be true or false".to_owned())
 }

@@ -44,8 +44,7 @@ impl Config {
                 add(key(&format!("key_columns.{table}")), quoted(column));
             }
             if !keyspace.shards.is_empty() {
-                let names: Vec<String> = keyspace.shards.iter().map(|name| quoted(name)).collect();
-                add(key("shards"), format!("[{}]", names.join(", ")));
+                add(key("shards"), list(&keyspace.shards));
             }
         }
         for (index, shard) in self.shards.iter().enumerate() {
@@ -57,6 +56,10 @@ impl Config {
         for (index, user) in self.users.iter().enumerate() {
             add(format!("users[{index}].name"), quoted(&user.name));
             add(format!("users[{index}].verifier"), quoted("SCRAM-SHA-256$***"));
+        }
+        for (index, token) in self.tokens.iter().enumerate() {
+            add(format!("tokens[{index}].user"), quoted(&token.user));
+            add(format!("tokens[{index}].token_file"), quoted("***"));
         }
         shown
     }
@@ -82,6 +85,9 @@ impl Config {
             "listen.postgres" => quoted(&self.listen.postgres.to_string()),
             "listen.http" => quoted(&self.listen.http.to_string()),
             "listen.admin" => quoted(&self.listen.admin.to_string()),
+            "listen.allowed_hosts" => list(&self.allowed_hosts),
+            "http.require_preconditions" => self.require_preconditions.to_string(),
+            "admin.token_file" => quoted(if self.admin_token.is_some() { "***" } else { "" }),
             "catalog.url" => quoted(&self.catalog_url.to_string()),
             _ => String::new(),
         }
@@ -119,6 +125,11 @@ pub(super) fn key_type_name(key_type: KeyType) -> &'static str {
         KeyType::Text => "text",
         KeyType::Uuid => "uuid",
     }
+}
+
+fn list(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", texts.join(", "))
 }
 
 /// As a TOML string.

@@ -115,7 +115,7 @@ postgres = '6432'
 http = '127.0.0.1:8433'
 [limits]
 max_clients = 0
-kv_value_max_bytes = 200000000
+kv_value_max_bytes = 0
 [catalog]
 url = 'postgres://db/catalog'
 [[keyspaces]]
@@ -139,7 +139,7 @@ name = 'app'
         "4 listen.postgres: this should be IP:PORT",
         "0 listen.admin: listen.http has this port",
         "7 limits.max_clients: this should be from 1 to",
-        "8 limits.kv_value_max_bytes: this should not be more than limits.http_body_max_bytes",
+        "8 limits.kv_value_max_bytes: this should be from 1 to",
         "10 catalog.url: a catalog on a Postgres server is not supported yet",
         "12 keyspaces[0].name: \"kv\" is the HTTP door's own",
         "11 keyspaces[0].key_column: the keyspace needs a key column",
@@ -170,6 +170,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
         variable("SHARDD_LIMITS_MAX_CLIENTS", "6"),
         variable("SHARDD_LISTEN_HTTP", "localhost:0"),
         variable("SHARDD_ALLOW_INSECURE_LISTENER", "true"),
+        variable("SHARDD_LISTEN_ALLOWED_HOSTS", "shardd.internal, db"),
         variable("SHARDD_PORT_8432_TCP", "tcp://10.0.0.1:8432"),
         variable("PATH", "/bin"),
     ];
@@ -180,6 +181,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(config.limits.max_clients, 6);
     assert_eq!(config.listen.http, "127.0.0.1:0".parse().unwrap());
     assert!(config.allow_insecure_listener);
+    assert_eq!(config.allowed_hosts, ["shardd.internal", "db"]);
     assert_eq!(config.catalog_url.to_text(), "sqlite:/from/flag/catalog.db");
     assert_eq!(config.shards[3].url.to_text(), "sqlite:/from/flag/shard-4.db");
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
@@ -206,9 +208,18 @@ fn a_door_that_lets_everybody_in_stays_on_loopback() {
     assert!(refused.iter().all(|problem| problem.contains("allow_insecure_listener = true")), "{refused:#?}");
     let file = File::new("");
     let password_file = file.beside("password", "secret\n");
+    let token_file = file.beside("token", "0123456789abcdef\n");
     let user = format!("[[users]]\nname = 'app'\npassword_file = '{password_file}'\n");
-    let with_user = problems(&format!("{everywhere}{user}"));
-    assert_eq!(with_user.len(), 2, "users are asked for at the Postgres door only: {with_user:#?}");
+    let token = format!("[[tokens]]\nuser = 'app'\ntoken_file = '{token_file}'\n");
+    let admin = format!("[admin]\ntoken_file = '{token_file}'\n");
+    let left = |protection: &str| -> Vec<String> {
+        let problems = problems(&format!("{everywhere}{protection}"));
+        problems.iter().filter_map(|problem| problem.split([' ', ':']).nth(1).map(str::to_owned)).collect()
+    };
+    assert_eq!(left(&user), ["listen.admin"]);
+    assert_eq!(left(&token), ["listen.postgres", "listen.admin"]);
+    assert_eq!(left(&admin), ["listen.postgres", "listen.http"]);
+    load(&format!("{everywhere}{user}{admin}")).unwrap();
     load(&format!("allow_insecure_listener = true\n{everywhere}")).unwrap();
     load(&format!("{user}[listen]\npostgres = '0.0.0.0:6432'\n")).unwrap();
     load("[listen]\npostgres = '[::1]:6432'\n").unwrap();
@@ -245,12 +256,39 @@ fn a_user_has_a_verifier_or_a_file_that_makes_one() {
 }
 
 #[test]
+fn a_token_is_long_and_on_one_line() {
+    let file = File::new("");
+    let good = file.beside("good", "0123456789abcdef\n");
+    let bad = [
+        ("short", "0123456789\n"),
+        ("spaced", "0123456789 abcdef\n"),
+        ("lines", "0123456789abcdef\nx"),
+        ("empty", "\n"),
+    ];
+    for (name, text) in bad {
+        let path = file.beside(name, text);
+        let refused =
+            problems(&format!("[admin]\ntoken_file = '{path}'\n[[tokens]]\nuser = 'a'\ntoken_file = '{path}'\n"));
+        assert_eq!(refused.len(), 2, "{refused:#?}");
+        assert!(refused[0].starts_with("2 admin.token_file") && refused[1].starts_with("5 tokens[0].token_file"));
+    }
+    let config =
+        load(&format!("[admin]\ntoken_file = '{good}'\n[[tokens]]\nuser = 'a'\ntoken_file = '{good}'\n")).unwrap();
+    assert_eq!(config.tokens[0].token.reveal(), "0123456789abcdef");
+    assert_eq!(config.admin_token.unwrap().reveal(), "0123456789abcdef");
+    assert_eq!(problems("[[tokens]]\n").len(), 2);
+    assert_eq!(problems("[listen]\nallowed_hosts = ['a b', '', 'ok.example']\n").len(), 2);
+}
+
+#[test]
 fn no_secret_is_ever_printed() {
     let file = File::new("");
     let verifier = Verifier::from_password("canary", SALT);
     let password_file = file.beside("password", "canary-password\n");
+    let token_file = file.beside("token", "canary-token-canary-token\n");
     let text = format!(
-        "[[users]]\nname = 'a'\nverifier = '{verifier}'\n[[users]]\nname = 'b'\npassword_file = '{password_file}'\n"
+        "[[users]]\nname = 'a'\nverifier = '{verifier}'\n[[users]]\nname = 'b'\npassword_file = '{password_file}'\n\
+         [[tokens]]\nuser = 'a'\ntoken_file = '{token_file}'\n[admin]\ntoken_file = '{token_file}'\n"
     );
     let config = load(&text).unwrap();
     let keys = verifier.to_string();

@@ -6,16 +6,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::file::{File, KeyspaceFile, ShardFile, UserFile};
-use super::{Config, ConfigErrors, Limits, Listen, Origins, Problem, User, read_bounded};
+use super::file::{File, KeyspaceFile, ShardFile};
+use super::{Config, ConfigErrors, Limits, Listen, Origins, Problem};
 use crate::topology::{KV_KEYSPACE, KeyspaceSpec, SHARD_NUMBER_MAX, ShardSpec, ShardUrl, WEIGHT_MAX};
 use crate::types::KeyType;
-use crate::wire::scram::Verifier;
 
 /// Postgres's own limit for a name.
 const NAME_MAX_BYTES: usize = 63;
-/// A file that holds one password may not be longer.
-const PASSWORD_FILE_MAX_BYTES: u64 = 4096;
 const DEFAULT_SHARDS: usize = 4;
 
 pub(super) fn validate(
@@ -38,6 +35,9 @@ pub(super) fn validate(
         None => vec![default_keyspace()],
     };
     let users = check.users(&file.users);
+    let tokens = check.tokens(&file.tokens);
+    let admin_token = check.admin_token(file.admin.token_file.as_deref());
+    check.hosts(&file.listen.allowed_hosts);
     let allow_insecure_listener = file.allow_insecure_listener.unwrap_or(false);
     let listen = Listen {
         postgres: check.address("listen.postgres", file.listen.postgres.as_deref(), 6432),
@@ -46,7 +46,8 @@ pub(super) fn validate(
     };
     check.ports(&listen);
     if !allow_insecure_listener {
-        check.exposure(&listen, &users, !file.users.is_empty());
+        // A user or token that is given and wrong is a problem of its own.
+        check.exposure(&listen, Protection::of(&file));
     }
 
     let Check { origins, mut problems } = check;
@@ -64,10 +65,14 @@ pub(super) fn validate(
         database,
         listen,
         allow_insecure_listener,
+        allowed_hosts: file.listen.allowed_hosts,
+        require_preconditions: file.http.require_preconditions.unwrap_or(false),
+        admin_token,
         catalog_url,
         keyspaces,
         shards,
         users,
+        tokens,
         limits,
         warnings,
         origins,
@@ -93,20 +98,20 @@ fn default_shards(data_dir: &Path) -> Vec<ShardSpec> {
     (1..=DEFAULT_SHARDS).map(shard).collect()
 }
 
-struct Check {
+pub(super) struct Check {
     origins: Origins,
     problems: Vec<Problem>,
 }
 
 impl Check {
-    fn note(&mut self, key: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn note(&mut self, key: impl Into<String>, message: impl Into<String>) {
         let key = key.into();
         let origin = self.origins.of(&key);
         self.problems.push(Problem { origin, key, message: message.into() });
     }
 
     /// Notes a problem unless the value is a name: not empty, not too long, printable.
-    fn name(&mut self, key: &str, name: &str) {
+    pub(super) fn name(&mut self, key: &str, name: &str) {
         if name.is_empty() {
             self.note(key, "this should not be empty");
         } else if name.len() > NAME_MAX_BYTES {
@@ -146,13 +151,6 @@ impl Check {
         for limit in out_of_range {
             let message = format!("this should be from {} to {}", limit.least, limit.most);
             self.note(format!("limits.{}", limit.name), message);
-        }
-        if limits.kv_value_max_bytes > limits.http_body_max_bytes {
-            let message = format!(
-                "this should not be more than limits.http_body_max_bytes ({}), in which a value arrives",
-                limits.http_body_max_bytes
-            );
-            self.note("limits.kv_value_max_bytes", message);
         }
         limits
     }
@@ -300,37 +298,6 @@ impl Check {
         given.to_vec()
     }
 
-    fn users(&mut self, given: &[UserFile]) -> Vec<User> {
-        let mut names = BTreeSet::new();
-        let mut users = Vec::new();
-        for (index, user) in given.iter().enumerate() {
-            let key = |field: &str| format!("users[{index}].{field}");
-            let name = user.name.clone().unwrap_or_default();
-            match &user.name {
-                None => self.note(key("name"), "the user needs a name"),
-                Some(_) => self.name(&key("name"), &name),
-            }
-            if !name.is_empty() && !names.insert(name.clone()) {
-                self.note(key("name"), "another user has this name");
-            }
-            let verifier = match (&user.verifier, &user.password_file) {
-                (Some(verifier), None) => Verifier::parse(verifier).ok_or((
-                    "verifier",
-                    "this should be SCRAM-SHA-256$4096:SALT$STORED_KEY:SERVER_KEY, as `select rolpassword from pg_authid` \
-                     shows it on a Postgres server"
-                        .to_owned(),
-                )),
-                (None, Some(path)) => verifier_from_file(path).map_err(|message| ("password_file", message)),
-                _ => Err(("name", "the user needs a verifier or a password_file, and not both".to_owned())),
-            };
-            match verifier {
-                Ok(verifier) => users.push(User { name, verifier }),
-                Err((field, message)) => self.note(key(field), message),
-            }
-        }
-        users
-    }
-
     fn address(&mut self, key: &str, given: Option<&str>, port: u16) -> SocketAddr {
         let default = SocketAddr::from(([127, 0, 0, 1], port));
         let Some(given) = given else { return default };
@@ -355,24 +322,48 @@ impl Check {
         }
     }
 
-    /// A door that lets everybody in must not be within everybody's reach.
-    fn exposure(&mut self, listen: &Listen, users: &[User], users_were_given: bool) {
-        const EITHER: &str = "or set allow_insecure_listener = true where the network itself keeps strangers out";
-        if !listen.postgres.ip().is_loopback() && users.is_empty() && !users_were_given {
-            let message = format!(
-                "without users anybody who reaches {} is let in: name [[users]], listen on 127.0.0.1, {EITHER}",
-                listen.postgres
-            );
-            self.note("listen.postgres", message);
+    fn hosts(&mut self, names: &[String]) {
+        for (index, name) in names.iter().enumerate() {
+            let part_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
+            if name.is_empty() || !name.bytes().all(part_of_a_name) {
+                self.note(format!("listen.allowed_hosts[{index}]"), "this should be a host's name, without a port");
+            }
         }
-        for (key, address) in [("listen.http", listen.http), ("listen.admin", listen.admin)] {
-            if !address.ip().is_loopback() {
+    }
+
+    /// A door that lets everybody in must not be within everybody's reach.
+    fn exposure(&mut self, listen: &Listen, protection: Protection) {
+        let doors = [
+            ("listen.postgres", listen.postgres, protection.users, "without users", "name [[users]]"),
+            ("listen.http", listen.http, protection.users || protection.tokens, "without users", "name [[users]]"),
+            ("listen.admin", listen.admin, protection.admin_token, "without a token", "set admin.token_file"),
+        ];
+        for (key, address, protected, without, remedy) in doors {
+            if !protected && !address.ip().to_canonical().is_loopback() {
                 let message = format!(
-                    "this door does not ask who calls, so anybody who reaches {address} is let in: listen on 127.0.0.1 behind a \
-                     proxy that does, {EITHER}"
+                    "{without} anybody who reaches {address} is let in: {remedy}, listen on 127.0.0.1, or set \
+                     allow_insecure_listener = true where the network itself keeps strangers out"
                 );
                 self.note(key, message);
             }
+        }
+    }
+}
+
+/// Who has to say who they are.
+#[derive(Clone, Copy)]
+struct Protection {
+    users: bool,
+    tokens: bool,
+    admin_token: bool,
+}
+
+impl Protection {
+    fn of(file: &File) -> Protection {
+        Protection {
+            users: !file.users.is_empty(),
+            tokens: !file.tokens.is_empty(),
+            admin_token: file.admin.token_file.as_ref().is_some_and(|path| !path.is_empty()),
         }
     }
 }
@@ -395,19 +386,4 @@ fn identity(url: &ShardUrl) -> String {
 fn collide(left: SocketAddr, right: SocketAddr) -> bool {
     let any = |ip: IpAddr| ip.is_unspecified();
     left.port() == right.port() && left.port() != 0 && (left.ip() == right.ip() || any(left.ip()) || any(right.ip()))
-}
-
-/// A file that holds a password, or a verifier made elsewhere, on its first line.
-fn verifier_from_file(path: &str) -> Result<Verifier, String> {
-    let text = read_bounded(Path::new(path), PASSWORD_FILE_MAX_BYTES)
-        .map_err(|error| format!("cannot read the file ({error}): give the user that runs shardd the right to"))?;
-    let mut lines = text.lines();
-    let password = lines.next().unwrap_or_default();
-    if password.is_empty() || lines.next().is_some() {
-        return Err("the file should hold one line: the password, or its verifier".to_owned());
-    }
-    if password.starts_with("SCRAM-SHA-256$") {
-        return Verifier::parse(password).ok_or_else(|| "the file holds a verifier that is not whole".to_owned());
-    }
-    Ok(Verifier::from_password(password, rand::random()))
 }

@@ -1,0 +1,106 @@
+//! Who may come in: users with their verifiers, tokens from their files.
+//!
+//! Secrets are read here and nowhere else, and no message repeats a part of them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::file::{TokenFile, UserFile};
+use super::validate::Check;
+use super::{Token, TokenText, User, read_bounded};
+use crate::wire::scram::Verifier;
+
+/// A file that holds one secret may not be longer.
+const SECRET_FILE_MAX_BYTES: u64 = 4096;
+/// A shorter token could be guessed.
+const TOKEN_LEAST_BYTES: usize = 16;
+
+impl Check {
+    pub(super) fn users(&mut self, given: &[UserFile]) -> Vec<User> {
+        let mut names = BTreeSet::new();
+        let mut users = Vec::new();
+        for (index, user) in given.iter().enumerate() {
+            let key = |field: &str| format!("users[{index}].{field}");
+            let name = user.name.clone().unwrap_or_default();
+            match &user.name {
+                None => self.note(key("name"), "the user needs a name"),
+                Some(_) => self.name(&key("name"), &name),
+            }
+            if !name.is_empty() && !names.insert(name.clone()) {
+                self.note(key("name"), "another user has this name");
+            }
+            let verifier = match (&user.verifier, &user.password_file) {
+                (Some(verifier), None) => Verifier::parse(verifier).ok_or((
+                    "verifier",
+                    "this should be SCRAM-SHA-256$4096:SALT$STORED_KEY:SERVER_KEY, as `select rolpassword from pg_authid` \
+                     shows it on a Postgres server"
+                        .to_owned(),
+                )),
+                (None, Some(path)) => verifier_from_file(path).map_err(|message| ("password_file", message)),
+                _ => Err(("name", "the user needs a verifier or a password_file, and not both".to_owned())),
+            };
+            match verifier {
+                Ok(verifier) => users.push(User { name, verifier }),
+                Err((field, message)) => self.note(key(field), message),
+            }
+        }
+        users
+    }
+
+    pub(super) fn tokens(&mut self, given: &[TokenFile]) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        for (index, token) in given.iter().enumerate() {
+            let key = |field: &str| format!("tokens[{index}].{field}");
+            let user = token.user.clone().unwrap_or_default();
+            match &token.user {
+                None => self.note(key("user"), "the token needs a user, as whom its bearer acts"),
+                Some(_) => self.name(&key("user"), &user),
+            }
+            match token.token_file.as_deref().map(token_from_file) {
+                None => self.note(key("token_file"), "the token needs a token_file"),
+                Some(Err(message)) => self.note(key("token_file"), message),
+                Some(Ok(token)) => tokens.push(Token { user, token }),
+            }
+        }
+        tokens
+    }
+
+    pub(super) fn admin_token(&mut self, given: Option<&str>) -> Option<TokenText> {
+        match token_from_file(given.filter(|path| !path.is_empty())?) {
+            Ok(token) => Some(token),
+            Err(message) => {
+                self.note("admin.token_file", message);
+                None
+            }
+        }
+    }
+}
+
+/// A file that holds a password, or a verifier made elsewhere.
+fn verifier_from_file(path: &str) -> Result<Verifier, String> {
+    let password = secret_from_file(path)?;
+    if password.starts_with("SCRAM-SHA-256$") {
+        return Verifier::parse(&password).ok_or_else(|| "the file holds a verifier that is not whole".to_owned());
+    }
+    Ok(Verifier::from_password(&password, rand::random()))
+}
+
+fn token_from_file(path: &str) -> Result<TokenText, String> {
+    let token = secret_from_file(path)?;
+    if token.len() < TOKEN_LEAST_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!(
+            "the token should be {TOKEN_LEAST_BYTES} or more printable ASCII characters, without spaces"
+        ));
+    }
+    Ok(TokenText(token))
+}
+
+fn secret_from_file(path: &str) -> Result<String, String> {
+    let text = read_bounded(Path::new(path), SECRET_FILE_MAX_BYTES)
+        .map_err(|error| format!("cannot read the file ({error}): give the user that runs shardd the right to"))?;
+    let mut lines = text.lines();
+    match (lines.next(), lines.next()) {
+        (Some(secret), None) if !secret.is_empty() => Ok(secret.to_owned()),
+        _ => Err("the file should hold one line, the secret".to_owned()),
+    }
+}
