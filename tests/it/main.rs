@@ -5,8 +5,10 @@
 
 mod support;
 
+mod crash;
 mod differential;
 mod drivers;
 mod hash_golden;
+mod http;
 mod rust_drivers;
 mod support_works;

@@ -84,7 +84,7 @@ async fn tokio_postgres_fills(client: &tokio_postgres::Client) {
     assert_eq!(columns[..5], ["int8", "int4", "text", "timestamptz", "numeric"]);
     assert_eq!(row.get::<_, SystemTime>("starts_at"), starts);
     assert_eq!((row.get::<_, &[u8]>("poster"), row.get::<_, f64>("popularity")), ([0, 255].as_slice(), 0.1));
-    assert_eq!((row.get::<_, i16>("grade"), row.get::<_, Option<&[u8]>>("public_id").is_none()), (7, true));
+    assert_eq!((row.get::<_, i16>("grade"), row.get::<_, Option<SystemTime>>("doors").is_none()), (7, true));
 }
 
 async fn tokio_postgres_sells(client: &mut tokio_postgres::Client) {

@@ -198,10 +198,14 @@ impl<'a> Request<'a> {
 
     /// Sends it to a port of the loopback and reads the whole answer.
     pub fn send(&self, port: u16) -> Response {
+        self.send_as(&format!("127.0.0.1:{port}"), port)
+    }
+
+    /// Sends it under another name of the host.
+    pub fn send_as(&self, host: &str, port: u16) -> Response {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the door listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let mut head =
-            format!("{} {} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n", self.method, self.path);
+        let mut head = format!("{} {} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n", self.method, self.path);
         for (name, value) in self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
