@@ -57,6 +57,12 @@ impl Shardd {
     /// The command that starts a server on `directory`, with its listeners on `ports`.
     pub fn command(directory: &Path, ports: Ports) -> Command {
         let mut command = Command::new(Shardd::binary());
+        // The tests' own variables are none of the server's.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SHARDD_") {
+                command.env_remove(name);
+            }
+        }
         command.arg("--config").arg(directory.join("shardd.toml"));
         command.arg("--data-dir").arg(directory.join("data"));
         command.env("SHARDD_LISTEN_POSTGRES", format!("127.0.0.1:{}", ports.postgres));
