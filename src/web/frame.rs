@@ -31,6 +31,10 @@ const DISCARD_TIME: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct RequestId(pub Arc<str>);
 
+/// Marks an answer with an error's status whose body says more than a problem would, and stays.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnBody;
+
 /// The bounds and rules that hold for every request of a door.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -139,7 +143,7 @@ fn as_problem(response: Response<Body>, method: &Method, id: &RequestId) -> Resp
     let (mut parts, body) = response.into_parts();
     let problem = match parts.extensions.get::<Problem>() {
         Some(problem) => problem.clone(),
-        None if is_problem(&parts.headers) => return Response::from_parts(parts, body),
+        None if parts.extensions.get::<OwnBody>().is_some() => return Response::from_parts(parts, body),
         None => unnamed(parts.status, method),
     };
     let mut members = problem.body();
@@ -150,10 +154,6 @@ fn as_problem(response: Response<Body>, method: &Method, id: &RequestId) -> Resp
     parts.extensions.insert(problem);
     let body = if method == Method::HEAD { Body::empty() } else { Body::from(text) };
     Response::from_parts(parts, body)
-}
-
-fn is_problem(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(PROBLEM_JSON.as_bytes()))
 }
 
 fn unnamed(status: StatusCode, method: &Method) -> Problem {

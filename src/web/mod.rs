@@ -7,8 +7,10 @@ mod access;
 mod frame;
 mod listener;
 mod problem;
+mod time;
 
 pub use access::{AllowedHosts, Secret};
-pub use frame::{Frame, RequestId, read_body, read_json};
+pub use frame::{Frame, OwnBody, RequestId, read_body, read_json};
 pub use listener::{ConnectionLimits, Listener};
 pub use problem::{PROBLEM_JSON, Problem};
+pub use time::rfc3339;

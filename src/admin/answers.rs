@@ -1,0 +1,196 @@
+//! The admin door's requests and answers, as JSON: shared with shardctl, which reads what the door writes.
+//!
+//! A shard's name is always under `shard`, a table's under `table`. Answers grow by new members only.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    /// `starting`, `serving`, `degraded` (a shard does not answer) or `draining`.
+    pub state: String,
+    pub uptime_seconds: u64,
+    pub database: String,
+    pub epoch: u64,
+    pub shards: usize,
+    pub shards_up: usize,
+    pub tables: usize,
+    pub keyspaces: Vec<KeyspaceStatus>,
+    /// Addresses by door.
+    pub listeners: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyspaceStatus {
+    pub keyspace: String,
+    /// Empty for the HTTP door's own keyspace, whose tables are fixed.
+    pub key_column: String,
+    pub key_type: String,
+    pub shards: usize,
+    pub slots: usize,
+    /// The keyspace of the HTTP door's entries, which no configuration names.
+    pub internal: bool,
+}
+
+/// An element of `GET /v1/shards`, and the answer to `POST /v1/shards`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardSummary {
+    pub shard: String,
+    /// The shard's number for life.
+    pub number: u16,
+    /// Without its password.
+    pub url: String,
+    pub weight: f64,
+    /// `up` or `down`.
+    pub state: String,
+    /// Why it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    pub slots: Vec<KeyspaceSlots>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyspaceSlots {
+    pub keyspace: String,
+    pub slots: u64,
+}
+
+/// `GET /v1/shards/{shard}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardDescription {
+    pub shard: String,
+    pub number: u16,
+    pub url: String,
+    pub weight: f64,
+    pub state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    pub slots: Vec<KeyspaceSlots>,
+    /// Slot ranges (`0-4095`) by keyspace.
+    pub ranges: BTreeMap<String, Vec<String>>,
+    /// What the shard counts about itself, by name.
+    pub statistics: BTreeMap<String, u64>,
+}
+
+/// An element of `GET /v1/tables`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableSummary {
+    pub table: String,
+    pub keyspace: String,
+    /// `sharded` or `reference`.
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_column: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_type: Option<String>,
+    pub columns: usize,
+    pub indexes: usize,
+}
+
+/// `GET /v1/route?table=&key=`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteAnswer {
+    pub table: String,
+    pub keyspace: String,
+    pub kind: String,
+    /// The key in its one canonical form; absent for a reference table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u16>,
+    /// Absent for a reference table, of which every shard has a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
+    pub epoch: u64,
+    pub why: String,
+}
+
+/// The body of `POST /v1/explain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    pub statement: String,
+}
+
+/// `POST /v1/explain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    pub statement: String,
+    /// The plan as `EXPLAIN (SHARDD)` prints it.
+    pub plan: Vec<String>,
+}
+
+/// The body of `POST /v1/shards`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewShard {
+    pub shard: String,
+    pub url: String,
+    #[serde(default = "default_weight")]
+    pub weight: f64,
+}
+
+fn default_weight() -> f64 {
+    1.0
+}
+
+/// An element of `GET /v1/config`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigLine {
+    pub key: String,
+    /// Secrets are not shown.
+    pub value: String,
+    /// Where the value comes from: a default, a file's line, the environment, a flag.
+    pub origin: String,
+}
+
+/// `GET /v1/logs`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogPage {
+    pub entries: Vec<LogEntry>,
+    /// What to send as `after` for the entries that follow.
+    pub next: u64,
+    /// Entries after the `after` that was asked for were thrown away before they could be read.
+    pub missed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogEntry {
+    pub number: u64,
+    /// RFC 3339, UTC.
+    pub time: String,
+    pub level: String,
+    pub target: String,
+    pub message: String,
+    pub fields: BTreeMap<String, String>,
+}
+
+/// `GET /v1/version`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionAnswer {
+    pub version: String,
+}
+
+/// `GET /readyz`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// As in [`Status`].
+    pub state: String,
+    pub shards: Vec<ShardHealth>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardHealth {
+    pub shard: String,
+    pub up: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}

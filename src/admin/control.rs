@@ -1,0 +1,63 @@
+//! What the admin door asks of the server, and what phase of its life the server is in.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::answers::NewShard;
+use crate::error::Result;
+use crate::topology::Topology;
+use crate::types::ShardId;
+
+/// An answer that takes time.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The server, as its operator meets it.
+pub trait Control: Send + Sync + 'static {
+    fn topology(&self) -> Arc<Topology>;
+
+    /// Whether a shard answers. Callers bound the wait.
+    fn ping(&self, shard: ShardId) -> Pending<'_, Result<()>>;
+
+    /// What a shard counts about itself, by name; empty when it is not open. `file_bytes` is its size.
+    fn statistics(&self, shard: ShardId) -> BTreeMap<String, u64>;
+
+    /// The lines that `EXPLAIN (SHARDD)` prints.
+    fn explain(&self, statement: String) -> Pending<'_, Result<Vec<String>>>;
+
+    /// A new shard, which joins every keyspace and owns no slots yet.
+    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<ShardId>>;
+}
+
+/// Where in its life the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Starting,
+    Serving,
+    Draining,
+}
+
+/// The phase, told by the server and read by the health checks.
+#[derive(Debug, Default)]
+pub struct PhaseCell(AtomicU8);
+
+impl PhaseCell {
+    /// A server that is starting.
+    pub fn new() -> PhaseCell {
+        PhaseCell::default()
+    }
+
+    pub fn set(&self, phase: Phase) {
+        self.0.store(phase as u8, Ordering::Release);
+    }
+
+    pub fn get(&self) -> Phase {
+        match self.0.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Serving,
+            _ => Phase::Draining,
+        }
+    }
+}

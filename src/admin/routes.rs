@@ -1,0 +1,178 @@
+//! What answers shardctl's requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use tracing::Level;
+
+use super::answers::{ExplainRequest, Explanation, NewShard, ShardSummary, Status, VersionAnswer};
+use super::health::{health_of_all, state};
+use super::topology_view as view;
+use super::{BODY_MAX_BYTES, BODY_TIME, Door};
+use crate::metrics::CONTENT_TYPE;
+use crate::web::{Problem, read_json};
+
+const LOG_LINES_DEFAULT: usize = 200;
+const LOG_LINES_MAX: usize = 2_000;
+/// How long a request for logs may be held while there are none.
+const LOG_WAIT_MAX: Duration = Duration::from_secs(30);
+
+type Answer = Result<Response, Problem>;
+type DoorState = State<Arc<Door>>;
+
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    // The answers are plain data: writing them to memory does not fail.
+    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn ok(value: &impl Serialize) -> Answer {
+    Ok(json(StatusCode::OK, value))
+}
+
+/// `GET /v1/status`.
+pub(super) async fn status(State(door): DoorState) -> Answer {
+    let shards = health_of_all(&door.control).await;
+    let topology = door.control.topology();
+    let listeners = door.settings.listeners.iter();
+    ok(&Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state: state(door.phase.get(), &shards).to_owned(),
+        uptime_seconds: door.started.elapsed().as_secs(),
+        database: door.settings.database.clone(),
+        epoch: topology.epoch.0,
+        shards: shards.len(),
+        shards_up: shards.iter().filter(|(_, health)| health.up).count(),
+        tables: topology.schema.tables.len(),
+        keyspaces: view::keyspaces(&topology),
+        listeners: listeners.map(|(name, address)| (name.clone(), address.to_string())).collect(),
+    })
+}
+
+async fn summaries(door: &Door) -> Vec<ShardSummary> {
+    let healths = health_of_all(&door.control).await;
+    let topology = door.control.topology();
+    let mut summaries = Vec::with_capacity(healths.len());
+    for (id, health) in healths {
+        if let Some(shard) = topology.shard(id) {
+            let size_bytes = door.control.statistics(id).get("file_bytes").copied();
+            summaries.push(view::summary(&topology, shard, health, size_bytes));
+        }
+    }
+    summaries
+}
+
+/// `GET /v1/shards`.
+pub(super) async fn shards(State(door): DoorState) -> Answer {
+    ok(&summaries(&door).await)
+}
+
+/// `GET /v1/shards/{shard}`.
+pub(super) async fn describe(State(door): DoorState, Path(name): Path<String>) -> Answer {
+    let topology = door.control.topology();
+    let healths = health_of_all(&door.control).await;
+    let found = topology.shard_named(&name).and_then(|shard| {
+        let (_, health) = healths.into_iter().find(|(id, _)| *id == shard.id)?;
+        Some((shard, health))
+    });
+    let Some((shard, health)) = found else {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_shard", format!("there is no shard named {name}"))
+            .hint("`shardctl shards` lists the shards."));
+    };
+    ok(&view::description(&topology, shard, health, door.control.statistics(shard.id)))
+}
+
+/// `POST /v1/shards`.
+pub(super) async fn add_shard(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
+    let new: NewShard = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
+    let name = new.shard.clone();
+    let id = door.control.add_shard(new).await?;
+    tracing::info!(shard = %name, number = id.0, "a shard joined, without slots");
+    match summaries(&door).await.into_iter().find(|summary| summary.shard == name) {
+        Some(summary) => Ok(json(StatusCode::CREATED, &summary)),
+        None => Err(crate::error::Error::internal("the shard that was added is not in the topology").into()),
+    }
+}
+
+/// `GET /v1/tables`.
+pub(super) async fn tables(State(door): DoorState) -> Answer {
+    ok(&view::tables(&door.control.topology()))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteQuery {
+    table: String,
+    key: String,
+}
+
+/// `GET /v1/route`.
+pub(super) async fn route(State(door): DoorState, query: Result<Query<RouteQuery>, QueryRejection>) -> Answer {
+    let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let answer = view::route(&door.control.topology(), &query.table, &query.key).map_err(|error| {
+        let unknown = error.sqlstate() == crate::error::SqlState::UNDEFINED_TABLE;
+        let problem = Problem::from(error);
+        if unknown { Problem { status: StatusCode::NOT_FOUND, ..problem } } else { problem }
+    })?;
+    ok(&answer)
+}
+
+/// `POST /v1/explain`.
+pub(super) async fn explain(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
+    let request: ExplainRequest = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
+    let plan = door.control.explain(request.statement.clone()).await?;
+    ok(&Explanation { statement: request.statement, plan })
+}
+
+/// `GET /v1/config`.
+pub(super) async fn config(State(door): DoorState) -> Answer {
+    ok(&door.settings.config)
+}
+
+/// `GET /v1/version`.
+pub(super) async fn version() -> Answer {
+    ok(&VersionAnswer { version: env!("CARGO_PKG_VERSION").to_owned() })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LogQuery {
+    level: Option<String>,
+    after: u64,
+    limit: Option<usize>,
+    wait_ms: u64,
+}
+
+/// `GET /v1/logs`.
+pub(super) async fn logs(State(door): DoorState, query: Result<Query<LogQuery>, QueryRejection>) -> Answer {
+    let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let level = query.level.as_deref().map_or(Ok(Level::INFO), str::parse);
+    let level = level.map_err(|_| Problem::bad_request("level is error, warn, info, debug or trace"))?;
+    let limit = query.limit.unwrap_or(LOG_LINES_DEFAULT);
+    if !(1..=LOG_LINES_MAX).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit is a number from 1 to {LOG_LINES_MAX}")));
+    }
+    let wait = Duration::from_millis(query.wait_ms).min(LOG_WAIT_MAX);
+    ok(&door.logs.wait_for_page(level, query.after, limit, wait).await)
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(door): DoorState) -> Response {
+    for (_, health) in health_of_all(&door.control).await {
+        door.metrics.shard(&health.shard).set_up(health.up);
+    }
+    let topology = door.control.topology();
+    door.metrics.set_topology(topology.epoch.0, &view::slot_counts(&topology));
+    let mut response = Response::new(Body::from(door.metrics.render()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    response
+}
