@@ -1,10 +1,40 @@
 //! Postgres's dialect into SQLite's. Pure: a tree and a schema in, a program out.
+//!
+//! A small compiler in one pass: names are resolved against the schema (`scope`), expressions typed by Postgres's rules
+//! (`catalog`, `coerce`) and written as SQLite's text (`expression`, `select`, `write`) at once. What Postgres would refuse is
+//! refused with its SQLSTATE; what it would answer and SQLite cannot is refused with 0A000 and listed in [`REFUSALS`].
 
-use crate::error::Result;
-use crate::shard::sqlite::Program;
+mod call;
+mod catalog;
+mod coerce;
+mod column_name;
+mod data_type;
+mod expression;
+mod form;
+mod from;
+mod literal;
+mod membership;
+mod names;
+mod operate;
+mod parameters;
+mod query;
+mod refusal;
+mod scope;
+mod select;
+mod typed;
+mod window;
+mod write;
+
+pub use refusal::REFUSALS;
+
+use crate::error::{Error, Result, SqlState};
+use crate::shard::sqlite::{Effect, OutputColumn, Program, Tag};
 use crate::sql::{LiteralKind, ast};
 use crate::topology::Schema;
 use crate::types::PgType;
+
+/// How deep expressions and queries may be nested: bounds the stack.
+const MAX_DEPTH: usize = 120;
 
 /// What is known of a statement's placeholders before it is translated.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +51,131 @@ pub struct ParameterTypes<'a> {
 }
 
 /// Translates a query or a write.
-pub fn translate(_statement: &ast::Statement, _schema: &Schema, _parameters: ParameterTypes<'_>) -> Result<Program> {
-    todo!()
+///
+/// Lifted literals are typed as they would be in the text, but one placeholder is never equal to another: a statement
+/// that is refused (42803, 42P10) may be accepted when its literals stand in the tree.
+///
+/// # Errors
+/// As Postgres's parser and analyser give them, and 0A000 for what SQLite shards do not do.
+pub fn translate(statement: &ast::Statement, schema: &Schema, parameters: ParameterTypes<'_>) -> Result<Program> {
+    let mut translator = Translator::new(schema, parameters);
+    let written = translator.statement(statement)?;
+    let (parameters, environment) = translator.parameters.finish()?;
+    Ok(Program {
+        sql: written.sql,
+        parameters,
+        environment,
+        columns: written.columns,
+        effect: written.effect,
+        tag: written.tag,
+        point_read: written.point_read,
+    })
+}
+
+/// A statement's text, before its parameters are known.
+struct Written {
+    sql: String,
+    columns: Vec<OutputColumn>,
+    effect: Effect,
+    tag: Tag,
+    point_read: bool,
+}
+
+/// One statement's translation: what is gathered on the way.
+struct Translator<'a> {
+    schema: &'a Schema,
+    text: &'a str,
+    parameters: parameters::Parameters<'a>,
+    /// How many aliases were given out.
+    aliases: usize,
+    /// For each query around the present one: the columns of it that inner queries use.
+    frames: Vec<Vec<typed::ColumnUse>>,
+    /// For each select list being translated: the set-returning functions in it, as tables.
+    series: Vec<Vec<String>>,
+    depth: usize,
+}
+
+impl<'a> Translator<'a> {
+    fn new(schema: &'a Schema, known: ParameterTypes<'a>) -> Translator<'a> {
+        let parameters = parameters::Parameters::new(known);
+        Translator {
+            schema,
+            text: known.text,
+            parameters,
+            aliases: 0,
+            frames: Vec::new(),
+            series: Vec::new(),
+            depth: 0,
+        }
+    }
+
+    fn statement(&mut self, statement: &ast::Statement) -> Result<Written> {
+        let root = scope::Scope::default();
+        match statement {
+            ast::Statement::Query(query) => self.query_statement(query, &root),
+            ast::Statement::Insert(insert) => self.insert(insert, &root),
+            ast::Statement::Update(update) => self.update(update, &root),
+            ast::Statement::Delete(delete) => self.delete(delete, &root),
+            ast::Statement::Merge(_) => Err(refusal::MERGE.error()),
+            other => Err(Error::unsupported(
+                format_args!("this statement ({})", first_words(other)),
+                "Only queries, INSERT, UPDATE and DELETE run on a SQLite shard as they are.",
+            )),
+        }
+    }
+
+    /// A name for a relation that no other has in this statement.
+    fn alias(&mut self) -> String {
+        loop {
+            self.aliases += 1;
+            let alias = format!("t{}", self.aliases);
+            // The table written goes by its own name.
+            if self.schema.table(&alias).is_none() {
+                return alias;
+            }
+        }
+    }
+
+    fn position(&self, span: sqlparser::tokenizer::Span) -> Option<u32> {
+        names::position(self.text, span)
+    }
+
+    /// An error at a place of the statement's text.
+    fn error_at(&self, error: Error, span: sqlparser::tokenizer::Span) -> Error {
+        match self.position(span) {
+            Some(position) if error.get_position().is_none() => error.position(position),
+            _ => error,
+        }
+    }
+
+    /// Runs one level of a recursion.
+    ///
+    /// # Errors
+    /// 54001: the statement is nested too deeply.
+    fn nested<T>(&mut self, level: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.depth >= MAX_DEPTH {
+            return Err(Error::new(SqlState::STATEMENT_TOO_COMPLEX, "stack depth limit exceeded")
+                .hint("Write the statement with less nesting."));
+        }
+        self.depth += 1;
+        let result = level(self);
+        self.depth -= 1;
+        result
+    }
+}
+
+/// Parses an expression that the schema stores as text.
+///
+/// # Errors
+/// The text is not what was stored.
+fn parse_expression(text: &str) -> Result<ast::Expr> {
+    let parsed = sqlparser::parser::Parser::new(&sqlparser::dialect::PostgreSqlDialect {})
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_expr());
+    parsed.map_err(|error| Error::internal(format!("the schema's expression {text} cannot be read: {error}")))
+}
+
+/// The first words of a statement, to name it by.
+fn first_words(statement: &ast::Statement) -> String {
+    statement.to_string().split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }

@@ -1,0 +1,547 @@
+//! Function calls: plain, aggregate and window functions, and those that have a syntax of their own.
+
+use sqlparser::ast::Spanned;
+use sqlparser::tokenizer::Span;
+
+use super::Translator;
+use super::catalog::functions::{Kind, functions};
+use super::catalog::{Argument, Candidate, Choice, Signature, choose, is_postgres_function, polymorphic};
+use super::coerce::{Context, common_type};
+use super::expression::{Place, common_modifier};
+use super::names::{QualifiedName, quote_text};
+use super::operate::order_key;
+use super::refusal;
+use super::typed::Typed;
+use crate::error::{Error, Result, SqlState};
+use crate::shard::sqlite::EnvironmentValue;
+use crate::sql::ast::{self, Expr};
+use crate::types::PgType;
+
+/// A call's parts, as the tree has them.
+#[derive(Default)]
+struct Call<'e> {
+    arguments: Vec<&'e Expr>,
+    star: bool,
+    distinct: bool,
+    order_by: &'e [ast::OrderByExpr],
+}
+
+/// A function that was chosen, and what its types come to.
+pub(super) struct Resolved {
+    pub(super) kind: Kind,
+    pub(super) signature: &'static Signature,
+    pub(super) arguments: Vec<Typed>,
+    pub(super) result: PgType,
+}
+
+impl Translator<'_> {
+    pub(super) fn function(&mut self, function: &ast::Function, place: Place<'_>) -> Result<Typed> {
+        let name = QualifiedName::new(&function.name)?;
+        if matches!(function.args, ast::FunctionArguments::None) {
+            return self.bare_function(&name, place);
+        }
+        if !function.within_group.is_empty() {
+            return Err(refusal::ORDERED_SET.error());
+        }
+        if function.null_treatment.is_some() {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"NULLS\""));
+        }
+        let call = read_call(function)?;
+        if name.schema.is_none() {
+            if let Some(typed) = self.keyword_function(&name.name, &call, place)? {
+                return Ok(typed);
+            }
+        }
+        if !name.is_builtin() {
+            return Err(self.error_at(self.no_function(&name, &[]), name.span));
+        }
+        let over = function.over.as_ref();
+        let is_aggregate = functions(&name.name).iter().any(|(kind, _)| *kind == Kind::Aggregate);
+        if is_aggregate && over.is_none() {
+            let result = self.aggregate(&name, &call, function.filter.as_deref(), place);
+            return result.map_err(|error| self.error_at(error, name.span));
+        }
+        if let Some(over) = over {
+            let result = self.window_function(
+                &name,
+                (&call.arguments, call.star, call.distinct),
+                function.filter.as_deref(),
+                over,
+                place,
+            );
+            return result.map_err(|error| self.error_at(error, name.span));
+        }
+        if call.distinct || !call.order_by.is_empty() || function.filter.is_some() || call.star {
+            let what = if call.star {
+                "(*)"
+            } else if call.distinct {
+                "DISTINCT"
+            } else if function.filter.is_some() {
+                "FILTER"
+            } else {
+                "ORDER BY"
+            };
+            if functions(&name.name).is_empty() {
+                return Err(self.error_at(self.no_function(&name, &[]), name.span));
+            }
+            let message = format!("{what} specified, but {} is not an aggregate function", name.name);
+            return Err(self.error_at(Error::new(SqlState::WRONG_OBJECT_TYPE, message), name.span));
+        }
+        let arguments = call
+            .arguments
+            .iter()
+            .map(|argument| self.expression(argument, place.value()))
+            .collect::<Result<Vec<_>>>()?;
+        if functions(&name.name).iter().any(|(kind, _)| *kind == Kind::SetReturning) {
+            let result = self.series_in_list(&name, arguments, place);
+            return result.map_err(|error| self.error_at(error, name.span));
+        }
+        self.call_named(&name, arguments)
+    }
+
+    /// A plain function of Postgres's own, by name.
+    pub(super) fn call_builtin(&mut self, name: &str, arguments: Vec<Typed>) -> Result<Typed> {
+        let name = QualifiedName { schema: None, name: name.to_owned(), span: Span::empty() };
+        self.call_named(&name, arguments)
+    }
+
+    fn call_named(&mut self, name: &QualifiedName, arguments: Vec<Typed>) -> Result<Typed> {
+        let result = self.call_unplaced(name, arguments);
+        result.map_err(|error| self.error_at(error, name.span))
+    }
+
+    fn call_unplaced(&mut self, name: &QualifiedName, arguments: Vec<Typed>) -> Result<Typed> {
+        if let Some(typed) = self.conversion(name, &arguments)? {
+            return Ok(typed);
+        }
+        let resolved = self.resolve(name, arguments)?;
+        match resolved.kind {
+            Kind::Plain => {}
+            Kind::SetReturning => return Err(refusal::SET_RETURNING.error()),
+            Kind::Window => {
+                let message = format!("window function {} requires an OVER clause", name.name);
+                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message));
+            }
+            Kind::Aggregate => return Err(Error::internal("an aggregate was taken for a plain function")),
+        }
+        let form = self.form_of(name, &resolved)?;
+        let variadic = resolved.signature.arguments.len() - usize::from(resolved.signature.variadic);
+        let sql = self.fill(form, &resolved.arguments, variadic)?;
+        let mut typed = Typed::computed(sql, resolved.result, &resolved.arguments);
+        if resolved.arguments.is_empty() {
+            typed.facts.not_null = true;
+        }
+        if matches!(name.name.as_str(), "random" | "gen_random_uuid" | "clock_timestamp") {
+            typed.origin = super::typed::Origin::Computed;
+        }
+        Ok(typed)
+    }
+
+    pub(super) fn form_of(&self, name: &QualifiedName, resolved: &Resolved) -> Result<&'static str> {
+        resolved.signature.form.ok_or_else(|| {
+            let types: Vec<&str> = resolved.arguments.iter().map(|argument| argument.data_type.sql_name()).collect();
+            Error::unsupported(
+                format_args!("function {}({})", name.name, types.join(", ")),
+                "docs/sql.md lists the functions that are done.",
+            )
+        })
+    }
+
+    /// `type(value)`: a cast that looks like a call.
+    fn conversion(&mut self, name: &QualifiedName, arguments: &[Typed]) -> Result<Option<Typed>> {
+        let [value] = arguments else { return Ok(None) };
+        if !functions(&name.name).is_empty() {
+            return Ok(None);
+        }
+        let to = PgType::ALL.iter().copied().find(|known| known.name() == name.name);
+        let Some(to) = to else { return Ok(None) };
+        let result = self.try_cast(value.clone(), to.into(), Context::Explicit)?;
+        if result.is_none() {
+            return Err(self.no_function(name, arguments));
+        }
+        Ok(result)
+    }
+
+    /// Chooses among the functions of a name, and casts the arguments.
+    pub(super) fn resolve(&mut self, name: &QualifiedName, arguments: Vec<Typed>) -> Result<Resolved> {
+        let all = functions(&name.name);
+        let given: Vec<PgType> = arguments.iter().map(|argument| argument.data_type).collect();
+        let candidates: Vec<Candidate> = all
+            .iter()
+            .enumerate()
+            .filter_map(|(index, (_, signature))| {
+                let arguments = signature.arguments_for(given.len())?;
+                Some(Candidate { index, arguments })
+            })
+            .collect();
+        let (kind, signature) = match choose(&given, candidates) {
+            Choice::One(index) => &all[index],
+            Choice::None => return Err(self.no_function(name, &arguments)),
+            Choice::Ambiguous => {
+                let types: Vec<&str> = given.iter().map(|given| given.sql_name()).collect();
+                let message = format!("function {}({}) is not unique", name.display(), types.join(", "));
+                return Err(Error::new(SqlState::AMBIGUOUS_FUNCTION, message)
+                    .hint("Could not choose a best candidate function. You might need to add explicit type casts."));
+            }
+        };
+        let types = polymorphic(signature, &given)?;
+        let mut cast = Vec::with_capacity(arguments.len());
+        for (argument, to) in arguments.into_iter().zip(&types.arguments) {
+            cast.push(self.implicit(argument, *to)?);
+        }
+        self.add_optional(signature, &mut cast)?;
+        Ok(Resolved { kind: *kind, signature, arguments: cast, result: types.result })
+    }
+
+    /// The defaults of arguments that were left out.
+    fn add_optional(&mut self, signature: &Signature, arguments: &mut Vec<Typed>) -> Result<()> {
+        while !signature.variadic && arguments.len() < signature.arguments.len() {
+            let default = match signature.arguments[arguments.len()] {
+                Argument::Exact(PgType::Bool) => {
+                    Typed::constant(if signature.name == "jsonb_set" { "1" } else { "0" }, PgType::Bool)
+                }
+                Argument::Exact(PgType::Float8) => Typed::constant("0.0", PgType::Float8),
+                Argument::Exact(PgType::Text) => Typed::constant("'use_json_null'", PgType::Text),
+                _ => Typed::constant("0", PgType::Int4),
+            };
+            arguments.push(default);
+        }
+        Ok(())
+    }
+
+    pub(super) fn no_function(&self, name: &QualifiedName, arguments: &[Typed]) -> Error {
+        let known = name.is_builtin() && is_postgres_function(&name.name) && functions(&name.name).is_empty();
+        if known {
+            return Error::unsupported(
+                format_args!("function {}()", name.name),
+                "docs/sql.md lists the functions that are done.",
+            );
+        }
+        let types: Vec<&str> = arguments.iter().map(|argument| argument.data_type.sql_name()).collect();
+        let message = format!("function {}({}) does not exist", name.display(), types.join(", "));
+        Error::new(SqlState::UNDEFINED_FUNCTION, message)
+            .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+    }
+
+    fn aggregate(
+        &mut self,
+        name: &QualifiedName,
+        call: &Call<'_>,
+        filter: Option<&Expr>,
+        place: Place<'_>,
+    ) -> Result<Typed> {
+        if place.in_aggregate {
+            return Err(Error::new(SqlState::GROUPING_ERROR, "aggregate function calls cannot be nested"));
+        }
+        if !place.clause.allows_aggregates() {
+            let message = format!("aggregate functions are not allowed in {}", place.clause.name());
+            return Err(Error::new(SqlState::GROUPING_ERROR, message));
+        }
+        let inside = Place { in_aggregate: true, filter: false, ..place };
+        let arguments =
+            call.arguments.iter().map(|argument| self.expression(argument, inside)).collect::<Result<Vec<_>>>()?;
+        if arguments.iter().any(|argument| argument.facts.window) {
+            return Err(Error::new(
+                SqlState::GROUPING_ERROR,
+                "aggregate function calls cannot contain window function calls",
+            ));
+        }
+        let resolved = self.resolve_aggregate(name, call.star, arguments)?;
+        let form = self.form_of(name, &resolved)?;
+        let order = self.aggregate_order(call, inside)?;
+        let condition = filter.map(|filter| self.filter(filter, place)).transpose()?;
+        let mut sql = self.aggregate_text(form, &resolved, call, &order)?;
+        if let Some(condition) = &condition {
+            sql.push_str(&format!(" FILTER (WHERE {})", condition.sql));
+        }
+        let mut typed = Typed::computed(sql, resolved.result, resolved.arguments.iter().chain(&condition));
+        if typed.facts.outer_columns && !typed.facts.own_columns {
+            return Err(refusal::NESTED_OUTER_AGGREGATE.error());
+        }
+        typed.origin = super::typed::Origin::Computed;
+        typed.facts.aggregate = true;
+        typed.facts.ungrouped = None;
+        typed.facts.not_null = name.name == "count";
+        if matches!(name.name.as_str(), "min" | "max") {
+            typed.modifier = resolved.arguments[0].modifier;
+        }
+        Ok(typed)
+    }
+
+    pub(super) fn resolve_aggregate(
+        &mut self,
+        name: &QualifiedName,
+        star: bool,
+        arguments: Vec<Typed>,
+    ) -> Result<Resolved> {
+        if star && name.name != "count" {
+            let message = format!("function {}() does not exist", name.display());
+            return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            ));
+        }
+        if name.name == "count" && !star && arguments.is_empty() {
+            return Err(Error::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                "count(*) must be used to call a parameterless aggregate function",
+            ));
+        }
+        self.resolve(name, arguments)
+    }
+
+    pub(super) fn filter(&mut self, filter: &Expr, place: Place<'_>) -> Result<Typed> {
+        let inside = Place { in_aggregate: true, clause: super::expression::Clause::Filter, filter: true, ..place };
+        let condition = self.expression(filter, inside)?;
+        self.boolean(condition, "FILTER", filter.span())
+    }
+
+    fn aggregate_order(&mut self, call: &Call<'_>, inside: Place<'_>) -> Result<Vec<(String, String)>> {
+        let mut order = Vec::with_capacity(call.order_by.len());
+        for key in call.order_by {
+            let typed = self.expression(&key.expr, inside)?;
+            let typed = if typed.is_untyped() { self.implicit(typed, PgType::Text)? } else { typed };
+            let text = self.sort_key(&typed, &key.options)?;
+            if call.distinct && !call.arguments.iter().any(|argument| **argument == key.expr) {
+                return Err(Error::new(
+                    SqlState::INVALID_COLUMN_REFERENCE,
+                    "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
+                ));
+            }
+            order.push((typed.sql, text));
+        }
+        Ok(order)
+    }
+
+    fn aggregate_text(
+        &mut self,
+        form: &'static str,
+        resolved: &Resolved,
+        call: &Call<'_>,
+        order: &[(String, String)],
+    ) -> Result<String> {
+        let order_by = match order {
+            [] => String::new(),
+            keys => {
+                let texts: Vec<&str> = keys.iter().map(|(_, text)| text.as_str()).collect();
+                format!(" ORDER BY {}", texts.join(", "))
+            }
+        };
+        if matches!(form, "min" | "max") {
+            let value = &resolved.arguments[0];
+            return self.extremum(form, value);
+        }
+        let mut sql = self.fill(form, &resolved.arguments, 0)?;
+        if call.distinct {
+            sql = distinct_form(&sql, &resolved.arguments, resolved.signature.name)?;
+        }
+        if !order_by.is_empty() {
+            let Some(open) = sql.strip_suffix(')') else { return Err(refusal::AGGREGATE_ORDER.error()) };
+            sql = format!("{open}{order_by})");
+        }
+        Ok(sql)
+    }
+
+    /// min or max under the order of the type.
+    pub(super) fn extremum(&mut self, form: &str, value: &Typed) -> Result<String> {
+        Ok(match value.data_type {
+            PgType::Interval => format!("pg_{form}_interval({})", value.sql),
+            other => format!("{form}({})", order_key(&value.sql, other)),
+        })
+    }
+
+    /// CURRENT_DATE and others that are written without parentheses.
+    fn bare_function(&mut self, name: &QualifiedName, _place: Place<'_>) -> Result<Typed> {
+        let constant = |sql: String, data_type| Ok(Typed::constant(sql, data_type));
+        let environment = |translator: &mut Self, value| translator.parameters.environment(value);
+        match name.name.as_str() {
+            "current_timestamp" => {
+                constant(environment(self, EnvironmentValue::TransactionTimestamp), PgType::Timestamptz)
+            }
+            "current_date" => constant(self.today(), PgType::Date),
+            "localtimestamp" => {
+                let now = environment(self, EnvironmentValue::TransactionTimestamp);
+                let zone = environment(self, EnvironmentValue::TimeZone);
+                constant(format!("pg_timestamptz_timestamp({now}, {zone})"), PgType::Timestamp)
+            }
+            "current_user" | "session_user" | "user" | "current_role" => {
+                constant(environment(self, EnvironmentValue::User), PgType::Name)
+            }
+            "current_catalog" => constant(environment(self, EnvironmentValue::Database), PgType::Name),
+            "current_schema" => constant("'public'".to_owned(), PgType::Name),
+            other => Err(Error::unsupported(other.to_uppercase(), "Use now(), current_date or localtimestamp.")),
+        }
+    }
+
+    /// COALESCE and others that the grammar knows: their arguments are brought to one type.
+    fn keyword_function(&mut self, name: &str, call: &Call<'_>, place: Place<'_>) -> Result<Option<Typed>> {
+        let place = place.value();
+        let construct = match name {
+            "coalesce" => "COALESCE",
+            "greatest" => "GREATEST",
+            "least" => "LEAST",
+            "nullif" => return self.nullif(call, place).map(Some),
+            "current_timestamp" | "localtimestamp" => {
+                let bare = QualifiedName { schema: None, name: name.to_owned(), span: Span::empty() };
+                return self.bare_function(&bare, place).map(Some);
+            }
+            "row" => return Err(refusal::ROW_VALUE.error()),
+            "grouping" => return Err(refusal::GROUPING_SETS.error()),
+            _ => return Ok(None),
+        };
+        let values =
+            call.arguments.iter().map(|argument| self.expression(argument, place)).collect::<Result<Vec<_>>>()?;
+        if values.is_empty() {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \")\""));
+        }
+        let common = common_type(&values, construct)?;
+        let modifier = common_modifier(&values, common, true);
+        let values = self.all_implicit(values, common)?;
+        let texts: Vec<&str> = values.iter().map(|value| value.sql.as_str()).collect();
+        let sql = match (construct, texts.as_slice()) {
+            (_, [only]) => (*only).to_owned(),
+            ("COALESCE", texts) => format!("coalesce({})", texts.join(", ")),
+            (_, texts) => self.greatest(if construct == "GREATEST" { "max" } else { "min" }, texts, common)?,
+        };
+        let mut typed = Typed::computed(sql, common, &values);
+        typed.modifier = modifier;
+        typed.facts.not_null = values.iter().any(|value| value.facts.not_null);
+        Ok(Some(typed))
+    }
+
+    /// NULLs are passed over, as an aggregate does.
+    fn greatest(&mut self, form: &str, texts: &[&str], common: PgType) -> Result<String> {
+        let alias = self.alias();
+        let column = Typed::computed(format!("{alias}.column1"), common, []);
+        let rows: Vec<String> = texts.iter().map(|text| format!("({text})")).collect();
+        Ok(format!("(SELECT {} FROM (VALUES {}) AS {alias})", self.extremum(form, &column)?, rows.join(", ")))
+    }
+
+    fn nullif(&mut self, call: &Call<'_>, place: Place<'_>) -> Result<Typed> {
+        let [first, second] = call.arguments.as_slice() else {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "NULLIF takes two arguments"));
+        };
+        let left = self.expression(first, place)?;
+        let left = if left.is_untyped() { self.implicit(left, PgType::Text)? } else { left };
+        let right = self.expression(second, place)?;
+        let test = self.operator("=", vec![left.clone(), right], first.span())?;
+        let sql = format!("(CASE WHEN {} THEN NULL ELSE {} END)", test.sql, left.sql);
+        let mut typed = Typed::computed(sql, left.data_type, [&test]);
+        typed.modifier = left.modifier;
+        Ok(typed)
+    }
+
+    /// Functions that SQL writes with words between the arguments.
+    pub(super) fn special_function(&mut self, expression: &Expr, place: Place<'_>) -> Result<Typed> {
+        let place = place.value();
+        let (name, arguments): (&str, Vec<&Expr>) = match expression {
+            Expr::Extract { field, expr, .. } => {
+                let field =
+                    Typed::constant(quote_text(&field.to_string().to_lowercase().replace('\'', "")), PgType::Text);
+                let value = self.expression(expr, place)?;
+                return self.call_builtin("extract", vec![field, value]);
+            }
+            Expr::Ceil { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                ("ceil", vec![expr])
+            }
+            Expr::Floor { expr, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                ("floor", vec![expr])
+            }
+            Expr::Position { expr, r#in } => ("position", vec![r#in, expr]),
+            Expr::Substring { expr, substring_from, substring_for, .. } => {
+                if substring_from.is_none() {
+                    if let Some(length) = substring_for {
+                        let value = self.expression(expr, place)?;
+                        let length = self.expression(length, place)?;
+                        let first = Typed::constant("1", PgType::Int4);
+                        return self.call_builtin("substring", vec![value, first, length]);
+                    }
+                }
+                let bounds = substring_from.iter().chain(substring_for).map(AsRef::as_ref);
+                ("substring", std::iter::once(expr.as_ref()).chain(bounds).collect())
+            }
+            Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
+                let name = match trim_where {
+                    Some(ast::TrimWhereField::Leading) => "ltrim",
+                    Some(ast::TrimWhereField::Trailing) => "rtrim",
+                    _ => "btrim",
+                };
+                let what = trim_what.iter().map(AsRef::as_ref).chain(trim_characters.iter().flatten());
+                (name, std::iter::once(expr.as_ref()).chain(what).collect())
+            }
+            Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut arguments = vec![expr.as_ref(), overlay_what.as_ref(), overlay_from.as_ref()];
+                arguments.extend(overlay_for.as_deref());
+                ("overlay", arguments)
+            }
+            other => return Err(refused_expression(other)),
+        };
+        let arguments =
+            arguments.into_iter().map(|argument| self.expression(argument, place)).collect::<Result<Vec<_>>>()?;
+        let result = self.call_builtin(name, arguments);
+        result.map_err(|error| self.error_at(error, expression.span()))
+    }
+}
+
+fn refused_expression(expression: &Expr) -> Error {
+    match expression {
+        Expr::Tuple(_) => refusal::ROW_VALUE.error(),
+        Expr::SimilarTo { .. } => refusal::SIMILAR_TO.error(),
+        Expr::IsJson { .. } => refusal::IS_JSON.error(),
+        Expr::IsNormalized { .. } => refusal::NORMALIZED.error(),
+        Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => refusal::GROUPING_SETS.error(),
+        other => Error::unsupported(format_args!("the expression {other}"), "docs/sql.md lists what is done."),
+    }
+}
+
+/// DISTINCT inside an aggregate: duplicates by the type's equality.
+fn distinct_form(sql: &str, arguments: &[Typed], name: &str) -> Result<String> {
+    let Some((function, rest)) = sql.split_once('(') else { return Ok(sql.to_owned()) };
+    let [value, others @ ..] = arguments else {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, format!("DISTINCT needs an argument of {name}")));
+    };
+    if !others.is_empty() {
+        return Err(Error::unsupported(
+            format_args!("DISTINCT in {name} with several arguments"),
+            "Remove duplicates in a subquery.",
+        ));
+    }
+    match value.data_type {
+        PgType::Numeric | PgType::Bpchar if rest == format!("{})", value.sql) => {
+            Ok(format!("{function}(DISTINCT {})", order_key(&value.sql, value.data_type)))
+        }
+        PgType::Interval | PgType::Jsonb if name == "count" => {
+            Ok(format!("{function}(DISTINCT {})", order_key(&value.sql, value.data_type)))
+        }
+        PgType::Interval | PgType::Jsonb | PgType::Numeric | PgType::Bpchar => Err(Error::unsupported(
+            format_args!("DISTINCT in {name} of {}", value.data_type),
+            "Remove duplicates in a subquery.",
+        )),
+        PgType::Json => {
+            Err(Error::new(SqlState::UNDEFINED_FUNCTION, "could not identify an equality operator for type json"))
+        }
+        _ => Ok(format!("{function}(DISTINCT {rest}")),
+    }
+}
+
+fn read_call(function: &ast::Function) -> Result<Call<'_>> {
+    let ast::FunctionArguments::List(list) = &function.args else {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "a subquery cannot be the arguments of a function"));
+    };
+    let mut call =
+        Call { distinct: list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct), ..Call::default() };
+    for argument in &list.args {
+        match argument {
+            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expression)) => call.arguments.push(expression),
+            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard) => call.star = true,
+            ast::FunctionArg::Unnamed(_) => return Err(refusal::WHOLE_ROW.error()),
+            _ => return Err(refusal::NAMED_ARGUMENTS.error()),
+        }
+    }
+    for clause in &list.clauses {
+        match clause {
+            ast::FunctionArgumentClause::OrderBy(keys) => call.order_by = keys,
+            other => return Err(Error::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{other}\""))),
+        }
+    }
+    Ok(call)
+}

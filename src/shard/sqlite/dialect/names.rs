@@ -1,0 +1,117 @@
+//! Names: Postgres's folding, SQLite's quoting, and where in the text they stand.
+
+use sqlparser::tokenizer::Span;
+
+use crate::error::{Error, Result, SqlState};
+use crate::sql::ast;
+
+/// The longest name that Postgres keeps, in bytes (`NAMEDATALEN - 1`).
+const NAME_BYTES: usize = 63;
+
+/// A name as the catalog stores it: folded to lower case unless it was quoted, and cut to 63 bytes.
+pub(super) fn fold(name: &ast::Ident) -> String {
+    let mut folded = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_ascii_lowercase() };
+    cut(&mut folded, NAME_BYTES);
+    folded
+}
+
+/// Cuts a name to at most `bytes`, at a character's edge.
+pub(super) fn cut(name: &mut String, bytes: usize) {
+    let mut end = bytes.min(name.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.truncate(end);
+}
+
+/// A name in SQLite's text.
+pub(super) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string in SQLite's text.
+pub(super) fn quote_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A name with at most a schema before it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct QualifiedName {
+    pub(super) schema: Option<String>,
+    pub(super) name: String,
+    pub(super) span: Span,
+}
+
+impl QualifiedName {
+    /// # Errors
+    /// 42601 or 0A000: the name has more parts than a schema and a name.
+    pub(super) fn new(name: &ast::ObjectName) -> Result<QualifiedName> {
+        let mut parts = Vec::with_capacity(2);
+        for part in &name.0 {
+            match part {
+                ast::ObjectNamePart::Identifier(ident) => parts.push(ident),
+                ast::ObjectNamePart::Function(_) => {
+                    return Err(Error::new(SqlState::SYNTAX_ERROR, "a function call cannot be part of a name"));
+                }
+            }
+        }
+        match parts.as_slice() {
+            [name] => Ok(QualifiedName { schema: None, name: fold(name), span: name.span }),
+            [schema, name] => Ok(QualifiedName { schema: Some(fold(schema)), name: fold(name), span: schema.span }),
+            _ => Err(Error::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("cross-database references are not implemented: {name}"),
+            )),
+        }
+    }
+
+    /// The name as messages print it.
+    pub(super) fn display(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{schema}.{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// In the one schema that there is, or in none.
+    pub(super) fn is_public(&self) -> bool {
+        self.schema.as_deref().is_none_or(|schema| schema == "public")
+    }
+
+    /// In Postgres's own schema, or in none.
+    pub(super) fn is_builtin(&self) -> bool {
+        self.schema.as_deref().is_none_or(|schema| schema == "pg_catalog")
+    }
+}
+
+/// The 1-based character of `text` at which `span` begins; none when the text or the span is unknown.
+pub(super) fn position(text: &str, span: Span) -> Option<u32> {
+    if text.is_empty() || span.start.line == 0 {
+        return None;
+    }
+    let before = usize::try_from(span.start.line - 1).ok()?;
+    let earlier: usize = text.split_inclusive('\n').take(before).map(|line| line.chars().count()).sum();
+    u32::try_from(earlier).ok()?.checked_add(u32::try_from(span.start.column).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlparser::tokenizer::Location;
+
+    use super::*;
+
+    #[test]
+    fn positions_count_characters_over_lines() {
+        let span = Span::new(Location::new(2, 3), Location::new(2, 4));
+        assert_eq!(position("sé\nab\n", span), Some(6));
+        assert_eq!(position("", span), None);
+        assert_eq!(position("abc", Span::empty()), None);
+    }
+
+    #[test]
+    fn long_names_are_cut_at_a_character() {
+        let mut name = "é".repeat(40);
+        cut(&mut name, NAME_BYTES);
+        assert_eq!(name.len(), 62);
+    }
+}

@@ -1,0 +1,683 @@
+//! One SELECT: its list, WHERE, GROUP BY, HAVING, DISTINCT.
+
+use sqlparser::ast::Spanned;
+
+use super::Translator;
+use super::coerce::Context;
+use super::column_name::column_name;
+use super::expression::{Clause, Place};
+use super::names::{QualifiedName, fold};
+use super::operate::order_key;
+use super::query::{Limit, QueryOutput, ResultColumn, Untyped, check_distinct, numbered, ordinal};
+use super::refusal;
+use super::scope::{Grouping, Scope, ScopeColumn};
+use super::typed::{Origin, Typed};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::ast::{self, Expr, SelectItem};
+use crate::types::PgType;
+
+/// A column of the select list.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    pub(super) name: String,
+    pub(super) value: Typed,
+}
+
+#[derive(Debug)]
+pub(super) enum Duplicates {
+    Keep,
+    Remove,
+    /// DISTINCT ON.
+    RemoveBy(Vec<Typed>),
+}
+
+/// A SELECT whose untyped columns may still be given types.
+pub(super) struct SelectBody<'s> {
+    pub(super) scope: Scope<'s>,
+    pub(super) outputs: Vec<Output>,
+    pub(super) duplicates: Duplicates,
+    /// FROM and WHERE, with a space before.
+    pub(super) from: String,
+    /// GROUP BY and HAVING, with a space before.
+    pub(super) group: String,
+    /// It has GROUP BY, HAVING or an aggregate.
+    pub(super) grouped: bool,
+    pub(super) explicit_group: bool,
+    pub(super) point_read: bool,
+    /// Columns are written under their type's equality.
+    pub(super) keyed: bool,
+}
+
+impl SelectBody<'_> {
+    /// FOR UPDATE where Postgres has no rows to lock.
+    pub(super) fn check_locks(&self, locks: &[ast::LockClause]) -> Result<()> {
+        let strength = match locks.first().map(|lock| &lock.lock_type) {
+            Some(ast::LockType::Share) => "FOR SHARE",
+            _ => "FOR UPDATE",
+        };
+        let with = match (&self.duplicates, self.explicit_group, self.grouped) {
+            (Duplicates::Remove | Duplicates::RemoveBy(_), ..) => "DISTINCT clause",
+            (_, true, _) => "GROUP BY clause",
+            (_, _, true) => "aggregate functions",
+            _ => return Ok(()),
+        };
+        Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("{strength} is not allowed with {with}")))
+    }
+}
+
+impl Translator<'_> {
+    /// Translates all of a SELECT but its ORDER BY.
+    pub(super) fn begin_select<'s>(&mut self, select: &ast::Select, parent: &'s Scope<'s>) -> Result<SelectBody<'s>> {
+        check_plain(select)?;
+        let mut scope = Scope::inside(parent);
+        self.frames.resize_with(self.frames.len().max(scope.depth + 1), Vec::new);
+        let mut from = self.from_clause(&select.from, &mut scope)?;
+        let mut pinned = Vec::new();
+        if let Some(condition) = &select.selection {
+            let place = Place::condition(&scope, Clause::Where);
+            let typed = self.expression(condition, place)?;
+            let typed = self.boolean(typed, "WHERE", condition.span())?;
+            from.push_str(&format!(" WHERE {}", typed.sql));
+            pinned = self.pinned_columns(condition, &scope);
+        }
+        let point_read = is_point_read(&scope, &pinned) && from.matches(" JOIN ").count() == 0;
+        let (explicit_group, group_keys) = self.group_by(select, &mut scope)?;
+        self.named_windows(select, &mut scope)?;
+        self.series.push(Vec::new());
+        let outputs = self.select_list(&select.projection, &scope);
+        let series = self.series.pop().unwrap_or_default();
+        let outputs = outputs?;
+        let mut group = String::new();
+        if !group_keys.is_empty() {
+            group.push_str(&format!(" GROUP BY {}", group_keys.join(", ")));
+        }
+        let mut grouped = explicit_group || outputs.iter().any(|output| output.value.facts.aggregate);
+        if let Some(having) = &select.having {
+            grouped = true;
+            let place = Place::condition(&scope, Clause::Having);
+            let typed = self.expression(having, place)?;
+            let typed = self.boolean(typed, "HAVING", having.span())?;
+            check_grouped(&typed)?;
+            group.push_str(&format!(" HAVING {}", typed.sql));
+        }
+        if !series.is_empty() {
+            self.add_series(&mut from, &series, grouped, select)?;
+        }
+        let duplicates = self.duplicates(select, &scope)?;
+        Ok(SelectBody { scope, outputs, duplicates, from, group, grouped, explicit_group, point_read, keyed: false })
+    }
+
+    /// TABLE name: SELECT * FROM name.
+    pub(super) fn whole_table<'s>(&mut self, name: ast::ObjectName, parent: &'s Scope<'s>) -> Result<SelectBody<'s>> {
+        let mut scope = Scope::inside(parent);
+        self.frames.resize_with(self.frames.len().max(scope.depth + 1), Vec::new);
+        let (sql, items) = self.named_relation(&name, None, &scope)?;
+        scope.add(items)?;
+        let outputs = self.all_outputs(&scope, Clause::Select)?;
+        Ok(SelectBody {
+            scope,
+            outputs,
+            duplicates: Duplicates::Keep,
+            from: format!(" FROM {sql}"),
+            group: String::new(),
+            grouped: false,
+            explicit_group: false,
+            point_read: false,
+            keyed: false,
+        })
+    }
+
+    /// Set-returning functions of the select list become tables.
+    fn add_series(&mut self, from: &mut String, series: &[String], grouped: bool, select: &ast::Select) -> Result<()> {
+        if grouped || series.len() > 1 {
+            return Err(refusal::SET_RETURNING.error());
+        }
+        let series = series.join(", ");
+        if select.from.is_empty() {
+            *from = format!(" FROM {series}{from}");
+        } else if let Some(rest) = from.strip_prefix(" FROM ") {
+            // The function comes last: SQLite's functions see the tables before them.
+            let (tables, condition) = match rest.rfind(" WHERE ") {
+                Some(at) if select.selection.is_some() => rest.split_at(at),
+                _ => (rest, ""),
+            };
+            let _ = condition;
+            if select.selection.is_some() {
+                return Err(refusal::SET_RETURNING.error());
+            }
+            *from = format!(" FROM {tables}, {series}");
+        }
+        Ok(())
+    }
+
+    /// Adds ORDER BY and LIMIT, gives untyped columns their types, and writes the text.
+    pub(super) fn finish_select(
+        &mut self,
+        mut body: SelectBody<'_>,
+        order: &[ast::OrderByExpr],
+        limit: &Limit,
+        untyped: Untyped<'_>,
+    ) -> Result<QueryOutput> {
+        self.give_types(&mut body.outputs, untyped)?;
+        let keys = self.order_keys(&mut body, order)?;
+        if body.grouped {
+            for output in &body.outputs {
+                check_grouped(&output.value)?;
+            }
+        }
+        let columns: Vec<ResultColumn> = body.outputs.iter().map(ResultColumn::from).collect();
+        let single_row = (body.grouped && !body.explicit_group)
+            || body.point_read
+            || (body.scope.items.is_empty() && body.from.is_empty());
+        let sql = match &body.duplicates {
+            Duplicates::RemoveBy(on) => self.distinct_on(&body, on, &keys, limit)?,
+            duplicates => {
+                let distinct = if matches!(duplicates, Duplicates::Remove) { "DISTINCT " } else { "" };
+                let keyed = body.keyed || matches!(duplicates, Duplicates::Remove);
+                let order_by = match keys.as_slice() {
+                    [] => String::new(),
+                    keys => {
+                        let texts: Vec<&str> = keys.iter().map(|key| key.text.as_str()).collect();
+                        format!(" ORDER BY {}", texts.join(", "))
+                    }
+                };
+                format!(
+                    "SELECT {distinct}{}{}{}{order_by}{}",
+                    list(&body.outputs, keyed),
+                    body.from,
+                    body.group,
+                    limit.sql
+                )
+            }
+        };
+        Ok(QueryOutput {
+            sql,
+            column_names: numbered(columns.len()),
+            columns,
+            single_row,
+            point_read: body.point_read && limit.is_none() && !body.grouped,
+            compound: !keys.is_empty() || !limit.is_none(),
+        })
+    }
+
+    fn give_types(&mut self, outputs: &mut [Output], untyped: Untyped<'_>) -> Result<()> {
+        for (index, output) in outputs.iter_mut().enumerate() {
+            let to = match untyped {
+                Untyped::Exactly(types) => types.get(index).copied(),
+                Untyped::As(types) if output.value.is_untyped() => types.get(index).copied().or(Some(PgType::Text)),
+                _ if output.value.is_untyped() => Some(PgType::Text),
+                _ => None,
+            };
+            if let Some(to) = to {
+                let value = std::mem::replace(&mut output.value, Typed::null());
+                output.value = self.cast(value, to.into(), Context::Implicit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn select_list(&mut self, items: &[SelectItem], scope: &Scope<'_>) -> Result<Vec<Output>> {
+        self.outputs(items, scope, Clause::Select)
+    }
+
+    /// A list of output columns: of SELECT, or of RETURNING.
+    pub(super) fn outputs(&mut self, items: &[SelectItem], scope: &Scope<'_>, clause: Clause) -> Result<Vec<Output>> {
+        let mut outputs = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                SelectItem::UnnamedExpr(expression) => {
+                    let value = self.expression(expression, Place::new(scope, clause))?;
+                    outputs.push(Output { name: column_name(expression), value });
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    let value = self.expression(expr, Place::new(scope, clause))?;
+                    outputs.push(Output { name: fold(alias), value });
+                }
+                SelectItem::Wildcard(options) => {
+                    check_wildcard(options)?;
+                    outputs.extend(self.all_outputs(scope, clause)?);
+                }
+                SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                    check_wildcard(options)?;
+                    outputs.extend(self.item_outputs(name, scope, clause)?);
+                }
+                SelectItem::QualifiedWildcard(..) => return Err(refusal::FIELD_ACCESS.error()),
+                SelectItem::ExprWithAliases { .. } => {
+                    return Err(Error::new(SqlState::SYNTAX_ERROR, "a column has one alias"));
+                }
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// `*`.
+    fn all_outputs(&mut self, scope: &Scope<'_>, clause: Clause) -> Result<Vec<Output>> {
+        if scope.items.is_empty() {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "SELECT * with no tables specified is not valid"));
+        }
+        let columns: Vec<ScopeColumn> = scope.all_columns().map(|(_, column)| column.clone()).collect();
+        Ok(columns.iter().map(|column| self.column_output(column, scope, clause)).collect())
+    }
+
+    /// `table.*`.
+    fn item_outputs(&mut self, name: &ast::ObjectName, scope: &Scope<'_>, clause: Clause) -> Result<Vec<Output>> {
+        let qualifier = QualifiedName::new(name)?;
+        let Some((item, 0)) = scope.item(&qualifier) else {
+            let error = match scope.item(&qualifier) {
+                Some(_) => refusal::WHOLE_ROW.error(),
+                None => scope.missing_item(&qualifier),
+            };
+            return Err(self.error_at(error, qualifier.span));
+        };
+        Ok(item.columns.iter().map(|column| self.column_output(column, scope, clause)).collect())
+    }
+
+    fn column_output(&mut self, column: &ScopeColumn, scope: &Scope<'_>, _clause: Clause) -> Output {
+        let owner = scope.items.iter().find(|item| item.alias == column.relation);
+        let qualifier = owner.and_then(|item| item.name.as_deref());
+        let (mut value, column_use) = column.reference(0, qualifier, None);
+        if !scope.grouping.gives(&column_use) {
+            value.facts.ungrouped = Some(column_use);
+        }
+        Output { name: column.name.clone(), value }
+    }
+
+    /// GROUP BY: whether there is one, and its keys under their types' equality.
+    fn group_by(&mut self, select: &ast::Select, scope: &mut Scope<'_>) -> Result<(bool, Vec<String>)> {
+        let keys = match &select.group_by {
+            ast::GroupByExpr::Expressions(keys, modifiers) if modifiers.is_empty() => keys,
+            _ => return Err(refusal::GROUPING_SETS.error()),
+        };
+        let mut texts = Vec::with_capacity(keys.len());
+        let mut grouping = Grouping::default();
+        for key in keys {
+            if let Expr::Tuple(parts) = key {
+                for part in parts {
+                    self.group_key(part, select, scope, &mut grouping, &mut texts)?;
+                }
+                continue;
+            }
+            self.group_key(key, select, scope, &mut grouping, &mut texts)?;
+        }
+        grouping.relations = determined_relations(scope, &grouping.expressions);
+        scope.grouping = grouping;
+        Ok((!keys.is_empty(), texts))
+    }
+
+    fn group_key(
+        &mut self,
+        key: &Expr,
+        select: &ast::Select,
+        scope: &Scope<'_>,
+        grouping: &mut Grouping,
+        texts: &mut Vec<String>,
+    ) -> Result<()> {
+        let place = Place::new(scope, Clause::GroupBy);
+        let meant = self.group_expression(key, select, scope)?;
+        let typed = match meant {
+            GroupKey::Expression(expression) => self.expression(expression, place)?,
+            GroupKey::Column(index) => {
+                let columns: Vec<Output> = self.outputs(&select.projection, scope, Clause::GroupBy)?;
+                match columns.into_iter().nth(index) {
+                    Some(output) => output.value,
+                    None => return Err(position_out_of_list("GROUP BY", index + 1)),
+                }
+            }
+        };
+        let typed = if typed.is_untyped() { self.implicit(typed, PgType::Text)? } else { typed };
+        if typed.facts.window {
+            return Err(Error::new(SqlState::WINDOWING_ERROR, "window functions are not allowed in GROUP BY"));
+        }
+        if typed.data_type == PgType::Json {
+            let message = format!("could not identify an equality operator for type {}", typed.data_type);
+            return Err(self.error_at(Error::new(SqlState::UNDEFINED_FUNCTION, message), key.span()));
+        }
+        texts.push(order_key(&typed.sql, typed.data_type));
+        grouping.expressions.push(typed.sql);
+        Ok(())
+    }
+
+    /// What a GROUP BY item means: an input column first, then an output column, then an expression.
+    fn group_expression<'e>(
+        &mut self,
+        key: &'e Expr,
+        select: &'e ast::Select,
+        scope: &Scope<'_>,
+    ) -> Result<GroupKey<'e>> {
+        match key {
+            Expr::Identifier(name) => {
+                let folded = fold(name);
+                let input = scope.items.iter().filter(|item| item.columns_visible);
+                if input.flat_map(|item| &item.columns).any(|column| column.name == folded) {
+                    return Ok(GroupKey::Expression(key));
+                }
+                let mut meant = None;
+                for item in &select.projection {
+                    let (expression, own) = match item {
+                        SelectItem::ExprWithAlias { expr, alias } => (expr, fold(alias)),
+                        SelectItem::UnnamedExpr(expr) => (expr, column_name(expr)),
+                        _ => continue,
+                    };
+                    if own != folded {
+                        continue;
+                    }
+                    if meant.is_some_and(|known: &Expr| known != expression) {
+                        let message = format!("GROUP BY \"{folded}\" is ambiguous");
+                        return Err(self.error_at(Error::new(SqlState::AMBIGUOUS_COLUMN, message), name.span));
+                    }
+                    meant = Some(expression);
+                }
+                Ok(GroupKey::Expression(meant.unwrap_or(key)))
+            }
+            Expr::Value(value) => {
+                let index = ordinal(&value.value, usize::MAX, "GROUP BY");
+                match index.map_err(|error| self.error_at(error, value.span))? {
+                    Some(index) => Ok(GroupKey::Column(index)),
+                    None => Ok(GroupKey::Expression(key)),
+                }
+            }
+            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => Err(refusal::GROUPING_SETS.error()),
+            _ => Ok(GroupKey::Expression(key)),
+        }
+    }
+
+    fn named_windows(&mut self, select: &ast::Select, scope: &mut Scope<'_>) -> Result<()> {
+        for ast::NamedWindowDefinition(name, definition) in &select.named_window {
+            let folded = fold(name);
+            if scope.windows.iter().any(|(known, _)| *known == folded) {
+                let message = format!("window \"{folded}\" is already defined");
+                return Err(Error::new(SqlState::WINDOWING_ERROR, message));
+            }
+            let ast::NamedWindowExpr::WindowSpec(spec) = definition else {
+                return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error in WINDOW"));
+            };
+            let window = self.window(spec, Place::new(scope, Clause::Select))?;
+            scope.windows.push((folded, window));
+        }
+        Ok(())
+    }
+
+    fn duplicates(&mut self, select: &ast::Select, scope: &Scope<'_>) -> Result<Duplicates> {
+        match &select.distinct {
+            None | Some(ast::Distinct::All) => Ok(Duplicates::Keep),
+            Some(ast::Distinct::Distinct) => Ok(Duplicates::Remove),
+            Some(ast::Distinct::On(keys)) => {
+                let mut typed = Vec::with_capacity(keys.len());
+                for key in keys {
+                    typed.push(self.expression(key, Place::new(scope, Clause::OrderBy))?);
+                }
+                Ok(Duplicates::RemoveBy(typed))
+            }
+        }
+    }
+
+    /// The keys of ORDER BY, each by the output column that it is, or by its own text.
+    fn order_keys(&mut self, body: &mut SelectBody<'_>, order: &[ast::OrderByExpr]) -> Result<Vec<OrderKey>> {
+        if matches!(body.duplicates, Duplicates::Remove) {
+            for output in &body.outputs {
+                check_distinct(output.value.data_type)?;
+            }
+        }
+        let mut keys = Vec::with_capacity(order.len());
+        for key in order {
+            let (value, index) = self.order_value(&key.expr, body)?;
+            let value = if value.is_untyped() { self.implicit(value, PgType::Text)? } else { value };
+            if value.facts.aggregate && !body.grouped {
+                body.grouped = true;
+            }
+            if body.grouped {
+                check_grouped(&value)?;
+            }
+            if index.is_none() && matches!(body.duplicates, Duplicates::Remove) {
+                let error = Error::new(
+                    SqlState::INVALID_COLUMN_REFERENCE,
+                    "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+                );
+                return Err(self.error_at(error, key.expr.span()));
+            }
+            let by_number = index.filter(|_| !matches!(value.data_type, PgType::Interval | PgType::Jsonb));
+            let text = match by_number {
+                Some(index) => {
+                    let number = (index + 1).to_string();
+                    self.sort_key_as(&order_key(&number, value.data_type), &value, &key.options)?
+                }
+                None => self.sort_key(&value, &key.options)?,
+            };
+            keys.push(OrderKey { value, options: key.options.clone(), text });
+        }
+        Ok(keys)
+    }
+
+    /// What an ORDER BY item means: an output column's name or number first, then an expression.
+    fn order_value(&mut self, key: &Expr, body: &SelectBody<'_>) -> Result<(Typed, Option<usize>)> {
+        let outputs = &body.outputs;
+        if let Expr::Identifier(name) = key {
+            let folded = fold(name);
+            let mut meant: Option<usize> = None;
+            for (index, output) in outputs.iter().enumerate().filter(|(_, output)| output.name == folded) {
+                match meant {
+                    Some(known) if outputs[known].value.sql != output.value.sql => {
+                        let message = format!("ORDER BY \"{folded}\" is ambiguous");
+                        return Err(self.error_at(Error::new(SqlState::AMBIGUOUS_COLUMN, message), name.span));
+                    }
+                    Some(_) => {}
+                    None => meant = Some(index),
+                }
+            }
+            if let Some(index) = meant {
+                return Ok((outputs[index].value.clone(), Some(index)));
+            }
+        }
+        if let Expr::Value(value) = key {
+            let index = ordinal(&value.value, outputs.len(), "ORDER BY");
+            if let Some(index) = index.map_err(|error| self.error_at(error, value.span))? {
+                return Ok((outputs[index].value.clone(), Some(index)));
+            }
+        }
+        let value = self.expression(key, Place::new(&body.scope, Clause::OrderBy))?;
+        let index = outputs.iter().position(|output| output.value.sql == value.sql);
+        Ok((value, index))
+    }
+
+    /// DISTINCT ON: the first row of each group, by a window.
+    fn distinct_on(&mut self, body: &SelectBody<'_>, on: &[Typed], keys: &[OrderKey], limit: &Limit) -> Result<String> {
+        let leading = keys.iter().take(on.len());
+        let unmatched = leading.filter(|key| !on.iter().any(|on| on.sql == key.value.sql)).count();
+        if unmatched > 0 {
+            return Err(Error::new(
+                SqlState::INVALID_COLUMN_REFERENCE,
+                "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+            ));
+        }
+        let partition: Vec<String> = on.iter().map(|on| order_key(&on.sql, on.data_type)).collect();
+        let mut order = Vec::new();
+        let mut hidden = String::new();
+        let mut outer = Vec::new();
+        let alias = self.alias();
+        for (index, key) in keys.iter().enumerate() {
+            order.push(self.sort_key(&key.value, &key.options)?);
+            hidden.push_str(&format!(", {} AS k{}", key.value.sql, index + 1));
+            let own = order_key(&format!("{alias}.k{}", index + 1), key.value.data_type);
+            outer.push(self.sort_key_as(&own, &key.value, &key.options)?);
+        }
+        let order_by = |keys: &[String]| {
+            if keys.is_empty() { String::new() } else { format!(" ORDER BY {}", keys.join(", ")) }
+        };
+        let columns: Vec<String> =
+            numbered(body.outputs.len()).iter().map(|name| format!("{alias}.{name} AS {name}")).collect();
+        Ok(format!(
+            "SELECT {} FROM (SELECT {}{hidden}, row_number() OVER (PARTITION BY {}{}) AS n{}{}) AS {alias} WHERE {alias}.n = 1{}{}",
+            columns.join(", "),
+            list(&body.outputs, false),
+            partition.join(", "),
+            order_by(&order),
+            body.from,
+            body.group,
+            order_by(&outer),
+            limit.sql
+        ))
+    }
+
+    /// The columns that a condition holds equal to constants: their relation's alias and name.
+    pub(super) fn pinned_columns(&self, condition: &Expr, scope: &Scope<'_>) -> Vec<String> {
+        let mut pinned = Vec::new();
+        let mut conditions = vec![condition];
+        while let Some(condition) = conditions.pop() {
+            match condition {
+                Expr::Nested(inner) => conditions.push(inner),
+                Expr::BinaryOp { left, op: ast::BinaryOperator::And, right } => {
+                    conditions.extend([left.as_ref(), right])
+                }
+                Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } => {
+                    for (column, value) in [(left, right), (right, left)] {
+                        if is_constant(value) {
+                            pinned.extend(own_column(column, scope));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        pinned
+    }
+}
+
+enum GroupKey<'e> {
+    Expression(&'e Expr),
+    /// A result column, from 0.
+    Column(usize),
+}
+
+struct OrderKey {
+    value: Typed,
+    options: ast::OrderByOptions,
+    text: String,
+}
+
+impl From<&Output> for ResultColumn {
+    fn from(output: &Output) -> ResultColumn {
+        let (table_oid, attribute) = match output.value.origin {
+            Origin::Column { table_oid, attribute } => (table_oid, attribute),
+            _ => (0, 0),
+        };
+        ResultColumn {
+            name: output.name.clone(),
+            data_type: output.value.data_type,
+            modifier: output.value.modifier,
+            table_oid,
+            attribute,
+            not_null: output.value.facts.not_null,
+        }
+    }
+}
+
+/// The select list's text.
+fn list(outputs: &[Output], keyed: bool) -> String {
+    if outputs.is_empty() {
+        return "NULL".to_owned();
+    }
+    let texts: Vec<String> = outputs
+        .iter()
+        .enumerate()
+        .map(|(index, output)| {
+            let value = &output.value;
+            let sql = if keyed { order_key(&value.sql, value.data_type) } else { value.sql.clone() };
+            format!("{sql} AS c{}", index + 1)
+        })
+        .collect();
+    texts.join(", ")
+}
+
+/// 42803 for a column that GROUP BY gives no value.
+pub(super) fn check_grouped(value: &Typed) -> Result<()> {
+    let Some(column) = &value.facts.ungrouped else { return Ok(()) };
+    let message = if column.in_subquery {
+        format!("subquery uses ungrouped column \"{}\" from outer query", column.display)
+    } else {
+        format!("column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function", column.display)
+    };
+    let error = Error::new(SqlState::GROUPING_ERROR, message);
+    Err(match column.position {
+        Some(position) => error.position(position),
+        None => error,
+    })
+}
+
+fn position_out_of_list(clause: &str, number: usize) -> Error {
+    let message = format!("{clause} position {number} is not in select list");
+    Error::new(SqlState::INVALID_COLUMN_REFERENCE, message)
+}
+
+/// Tables whose whole primary key is among the grouped expressions.
+fn determined_relations(scope: &Scope<'_>, grouped: &[String]) -> Vec<String> {
+    let determined = scope.items.iter().filter(|item| {
+        let Some(key) = item.table.as_ref().and_then(|table| table.primary_key.as_ref()) else { return false };
+        key.columns.iter().all(|column| grouped.contains(&item.columns[*column].sql))
+    });
+    determined.map(|item| item.alias.clone()).collect()
+}
+
+/// Whether the only table's whole primary or unique key is pinned.
+fn is_point_read(scope: &Scope<'_>, pinned: &[String]) -> bool {
+    let [item] = scope.items.as_slice() else { return false };
+    let Some(table) = &item.table else { return false };
+    let keys = table.primary_key.iter().chain(&table.unique_keys);
+    keys.into_iter().any(|key| key.columns.iter().all(|column| pinned.contains(&item.columns[*column].sql)))
+}
+
+fn is_constant(value: &Expr) -> bool {
+    match value {
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => is_constant(inner),
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => is_constant(expr),
+        _ => false,
+    }
+}
+
+/// The text of a column of the query's own tables.
+fn own_column(expression: &Expr, scope: &Scope<'_>) -> Option<String> {
+    let found = match expression {
+        Expr::Identifier(name) => scope.column(&fold(name)).ok()??,
+        Expr::CompoundIdentifier(parts) => {
+            let [table, name] = parts.as_slice() else { return None };
+            let qualifier = QualifiedName { schema: None, name: fold(table), span: table.span };
+            let (item, level) = scope.item(&qualifier)?;
+            let folded = fold(name);
+            let column = item.columns.iter().find(|column| column.name == folded)?;
+            super::scope::Found { column, level, qualifier: None }
+        }
+        Expr::Nested(inner) => return own_column(inner, scope),
+        _ => return None,
+    };
+    (found.level == 0).then(|| found.column.sql.clone())
+}
+
+fn check_wildcard(options: &ast::WildcardAdditionalOptions) -> Result<()> {
+    let plain = options.opt_ilike.is_none()
+        && options.opt_exclude.is_none()
+        && options.opt_except.is_none()
+        && options.opt_replace.is_none()
+        && options.opt_rename.is_none()
+        && options.opt_alias.is_none();
+    if plain { Ok(()) } else { Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error after \"*\"")) }
+}
+
+/// Clauses that other dialects have.
+fn check_plain(select: &ast::Select) -> Result<()> {
+    if select.into.is_some() {
+        return Err(refusal::SELECT_INTO.error());
+    }
+    let foreign = select.top.is_some()
+        || select.select_modifiers.is_some()
+        || select.exclude.is_some()
+        || !select.lateral_views.is_empty()
+        || select.prewhere.is_some()
+        || !select.connect_by.is_empty()
+        || !select.cluster_by.is_empty()
+        || !select.distribute_by.is_empty()
+        || !select.sort_by.is_empty()
+        || select.qualify.is_some()
+        || select.value_table_mode.is_some()
+        || select.flavor != ast::SelectFlavor::Standard;
+    if foreign { Err(Error::new(SqlState::SYNTAX_ERROR, "a clause of SELECT that is not Postgres's")) } else { Ok(()) }
+}
