@@ -11,4 +11,5 @@ mod drivers;
 mod hash_golden;
 mod http;
 mod rust_drivers;
+mod protocol;
 mod support_works;

@@ -43,6 +43,8 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// Who may log in, by name. While there is nobody, everyone on this machine is trusted and nobody else is let in.
     pub users: HashMap<String, Verifier>,
+    /// While there are no users, trust other machines too: the network itself keeps strangers out.
+    pub trust_network: bool,
     /// Clients beyond this many are refused with 53300.
     pub client_limit: usize,
     /// The longest message of an authenticated client.

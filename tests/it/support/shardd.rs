@@ -144,6 +144,11 @@ impl Shardd {
     /// Asks the server to drain, and waits until it has ended.
     pub fn stop(&mut self) -> ExitStatus {
         signal("TERM", self.pid());
+        self.stop_waiting()
+    }
+
+    /// Waits until the server, which was asked to drain, has ended.
+    pub fn stop_waiting(&mut self) -> ExitStatus {
         let begin = Instant::now();
         let mut process = self.process.take().expect("a running server");
         loop {
@@ -173,7 +178,8 @@ impl Shardd {
 impl Drop for Shardd {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            signal("KILL", process.id());
+            // It may have ended already, which is no reason to panic while another panic unwinds.
+            let _ = process.kill();
             let _ = process.wait();
         }
         if std::thread::panicking() {
