@@ -10,6 +10,6 @@ mod differential;
 mod drivers;
 mod hash_golden;
 mod http;
-mod rust_drivers;
 mod protocol;
+mod rust_drivers;
 mod support_works;
