@@ -3,6 +3,8 @@
 //! Each test starts its own shardd (and its own Postgres where it compares) in a temporary directory and on free ports,
 //! so that all of them run at the same time and leave nothing behind. `support` holds what they share.
 
+#![allow(unreachable_pub, reason = "nobody is outside of a test binary")]
+
 mod support;
 
 mod crash;
