@@ -1,3 +1,7 @@
 //! The `shardctl` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shardd::shardctl::main()
+}

@@ -1,0 +1,189 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  the server refused or failed
+  2  the command line is wrong
+  3  the server cannot be reached
+  4  there is no such shard or table
+  5  the server asks for a token, or for another one
+
+Environment:
+  SHARDCTL_URL    the admin door's address (as --url)
+  SHARDCTL_TOKEN  the admin door's token
+  NO_COLOR        no colours, when it is set and not empty";
+
+/// Operates a shardd server.
+#[derive(Debug, Parser)]
+#[command(name = "shardctl", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    /// How to print: a table for people, or JSON for programs
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(super) output: Format,
+
+    /// The address of the server's admin door
+    #[arg(long, global = true, env = "SHARDCTL_URL", default_value = "http://127.0.0.1:8433")]
+    pub(super) url: String,
+
+    /// A file that holds the admin door's token (there is no flag for the token itself: others can see a command line)
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show how the server is: its state, epoch, keyspaces and addresses
+    Status,
+    /// List the shards
+    #[command(visible_alias = "list")]
+    Shards,
+    /// Show one shard: its slots, what it counts, and why it is down
+    Describe {
+        /// The shard's name
+        shard: String,
+    },
+    /// List the tables, and how each is sharded
+    Tables,
+    /// Show where the rows of a key live: slot, shard, and why
+    Route {
+        /// The table's name
+        table: String,
+        /// The key, as the table's key column would print it
+        #[arg(allow_hyphen_values = true)]
+        key: String,
+    },
+    /// Show what the server would do with a statement, without running it
+    Explain {
+        /// The statement; "-" reads it from standard input
+        #[arg(value_name = "SQL")]
+        statement: String,
+    },
+    /// Add a shard, which joins with no slots yet
+    AddShard {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        shard: String,
+        /// sqlite:PATH
+        #[arg(value_name = "URL")]
+        shard_url: String,
+        /// Its share of the slots, relative to the other shards' weights
+        #[arg(long, default_value_t = 1.0)]
+        weight: f64,
+    },
+    /// Check a configuration file, or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show the server's last log lines
+    Logs(LogsArguments),
+    /// Print a completion script for a shell
+    Completions { shell: Shell },
+    /// Print the versions of shardctl and of the server
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Report every problem of a configuration at once, with its line; needs no server
+    Check {
+        /// The file; without it config/shardd.toml, which may be absent
+        #[arg(long, value_name = "PATH")]
+        config: Option<PathBuf>,
+    },
+    /// Show every value that holds and where it came from, without secrets
+    Show {
+        /// What a server started here would use, instead of what the running one does
+        #[arg(long)]
+        local: bool,
+        /// The file of --local
+        #[arg(long, value_name = "PATH", requires = "local")]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogsArguments {
+    /// Go on printing lines as they come
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Leave out what is less grave
+    #[arg(long, value_enum, default_value_t = Level::Info)]
+    pub(super) level: Level,
+    /// How many of the last lines to print
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    pub(super) lines: u16,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+/// The command line's definition, for completions and the reference.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_command() {
+        for line in ["shardctl -o json shards", "shardctl list --output json", "shardctl shards -o json"] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(arguments.output, Format::Json, "{line}");
+            assert!(matches!(arguments.command, Command::Shards), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_negative_key_is_a_key() {
+        let arguments = Arguments::try_parse_from(["shardctl", "route", "events", "-7"]).unwrap();
+        assert!(matches!(arguments.command, Command::Route { key, .. } if key == "-7"));
+    }
+
+    #[test]
+    fn a_wrong_command_line_exits_with_2() {
+        for line in
+            ["shardctl", "shardctl nope", "shardctl route events", "shardctl logs -n 0", "shardctl -o yaml status"]
+        {
+            assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

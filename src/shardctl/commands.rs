@@ -1,0 +1,221 @@
+//! What each command asks and prints.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::arguments::{Arguments, Command, ConfigCommand, Format, LogsArguments, command};
+use super::client::{Client, escaped};
+use super::failure::Failure;
+use super::output::Output;
+use super::print;
+use crate::admin::{
+    ConfigLine, ExplainRequest, Explanation, LogPage, NewShard, RouteAnswer, ShardDescription, ShardSummary, Status,
+    TableSummary, VersionAnswer,
+};
+use crate::config::{Config, Sources};
+
+/// How long the server may hold a request for log lines that have not come yet.
+const FOLLOW_WAIT_MS: u64 = 20_000;
+const STATEMENT_MAX_BYTES: u64 = 1024 * 1024;
+
+pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode, Failure> {
+    let client = || Client::new(&arguments.url, arguments.token_file.as_deref());
+    match &arguments.command {
+        Command::Status => status(&client()?, output)?,
+        Command::Shards => shards(&client()?, output)?,
+        Command::Describe { shard } => describe(&client()?, output, shard)?,
+        Command::Tables => tables(&client()?, output)?,
+        Command::Route { table, key } => route(&client()?, output, table, key)?,
+        Command::Explain { statement } => explain(&client()?, output, statement)?,
+        Command::AddShard { shard, shard_url, weight } => {
+            let new = NewShard { shard: shard.clone(), url: shard_url.clone(), weight: *weight };
+            add_shard(&client()?, output, &new)?;
+        }
+        Command::Config(ConfigCommand::Check { config }) => check_config(output, config.clone())?,
+        Command::Config(ConfigCommand::Show { local: true, config }) => show_local_config(output, config.clone())?,
+        Command::Config(ConfigCommand::Show { local: false, .. }) => {
+            config_lines(output, &client()?.get::<Vec<ConfigLine>>("/v1/config")?)?;
+        }
+        Command::Logs(logs_arguments) => logs(&client()?, output, logs_arguments)?,
+        Command::Completions { shell } => completions(output, *shell)?,
+        Command::Version => version(&client()?, output)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(client: &Client, output: &mut Output) -> Result<(), Failure> {
+    let status: Status = client.get("/v1/status")?;
+    if output.format() == Format::Json {
+        return output.json(&status);
+    }
+    output.pairs(&print::status_pairs(&status))?;
+    output.line("")?;
+    output.table(&print::KEYSPACE_HEADER, &print::keyspace_rows(&status))
+}
+
+fn shards(client: &Client, output: &mut Output) -> Result<(), Failure> {
+    let shards: Vec<ShardSummary> = client.get("/v1/shards")?;
+    match output.format() {
+        Format::Json => output.json(&shards),
+        Format::Table => output.table(&print::SHARD_HEADER, &shards.iter().map(print::shard_row).collect::<Vec<_>>()),
+    }
+}
+
+fn describe(client: &Client, output: &mut Output, shard: &str) -> Result<(), Failure> {
+    let shard: ShardDescription = client.get(&format!("/v1/shards/{}", escaped(shard)))?;
+    match output.format() {
+        Format::Json => output.json(&shard),
+        Format::Table => output.pairs(&print::description_pairs(&shard)),
+    }
+}
+
+fn tables(client: &Client, output: &mut Output) -> Result<(), Failure> {
+    let tables: Vec<TableSummary> = client.get("/v1/tables")?;
+    match output.format() {
+        Format::Json => output.json(&tables),
+        Format::Table => output.table(&print::TABLE_HEADER, &tables.iter().map(print::table_row).collect::<Vec<_>>()),
+    }
+}
+
+fn route(client: &Client, output: &mut Output, table: &str, key: &str) -> Result<(), Failure> {
+    let route: RouteAnswer = client.get(&format!("/v1/route?table={}&key={}", escaped(table), escaped(key)))?;
+    if output.format() == Format::Json {
+        return output.json(&route);
+    }
+    let mut pairs = vec![("Table", route.table)];
+    pairs.extend(route.key.map(|key| ("Key", key)));
+    pairs.extend(route.slot.map(|slot| ("Slot", slot.to_string())));
+    pairs.push(("Shard", route.shard.unwrap_or_else(|| "every shard".to_owned())));
+    pairs.push(("Why", route.why));
+    output.pairs(&pairs)
+}
+
+fn explain(client: &Client, output: &mut Output, statement: &str) -> Result<(), Failure> {
+    let statement = match statement {
+        "-" => read_statement(std::io::stdin())?,
+        given => given.to_owned(),
+    };
+    let explanation: Explanation = client.post("/v1/explain", &ExplainRequest { statement })?;
+    match output.format() {
+        Format::Json => output.json(&explanation),
+        Format::Table => explanation.plan.iter().try_for_each(|line| output.line(&print::visible(line))),
+    }
+}
+
+fn read_statement(from: impl Read) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = from.take(STATEMENT_MAX_BYTES).read_to_string(&mut text);
+    read.map_err(|error| Failure::Usage(format!("cannot read the statement from standard input: {error}")))?;
+    Ok(text)
+}
+
+fn add_shard(client: &Client, output: &mut Output, new: &NewShard) -> Result<(), Failure> {
+    let shard: ShardSummary = client.post("/v1/shards", new)?;
+    match output.format() {
+        Format::Json => output.json(&shard),
+        Format::Table => {
+            output.table(&print::SHARD_HEADER, &[print::shard_row(&shard)])?;
+            eprintln!("shard {} joined. It owns no slots yet, so no rows go to it.", print::visible(&shard.shard));
+            Ok(())
+        }
+    }
+}
+
+fn check_config(output: &mut Output, path: Option<PathBuf>) -> Result<(), Failure> {
+    let loaded = Config::load(&Sources::of_process(path, Vec::new()));
+    if output.format() == Format::Json {
+        let problem = |problem: &crate::config::Problem| json!({"origin": problem.origin.to_string(), "key": problem.key, "message": problem.message});
+        let (problems, warnings) = match &loaded {
+            Ok(config) => (Vec::new(), config.warnings.clone()),
+            Err(errors) => (errors.problems.iter().map(problem).collect(), Vec::new()),
+        };
+        output.json(&json!({"ok": loaded.is_ok(), "problems": problems, "warnings": warnings}))?;
+    } else if loaded.is_ok() {
+        output.text(&crate::config::check_report(&loaded))?;
+    }
+    loaded.map(|_| ()).map_err(|errors| Failure::Problems(errors.to_string()))
+}
+
+fn show_local_config(output: &mut Output, path: Option<PathBuf>) -> Result<(), Failure> {
+    let config = Config::load(&Sources::of_process(path, Vec::new()));
+    let config = config.map_err(|errors| Failure::Problems(errors.to_string()))?;
+    let lines = config.shown().into_iter();
+    let lines: Vec<ConfigLine> =
+        lines.map(|line| ConfigLine { key: line.key, value: line.value, origin: line.origin }).collect();
+    config_lines(output, &lines)
+}
+
+fn config_lines(output: &mut Output, lines: &[ConfigLine]) -> Result<(), Failure> {
+    if output.format() == Format::Json {
+        return output.json(&lines);
+    }
+    let row = |line: &ConfigLine| vec![line.key.clone(), line.value.clone(), line.origin.clone()];
+    output.table(&["KEY", "VALUE", "FROM"], &lines.iter().map(row).collect::<Vec<_>>())
+}
+
+fn logs(client: &Client, output: &mut Output, arguments: &LogsArguments) -> Result<(), Failure> {
+    let level = arguments.level.name();
+    let page: LogPage = client.get(&format!("/v1/logs?level={level}&limit={}", arguments.lines))?;
+    log_page(output, &page)?;
+    // A server that has logged nothing gives 0, which asks for the last lines again.
+    let mut after = page.next;
+    while arguments.follow {
+        let page: LogPage = client.get(&format!("/v1/logs?level={level}&after={after}&wait_ms={FOLLOW_WAIT_MS}"))?;
+        if page.missed {
+            eprintln!("some lines came faster than they could be read");
+        }
+        log_page(output, &page)?;
+        after = page.next;
+    }
+    Ok(())
+}
+
+fn log_page(output: &mut Output, page: &LogPage) -> Result<(), Failure> {
+    page.entries.iter().try_for_each(|entry| match output.format() {
+        Format::Json => output.json_line(entry),
+        Format::Table => output.line(&print::log_line(entry)),
+    })
+}
+
+fn completions(output: &mut Output, shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "shardctl", &mut script);
+    output.text(&String::from_utf8_lossy(&script))
+}
+
+fn version(client: &Client, output: &mut Output) -> Result<(), Failure> {
+    let own = env!("CARGO_PKG_VERSION");
+    let server = client.get::<VersionAnswer>("/v1/version");
+    let theirs = server.as_ref().ok().map(|answer| answer.version.clone());
+    match output.format() {
+        Format::Json => output.json(&json!({"client": own, "server": theirs}))?,
+        Format::Table => {
+            output
+                .pairs(&[("shardctl", own.to_owned()), ("shardd", theirs.unwrap_or_else(|| "unknown".to_owned()))])?;
+        }
+    }
+    server.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_read_up_to_its_bound() {
+        assert_eq!(read_statement(&b"SELECT 1"[..]), Ok("SELECT 1".to_owned()));
+        assert!(read_statement(&b"\xff"[..]).is_err());
+    }
+
+    #[test]
+    fn every_shell_has_a_completion() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "shardctl", &mut script);
+            assert!(String::from_utf8(script).unwrap().contains("add-shard"), "{shell}");
+        }
+    }
+}
