@@ -31,6 +31,7 @@ macro_rules! sqlstates {
 }
 
 sqlstates! {
+    SUCCESSFUL_COMPLETION = "00000";
     CONNECTION_FAILURE = "08006";
     TRANSACTION_RESOLUTION_UNKNOWN = "08007";
     PROTOCOL_VIOLATION = "08P01";

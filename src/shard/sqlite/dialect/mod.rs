@@ -9,6 +9,7 @@ mod catalog;
 mod coerce;
 mod column_name;
 mod data_type;
+mod ddl;
 mod expression;
 mod form;
 mod from;
@@ -25,7 +26,8 @@ mod typed;
 mod window;
 mod write;
 
-pub use refusal::REFUSALS;
+pub use ddl::{SchemaChange, change};
+pub use refusal::{REFUSALS, Refusal};
 
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::{Effect, OutputColumn, Program, Tag};
@@ -137,7 +139,7 @@ impl<'a> Translator<'a> {
     }
 
     fn position(&self, span: sqlparser::tokenizer::Span) -> Option<u32> {
-        names::position(self.text, span)
+        crate::sql::position_of(self.text, span).filter(|_| !self.text.is_empty())
     }
 
     /// An error at a place of the statement's text.
@@ -169,10 +171,8 @@ impl<'a> Translator<'a> {
 /// # Errors
 /// The text is not what was stored.
 fn parse_expression(text: &str) -> Result<ast::Expr> {
-    let parsed = sqlparser::parser::Parser::new(&sqlparser::dialect::PostgreSqlDialect {})
-        .try_with_sql(text)
-        .and_then(|mut parser| parser.parse_expr());
-    parsed.map_err(|error| Error::internal(format!("the schema's expression {text} cannot be read: {error}")))
+    crate::sql::parse_expression(text)
+        .map_err(|error| Error::internal(format!("the schema's expression {text} cannot be read: {error}")))
 }
 
 /// The first words of a statement, to name it by.

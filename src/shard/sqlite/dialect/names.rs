@@ -1,4 +1,4 @@
-//! Names: Postgres's folding, SQLite's quoting, and where in the text they stand.
+//! Names: Postgres's folding, SQLite's quoting.
 
 use sqlparser::tokenizer::Span;
 
@@ -84,29 +84,9 @@ impl QualifiedName {
     }
 }
 
-/// The 1-based character of `text` at which `span` begins; none when the text or the span is unknown.
-pub(super) fn position(text: &str, span: Span) -> Option<u32> {
-    if text.is_empty() || span.start.line == 0 {
-        return None;
-    }
-    let before = usize::try_from(span.start.line - 1).ok()?;
-    let earlier: usize = text.split_inclusive('\n').take(before).map(|line| line.chars().count()).sum();
-    u32::try_from(earlier).ok()?.checked_add(u32::try_from(span.start.column).ok()?)
-}
-
 #[cfg(test)]
 mod tests {
-    use sqlparser::tokenizer::Location;
-
     use super::*;
-
-    #[test]
-    fn positions_count_characters_over_lines() {
-        let span = Span::new(Location::new(2, 3), Location::new(2, 4));
-        assert_eq!(position("sé\nab\n", span), Some(6));
-        assert_eq!(position("", span), None);
-        assert_eq!(position("abc", Span::empty()), None);
-    }
 
     #[test]
     fn long_names_are_cut_at_a_character() {

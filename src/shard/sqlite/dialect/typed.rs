@@ -73,14 +73,6 @@ impl Facts {
             self.ungrouped.clone_from(&part.ungrouped);
         }
     }
-
-    pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a Typed>) -> Facts {
-        let mut facts = Facts::default();
-        for part in parts {
-            facts.add(&part.facts);
-        }
-        facts
-    }
 }
 
 impl Typed {
