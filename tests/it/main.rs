@@ -9,6 +9,7 @@ mod support;
 
 mod crash;
 mod differential;
+mod documents;
 mod drivers;
 mod hash_golden;
 mod http;

@@ -12,7 +12,7 @@
 //!
 //! The whole report is written to `target/tmp/differential.txt`.
 
-mod compare;
+pub mod compare;
 mod expressions;
 mod pair;
 mod random;
