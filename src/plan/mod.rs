@@ -3,10 +3,31 @@
 //! A [`Plan`] is cached with the statement's text and holds no values; [`Route::shards`] turns it into shards when the
 //! parameters are known, with one topology snapshot. Keys come only from predicates that every result row must satisfy.
 
-use crate::error::Error;
-use crate::sql::ast;
+mod analysis;
+mod column_name;
+mod explain;
+mod functions;
+mod graph;
+mod join;
+mod key;
+mod predicate;
+mod read;
+mod route;
+mod scope;
+mod shape;
+mod write;
+
+use std::sync::Arc;
+
+pub use explain::{Explanation, PlanKind, explain, explain_error};
+pub use key::KeyExpression;
+pub use route::{Keys, Pin, Route, Slots, Targets};
+
+use crate::error::{Error, Result, SqlState};
 pub use crate::sql::{Discard, Isolation, Local};
-use crate::types::Datum;
+use crate::sql::{Parsed, Tree, ast, with_stack};
+use crate::topology::{Keyspace, Schema};
+use crate::types::{Datum, Key, KeyType, PgType};
 
 /// What to do with one statement.
 #[derive(Debug)]
@@ -15,7 +36,7 @@ pub enum Plan {
     Read(Box<Read>),
     /// INSERT ... VALUES into a sharded table: rows are split by the shard of their key.
     Insert(Box<Insert>),
-    /// UPDATE, DELETE, or INSERT ... SELECT of one key: the statement runs as it is on every shard of its route.
+    /// UPDATE, DELETE, or INSERT ... SELECT: the statement runs as it is on every shard of its route.
     Write(Box<Write>),
     /// A write to a reference table: run on one shard, its effect copied to all.
     WriteReference(Box<ReferenceWrite>),
@@ -36,6 +57,8 @@ pub struct Read {
     pub locks_rows: bool,
     /// No table is named at all: needs no shard.
     pub tableless: bool,
+    /// The tables named, each once.
+    pub tables: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -43,6 +66,10 @@ pub struct Write {
     pub route: Route,
     pub statement: ast::Statement,
     pub returning: bool,
+    /// Whether it may run on several shards, each writing its own rows, or why not.
+    pub several: Result<(), Error>,
+    /// The tables named, each once.
+    pub tables: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -62,42 +89,62 @@ pub struct Insert {
     /// The key of each VALUES row, in order.
     pub row_keys: Vec<KeyExpression>,
     pub returning: bool,
+    key_type: KeyType,
+    key_column: String,
+    /// Of a `varchar(n)` key: how many characters are kept when only blanks are cut.
+    key_length: Option<usize>,
 }
 
 impl Insert {
     /// The statement with only these rows (indexes into `row_keys`) of its VALUES.
-    pub fn part(&self, _rows: &[usize]) -> ast::Statement {
-        todo!()
+    pub fn part(&self, rows: &[usize]) -> ast::Statement {
+        with_stack(|| {
+            let mut statement = self.statement.clone();
+            if let ast::Statement::Insert(insert) = &mut statement {
+                if let Some(ast::SetExpr::Values(values)) = insert.source.as_mut().map(|query| &mut *query.body) {
+                    let mut all: Vec<_> = std::mem::take(&mut values.rows).into_iter().map(Some).collect();
+                    values.rows = rows.iter().filter_map(|row| all.get_mut(*row)?.take()).collect();
+                }
+            }
+            statement
+        })
+    }
+
+    /// The key of a row, as the table will hold it.
+    ///
+    /// # Errors
+    /// 23502 for NULL, 42804 for a value that is not of the key's type.
+    pub fn row_key(&self, row: usize, parameters: &[Datum]) -> Result<Key> {
+        let expression = self
+            .row_keys
+            .get(row)
+            .ok_or_else(|| Error::internal(format!("INSERT has no row {row} to find a shard for")))?;
+        let key = expression
+            .row_key(self.key_type, parameters)?
+            .ok_or_else(|| null_key_error(&self.table, &self.key_column))?;
+        Ok(match (key, self.key_length) {
+            (Key::Text(text), Some(length)) => Key::Text(cut_blanks(text, length)),
+            (key, _) => key,
+        })
     }
 }
 
-/// Which rows of a keyspace a statement can touch.
-#[derive(Clone, Debug)]
-pub struct Route {
-    pub keyspace: String,
-    pub keys: Keys,
+/// `varchar(n)` drops blanks past its length; anything else there is an error of the shard's.
+fn cut_blanks(text: Box<str>, length: usize) -> Box<str> {
+    match text.char_indices().nth(length) {
+        Some((end, _)) if text[end..].bytes().all(|byte| byte == b' ') => text[..end].into(),
+        _ => text,
+    }
 }
 
-#[derive(Clone, Debug)]
-pub enum Keys {
-    /// Only reference tables, or none: every shard gives the same answer.
-    Any,
-    /// The rows whose key is in the intersection of these unions.
-    AllOf(Vec<Vec<KeyExpression>>),
-    /// Rows of any key.
-    Every,
-}
-
-/// A key as a statement gives it: a literal that was not lifted, or a placeholder.
-#[derive(Clone, Debug, PartialEq)]
-pub enum KeyExpression {
-    Literal(Datum),
-    /// `$n`, from 1.
-    Parameter(usize),
-    /// `-$n`.
-    NegatedParameter(usize),
-    /// `= ANY($n)`: every element.
-    ArrayParameter(usize),
+fn null_key_error(table: &str, column: &str) -> Error {
+    Error::new(
+        SqlState::NOT_NULL_VIOLATION,
+        format!("null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"),
+    )
+    .detail("The column is the sharding key: every row needs one.")
+    .table(table)
+    .column(column)
 }
 
 /// How a read of several shards is put together.
@@ -109,7 +156,7 @@ pub enum Scatter {
     Aggregate(Aggregate),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Merge {
     /// The shards' statement returns the client's columns first, then those added for ordering, which are cut off.
     pub hidden_columns: usize,
@@ -152,4 +199,68 @@ pub struct Aggregate {
 impl Aggregate {
     /// The table that the finishing statement reads; its columns are the shards' statement's.
     pub const PARTIAL: &'static str = "partial";
+
+    /// The statement over [`Aggregate::PARTIAL`] that gives the client's rows. `partial`: the types of the shards' columns.
+    ///
+    /// # Errors
+    /// XX000 when `partial` is not of the shards' statement.
+    pub fn finish(&self, _partial: &[PgType]) -> Result<ast::Statement> {
+        Err(Error::internal("aggregates across shards are not planned yet"))
+    }
 }
+
+/// Decides what to do with a statement.
+///
+/// # Errors
+/// 0A000 with a hint for what shardd refuses wherever it would run; 42P01 for a table that does not exist.
+pub fn plan(statement: &Parsed, schema: &Schema, keyspaces: &[Arc<Keyspace>]) -> Result<Plan> {
+    let tree = match &statement.tree {
+        Tree::Local(local) => return Ok(Plan::Local(Box::new(local.clone()))),
+        Tree::Sql(tree) => tree,
+    };
+    let analysis = analysis::Analysis::new(schema, keyspaces, &statement.text);
+    match &**tree {
+        ast::Statement::Query(query) => {
+            if let Some(local) = read::local_call(query)? {
+                return Ok(Plan::Local(Box::new(local)));
+            }
+            functions::refuse_forbidden(tree, &statement.text)?;
+            read::plan(analysis, query)
+        }
+        ast::Statement::Insert(_) | ast::Statement::Update(_) | ast::Statement::Delete(_) => {
+            functions::refuse_forbidden(tree, &statement.text)?;
+            write::plan(analysis, tree)
+        }
+        ast::Statement::Truncate(truncate) => write::plan_truncate(analysis, truncate),
+        ast::Statement::CreateTable(_)
+        | ast::Statement::CreateIndex(_)
+        | ast::Statement::CreateView(_)
+        | ast::Statement::CreateSchema { .. }
+        | ast::Statement::CreateSequence { .. }
+        | ast::Statement::CreateExtension(_)
+        | ast::Statement::CreateType { .. }
+        | ast::Statement::CreateDomain(_)
+        | ast::Statement::CreateFunction(_)
+        | ast::Statement::CreateTrigger(_)
+        | ast::Statement::AlterTable(_)
+        | ast::Statement::AlterIndex { .. }
+        | ast::Statement::AlterType(_)
+        | ast::Statement::AlterView { .. }
+        | ast::Statement::Drop { .. }
+        | ast::Statement::DropFunction(_)
+        | ast::Statement::DropTrigger(_)
+        | ast::Statement::DropExtension(_)
+        | ast::Statement::DropDomain(_)
+        | ast::Statement::Comment { .. } => Ok(Plan::Ddl(tree.clone())),
+        other => Err(refused(other)),
+    }
+}
+
+fn refused(statement: &ast::Statement) -> Error {
+    let text = statement.to_string();
+    let words: Vec<&str> = text.split_whitespace().take(2).collect();
+    Error::unsupported(words.join(" "), "Run it on each shard directly, if it is needed there.")
+}
+
+#[cfg(test)]
+mod tests;

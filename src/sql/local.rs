@@ -157,6 +157,7 @@ fn refused(word: &str) -> Option<Error> {
         }
         "grant" | "revoke" => ("GRANT and REVOKE", "Users are set in shardd's configuration."),
         "merge" => ("MERGE", "Use INSERT ... ON CONFLICT."),
+        "table" => ("TABLE", "Write SELECT * FROM the table."),
         _ => return None,
     };
     let construct = if construct == "this statement" { word.to_ascii_uppercase() } else { construct.to_owned() };

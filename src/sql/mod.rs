@@ -11,6 +11,7 @@ mod local;
 mod name;
 mod parse;
 mod split;
+mod stack;
 mod tokens;
 mod value;
 
@@ -23,6 +24,8 @@ pub use name::{fold, function_name, ident, name_parts};
 pub use parse::{parse, parse_expression, position_of};
 pub use split::split;
 pub use sqlparser::ast;
+pub use sqlparser::tokenizer::Span;
+pub use stack::with_stack;
 pub use value::{MAX_NAME_BYTES, cut_name, fold_name, integer_value, quoted_word_value, string_value};
 
 /// One statement of a client's text, parsed. Cached and shared: it holds no values.

@@ -1,0 +1,189 @@
+//! How a SELECT puts rows together, and what its columns are to the query around it.
+//!
+//! A query that aggregates or cuts rows of several keys cannot be done shard by shard, and a condition on its result
+//! must not be taken for one on its rows.
+
+use std::ops::ControlFlow;
+
+use super::analysis::Analysis;
+use super::functions::calls;
+use super::graph::Variable;
+use super::predicate::key_column;
+use super::scope::{Column, Scope};
+use crate::sql::ast::{
+    Distinct, Expr, Function, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Visit, Visitor,
+    WindowType,
+};
+use crate::sql::fold;
+use crate::types::KeyType;
+
+/// How a SELECT puts rows together.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    pub(super) aggregates: bool,
+    pub(super) windows: bool,
+    distinct: bool,
+    /// The keys among GROUP BY's expressions.
+    pub(super) grouped: Vec<Variable>,
+    /// The keys that every window is partitioned by.
+    pub(super) partitioned: Vec<Variable>,
+    /// The keys among DISTINCT ON's expressions, when there are such.
+    distinct_on: Option<Vec<Variable>>,
+}
+
+impl Analysis<'_> {
+    pub(super) fn shape(&mut self, select: &Select, query: &Query, scope: &Scope<'_>) -> Shape {
+        let found = calls(&select.projection).or(calls(&select.having)).or(calls(&query.order_by));
+        let GroupByExpr::Expressions(grouped, modifiers) = &select.group_by else { return Shape::default() };
+        let grouped_by_sets = !modifiers.is_empty()
+            || grouped.iter().any(|group| matches!(group, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_)));
+        let keys = |analysis: &Self, expressions: &[Expr]| -> Vec<Variable> {
+            expressions
+                .iter()
+                .filter_map(|expression| {
+                    let expression = output_reference(expression, select).unwrap_or(expression);
+                    key_column(expression, scope, analysis.key_type).filter(|key| !key.outer).map(|key| key.variable)
+                })
+                .collect()
+        };
+        Shape {
+            aggregates: found.aggregate || !grouped.is_empty() || select.having.is_some(),
+            windows: found.window,
+            distinct: select.distinct == Some(Distinct::Distinct),
+            grouped: if grouped_by_sets { Vec::new() } else { keys(self, grouped) },
+            partitioned: if found.window { self.partitions(select, query, scope) } else { Vec::new() },
+            distinct_on: match &select.distinct {
+                Some(Distinct::On(expressions)) => Some(keys(self, expressions)),
+                _ => None,
+            },
+        }
+    }
+
+    /// The keys that every window of a query is partitioned by.
+    fn partitions(&self, select: &Select, query: &Query, scope: &Scope<'_>) -> Vec<Variable> {
+        struct Finder<'f> {
+            scope: &'f Scope<'f>,
+            key_type: KeyType,
+            common: Option<Vec<Variable>>,
+            depth: usize,
+        }
+        impl Visitor for Finder<'_> {
+            type Break = ();
+            fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+                self.depth += 1;
+                ControlFlow::Continue(())
+            }
+            fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+                self.depth -= 1;
+                ControlFlow::Continue(())
+            }
+            fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+                let (0, Expr::Function(Function { over: Some(over), .. })) = (self.depth, expression) else {
+                    return ControlFlow::Continue(());
+                };
+                let keys: Vec<Variable> = match over {
+                    WindowType::WindowSpec(spec) => spec
+                        .partition_by
+                        .iter()
+                        .filter_map(|expression| key_column(expression, self.scope, self.key_type))
+                        .filter(|key| !key.outer)
+                        .map(|key| key.variable)
+                        .collect(),
+                    WindowType::NamedWindow(_) => Vec::new(),
+                };
+                self.common = Some(match self.common.take() {
+                    None => keys,
+                    Some(before) => before.into_iter().filter(|key| keys.contains(key)).collect(),
+                });
+                ControlFlow::Continue(())
+            }
+        }
+        let mut finder = Finder { scope, key_type: self.key_type, common: None, depth: 0 };
+        let _ = select.projection.visit(&mut finder);
+        let _ = query.order_by.visit(&mut finder);
+        finder.common.unwrap_or_default()
+    }
+
+    /// What of a SELECT mixes rows of several keys, so that shards cannot do it alone.
+    pub(super) fn mixes(
+        &mut self,
+        shape: &Shape,
+        columns: &[Column],
+        anchor: Option<Variable>,
+    ) -> Option<&'static str> {
+        let anchor = anchor?;
+        if shape.aggregates && !shape.grouped.iter().any(|key| self.graph.together(*key, anchor)) {
+            return Some("an aggregate");
+        }
+        if shape.windows && !shape.partitioned.iter().any(|key| self.graph.together(*key, anchor)) {
+            return Some("a window function");
+        }
+        if shape.distinct && !columns.iter().filter_map(|column| column.key).any(|key| self.graph.together(key, anchor))
+        {
+            return Some("DISTINCT");
+        }
+        match &shape.distinct_on {
+            Some(keys) if !keys.iter().any(|key| self.graph.together(*key, anchor)) => Some("DISTINCT ON"),
+            _ => None,
+        }
+    }
+
+    /// The columns of a SELECT. A key that conditions from outside must not reach through is a copy.
+    pub(super) fn outputs(
+        &mut self,
+        select: &Select,
+        scope: &Scope<'_>,
+        limited: bool,
+        shape: &Shape,
+        level: usize,
+    ) -> Vec<Column> {
+        let mut columns = Vec::new();
+        for item in &select.projection {
+            match item {
+                SelectItem::Wildcard(_) => columns.extend(scope.source.visible.iter().cloned()),
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    let relation = name.0.last().and_then(|part| part.as_ident()).and_then(|name| scope.relation(name));
+                    columns.extend(relation.map(|relation| relation.columns.clone()).unwrap_or_default());
+                }
+                SelectItem::UnnamedExpr(expression) => columns.push(self.output(expression, None, scope)),
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    columns.push(self.output(expr, Some(fold(alias).into_owned()), scope))
+                }
+                _ => {}
+            }
+        }
+        for column in &mut columns {
+            column.relation = 0;
+            let Some(key) = column.key else { continue };
+            let reaches = !limited
+                && (!shape.aggregates || shape.grouped.contains(&key))
+                && (!shape.windows || shape.partitioned.contains(&key))
+                && shape.distinct_on.as_ref().is_none_or(|keys| keys.contains(&key));
+            if !reaches {
+                column.key = Some(self.copy_of(key, level));
+            }
+        }
+        columns
+    }
+
+    fn output(&self, expression: &Expr, alias: Option<String>, scope: &Scope<'_>) -> Column {
+        let found = scope.find(expression).filter(|found| !found.outer).map(|found| found.column);
+        let key = key_column(expression, scope, self.key_type).filter(|key| !key.outer).map(|key| key.variable);
+        Column {
+            name: alias.unwrap_or_else(|| super::column_name::column_name(expression)),
+            key,
+            data_type: found.and_then(|column| column.data_type),
+            relation: 0,
+        }
+    }
+}
+
+/// The select list's expression that an ordinal or an output name in GROUP BY means.
+pub(super) fn output_reference<'s>(expression: &Expr, select: &'s Select) -> Option<&'s Expr> {
+    let Expr::Value(value) = super::key::strip(expression) else { return None };
+    let crate::sql::ast::Value::Number(number, _) = &value.value else { return None };
+    match select.projection.get(number.parse::<usize>().ok()?.checked_sub(1)?)? {
+        SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => Some(expression),
+        _ => None,
+    }
+}
