@@ -7,6 +7,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use super::cancel::Watch;
+use super::diagnosis::Witness;
 use super::limits::Limits;
 use super::shared::Shared;
 
@@ -32,6 +33,7 @@ pub(super) enum Role {
 pub(super) struct Backend {
     pub(super) connection: Connection,
     pub(super) watch: Watch,
+    pub(super) witness: Witness,
 }
 
 impl Backend {
@@ -54,7 +56,8 @@ impl Backend {
             shared.sequences.register(&connection)?;
         }
         let watch = Watch::install(&connection)?;
-        Ok(Backend { connection, watch })
+        let witness = Witness::register(&connection)?;
+        Ok(Backend { connection, watch, witness })
     }
 }
 

@@ -76,7 +76,8 @@ fn is_interrupt(error: &rusqlite::Error) -> bool {
     parts(error).is_some_and(|(code, _)| primary(code) == rusqlite::ffi::SQLITE_INTERRUPT)
 }
 
-fn prepare_and_step(
+/// Without a watch.
+pub(super) fn prepare_and_step(
     connection: &Connection,
     watch: &Watch,
     call: &Call,

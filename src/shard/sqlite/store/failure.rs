@@ -75,6 +75,7 @@ fn statement_error(shard: &str, text: &str) -> Error {
         return Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{table}\" does not exist"));
     }
     if let Some(column) = text.strip_prefix("no such column: ") {
+        let column = column.split(" - should this be").next().unwrap_or(column).trim_matches('"');
         return Error::new(SqlState::UNDEFINED_COLUMN, format!("column \"{column}\" does not exist"));
     }
     if text == "integer overflow" {
@@ -147,6 +148,10 @@ pub(super) fn raise(error: &Error) -> rusqlite::Error {
         error.get_hint().unwrap_or("")
     );
     rusqlite::Error::UserFunctionError(text.into())
+}
+
+pub(super) fn is_raised(text: &str) -> bool {
+    text.starts_with('\u{1}')
 }
 
 /// The error that a registered function raised.

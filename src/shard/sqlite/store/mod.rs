@@ -10,6 +10,7 @@ mod changeset;
 mod checkpoint;
 mod connection;
 mod constraint;
+mod diagnosis;
 mod execute;
 mod failure;
 mod limits;
@@ -17,6 +18,7 @@ mod outlet;
 mod queue;
 mod reader;
 mod redo;
+mod row_text;
 mod schema;
 mod scratch;
 mod sequence;
@@ -24,6 +26,9 @@ mod shared;
 mod statistics;
 mod transaction;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

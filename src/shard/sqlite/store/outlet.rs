@@ -168,13 +168,20 @@ impl Sink for Outlet {
                     self.state = State::Streaming(stream);
                 }
                 State::Streaming(stream) => {
-                    if self.wait_for_room(&stream)? {
-                        // Only this thread sends, so the room is still there.
-                        stream.try_send(Ok(full)).map_err(|_| Failure::Abandoned)?;
-                        self.state = State::Streaming(stream);
-                        return Ok(());
+                    match self.wait_for_room(&stream) {
+                        Ok(true) => {
+                            // Only this thread sends, so the room is still there.
+                            let sent = stream.try_send(Ok(full)).map_err(|_| Failure::Abandoned);
+                            self.state = State::Streaming(stream);
+                            return sent;
+                        }
+                        Ok(false) => self.state = State::Holding { stream, held: Vec::new(), bytes: 0 },
+                        Err(failure) => {
+                            // The error itself goes the same way.
+                            self.state = State::Streaming(stream);
+                            return Err(failure);
+                        }
                     }
-                    self.state = State::Holding { stream, held: Vec::new(), bytes: 0 };
                 }
                 State::Holding { stream, mut held, bytes } => {
                     let bytes = bytes + full.frames.len();

@@ -4,7 +4,7 @@
 //! reference table (which is written on one shard) from 1 in steps of 1. As in Postgres, a number is used up when it is
 //! given out, whether or not its row stays; what is stored follows with the commit of the statement that took it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -32,7 +32,14 @@ struct State {
     /// Of tables whose transaction has not committed yet, too.
     stored: Schema,
     changed: bool,
+    /// What the running statement was given.
+    given: Vec<i64>,
+    /// What a statement that runs again is to be given.
+    replayed: VecDeque<i64>,
 }
+
+/// Numbers of one statement that are remembered for its diagnosis.
+const REMEMBERED: usize = 20_000;
 
 struct Sequence {
     column: Box<str>,
@@ -59,6 +66,11 @@ impl Sequences {
     /// Takes the next number.
     pub(super) fn next(&self, table: &str, column: &str) -> Result<i64, Error> {
         let state = &mut *self.state.lock();
+        if let Some(again) = state.replayed.pop_front() {
+            // SQLite may evaluate a row twice when a trigger looks at it first.
+            state.replayed.push_back(again);
+            return Ok(again);
+        }
         if !state.tables.contains_key(table) {
             state.tables.insert(table.into(), Vec::new());
         }
@@ -76,7 +88,22 @@ impl Sequences {
         sequence.next = value.checked_add(sequence.step).ok_or_else(|| exhausted(table, column, i64::MAX))?;
         sequence.changed = true;
         state.changed = true;
+        if state.given.len() < REMEMBERED {
+            state.given.push(value);
+        }
         self.check_range(table, column, value).map(|()| value)
+    }
+
+    /// A statement begins: what it is given can be given again.
+    pub(super) fn begin_statement(&self) {
+        self.state.lock().given.clear();
+    }
+
+    /// Until the guard is dropped, gives what the last statement was given.
+    pub(super) fn replay(&self) -> Replay<'_> {
+        let state = &mut *self.state.lock();
+        state.replayed = state.given.iter().copied().collect();
+        Replay(self)
     }
 
     /// First number and step of a table's columns.
@@ -150,8 +177,17 @@ impl Sequences {
             read.entry(row.get(0)?).or_default().push(sequence);
         }
         let stored = schema::read_lenient(connection)?;
-        *self.state.lock() = State { tables: read, stored, changed: false };
+        *self.state.lock() = State { tables: read, stored, ..State::default() };
         Ok(())
+    }
+}
+
+/// A statement runs again.
+pub(super) struct Replay<'a>(&'a Sequences);
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().replayed.clear();
     }
 }
 

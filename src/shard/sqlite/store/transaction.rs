@@ -300,6 +300,7 @@ impl<'c> Serving<'c> {
     fn write(&mut self, call: &Call, gone: Gone) -> Result<Output> {
         self.check_alive()?;
         self.take_writer(&call.cancel)?;
+        self.shared.sequences.begin_statement();
         let mut held = Held { limit: self.shared.limits.held_bytes };
         let ended = execute::run_while(&self.backend.connection, &self.backend.watch, call, Some(gone), &mut held)
             .map_err(|failure| self.told(call, failure))?;
@@ -321,7 +322,8 @@ impl<'c> Serving<'c> {
         }
     }
 
-    fn check_alive(&self) -> Result<()> {
+    fn check_alive(&mut self) -> Result<()> {
+        self.notice_loss();
         match self.stage {
             Stage::Reading | Stage::Writing => Ok(()),
             Stage::Lost => Err(Error::new(
@@ -361,22 +363,20 @@ impl<'c> Serving<'c> {
         self.reload_sequences = true;
         self.store_sequences().map_err(|error| self.shared.translate(&error))?;
         let done = statements.iter().try_for_each(|statement| self.run_plain(statement));
-        let reloaded = done.and_then(|()| self.shared.sequences.reload(&self.backend.connection));
-        let told = reloaded.map_err(|error| super::constraint::told_of_batch(self.shared, &error));
+        let reloaded = done.and_then(|()| Ok(self.shared.sequences.reload(&self.backend.connection)?));
         self.notice_loss();
-        told
+        reloaded.map_err(|failure| super::constraint::told_of_batch(self.shared, failure))
     }
 
     /// One statement. A row of `PRAGMA foreign_key_check` is a violation.
-    fn run_plain(&self, statement: &str) -> rusqlite::Result<()> {
+    fn run_plain(&self, statement: &str) -> Result<(), Failure> {
         let mut statement = self.backend.connection.prepare(statement)?;
         let checks = statement.column_count() == 4 && statement.column_name(3).is_ok_and(|name| name == "fkid");
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next()? {
             if checks {
                 let (table, parent): (String, String) = (row.get(0)?, row.get(2)?);
-                let error = super::constraint::broken_foreign_key(&table, &parent);
-                return Err(super::failure::raise(&error));
+                return Err(Failure::Told(super::constraint::broken_foreign_key(&table, &parent)));
             }
         }
         Ok(())

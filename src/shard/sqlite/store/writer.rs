@@ -184,6 +184,7 @@ impl Group {
     fn run(&mut self, writer: &Writer, job: &WriteJob) -> Result<Written> {
         let told = |error: rusqlite::Error| writer.shared.translate(&error);
         run_plain(writer, "SAVEPOINT job").map_err(told)?;
+        writer.shared.sequences.begin_statement();
         let backend = &writer.backend;
         let mut held = Held { limit: writer.shared.limits.held_bytes };
         let ended = execute::run(&backend.connection, &backend.watch, &job.call, None, &mut held);
