@@ -96,3 +96,24 @@ fn large_answers_stream_to_a_slow_reader() {
         assert_eq!(client.query("SELECT 1").value(), "1");
     });
 }
+
+#[test]
+fn a_transaction_ends_while_a_portal_of_it_is_half_read() {
+    everywhere(|connect| {
+        let mut client = connect();
+        client.run(super::SEATS);
+        let row = |seat: i32| format!("(1, {seat}, '{}')", "x".repeat(200));
+        client.run(&format!("INSERT INTO seats VALUES {}", (1..=5000).map(row).collect::<Vec<_>>().join(", ")));
+        for end in ["COMMIT", "ROLLBACK"] {
+            client.run("BEGIN; UPDATE seats SET status = 'y' WHERE event_id = 1 AND seat = 1");
+            send(&mut client, |writer| {
+                let all = "SELECT seat, status FROM seats WHERE event_id = 1";
+                writer.parse("", all, &[]).bind("p", "", &[], &[], &[]).execute("p", 1).sync()
+            });
+            assert!(client.answers().expect("answered")[0].suspended);
+            client.query("UPDATE seats SET status = 'z' WHERE event_id = 1 AND seat = 2").expect_tag("UPDATE 1");
+            client.query(end).expect_tag(end);
+            assert_eq!(client.query("SELECT count(*) FROM seats WHERE event_id = 1").value(), "5000");
+        }
+    });
+}
