@@ -141,6 +141,15 @@ impl Catalog {
         Ok((number, after))
     }
 
+    /// The number that [`Catalog::add_shard`] would give now.
+    ///
+    /// # Errors
+    /// All numbers were given, or the catalog cannot be read.
+    pub async fn next_shard_number(&self) -> Result<ShardId, CatalogError> {
+        let mut transaction = self.begin().await?;
+        topology_rows::next_shard_number(&mut transaction).await
+    }
+
     /// Raises the epoch for a change that is stored elsewhere, if it is still `expected`; `action` says which (`create table`).
     ///
     /// # Errors

@@ -70,6 +70,17 @@ impl Catalog {
         Ok(())
     }
 
+    /// Forgets the records whose every part is noted as applied. Repeatable.
+    ///
+    /// # Errors
+    /// The catalog cannot be written.
+    pub async fn forget_applied_redo(&self) -> Result<(), CatalogError> {
+        sqlx::query("DELETE FROM redo WHERE gid NOT IN (SELECT gid FROM redo WHERE state = 'recorded')")
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Forgets a record, once every shard has done its part. Repeatable.
     ///
     /// # Errors

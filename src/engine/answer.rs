@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::recording::Recording;
 use crate::error::Result;
 use crate::shard::sqlite::OutputColumn;
 pub use crate::shard::{RowBatch, Rows};
@@ -16,6 +17,8 @@ pub struct Answer {
     pub tag: &'static str,
     /// The number at the end of the tag: of rows written, when that is known now; the rows returned, otherwise.
     pub count: TagCount,
+    /// Counts the statement when the answer is dropped.
+    pub(super) recording: Option<Recording>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,16 @@ pub enum TagCount {
 }
 
 impl Answer {
+    /// A text with no statement in it.
+    pub(super) fn empty() -> Answer {
+        Answer::command("")
+    }
+
+    /// A statement that returns nothing but its tag.
+    pub(super) fn command(tag: &'static str) -> Answer {
+        Answer { columns: None, rows: Rows::Ready(RowBatch::default()), tag, count: TagCount::None, recording: None }
+    }
+
     /// The next batch of rows, or `None` at the end.
     ///
     /// # Errors

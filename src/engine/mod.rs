@@ -1,10 +1,194 @@
 //! A client's statements, from text to rows: parse, plan, execute, merge; transactions.
 //!
 //! The doors decode frames or JSON into calls on a [`Session`] and encode its [`Answer`]s. They know no shard.
+//!
+//! The path of a statement reads downward: `session` (prepare, execute), `statement` (text to plan, cached), then `read`,
+//! `write`, `ddl` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
+//! statements together, `spanning` for what commits on several shards.
 
 mod answer;
+mod ddl;
+mod evaluate;
+mod explain;
+mod local;
+mod merge;
+mod read;
+mod recording;
 mod session;
+mod settings;
+mod shards;
+mod spanning;
+mod statement;
+mod transaction;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::OwnedMutexGuard;
 
 pub use crate::shard::sqlite::{Formats, OutputColumn};
 pub use answer::{Answer, RowBatch, Rows, TagCount};
-pub use session::{CancelHandle, Engine, Identity, Prepared, RawParameters, Scope, Session, TransactionStatus};
+pub use session::{CancelHandle, Identity, RawParameters, Scope, Session, TransactionStatus};
+pub use statement::Prepared;
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Fault, Result, Retry, SqlState};
+use crate::live_topology::LiveTopology;
+use crate::metrics::{Metrics, ShardMetrics};
+use crate::shard::sqlite::{self, Scratch, SqliteShard};
+use crate::topology::Schema;
+use crate::types::ShardId;
+use recording::RanOn;
+use statement::PlanCache;
+
+/// The engine's bounds. Each has a documented default in the configuration.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Statements whose plan is kept.
+    pub plan_cache_statements: usize,
+    /// What putting the rows of several shards together may take in memory: DISTINCT's keys, partial aggregates.
+    pub merge_max_bytes: usize,
+    pub prepared_statements_per_session: usize,
+    /// How long a statement waits for another's change of the schema.
+    pub lock_wait: Duration,
+}
+
+/// What all sessions share.
+pub struct Engine {
+    database: Arc<str>,
+    cluster: String,
+    live: Arc<LiveTopology>,
+    shards: ArcSwap<BTreeMap<ShardId, OpenShard>>,
+    catalog: Catalog,
+    plans: PlanCache,
+    scratch: Scratch,
+    limits: Limits,
+    shard_limits: sqlite::Limits,
+    metrics: Arc<Metrics>,
+    /// Held by whoever changes the schema or the set of shards, from the first statement to the commit.
+    schema_change: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A shard, and where it is counted.
+#[derive(Clone)]
+struct OpenShard {
+    shard: Arc<SqliteShard>,
+    metrics: Arc<ShardMetrics>,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// The one database name that clients may ask for.
+    pub database: String,
+    /// The cluster's identity: a shard's file that belongs to another is refused.
+    pub cluster: String,
+    pub live: Arc<LiveTopology>,
+    pub shards: BTreeMap<ShardId, Arc<SqliteShard>>,
+    pub catalog: Catalog,
+    pub limits: Limits,
+    /// Of shards that are added later.
+    pub shard_limits: sqlite::Limits,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Engine {
+    /// An engine over opened shards. Nothing is served before [`Engine::recover`] has run.
+    ///
+    /// # Errors
+    /// The in-memory database for merging cannot be opened.
+    pub fn new(parts: Parts) -> Result<Arc<Engine>> {
+        let open = |shard: Arc<SqliteShard>| OpenShard { metrics: parts.metrics.shard(shard.name()), shard };
+        let shards: BTreeMap<_, _> = parts.shards.into_iter().map(|(id, shard)| (id, open(shard))).collect();
+        Ok(Arc::new(Engine {
+            database: parts.database.into(),
+            cluster: parts.cluster,
+            live: parts.live,
+            shards: ArcSwap::from_pointee(shards),
+            catalog: parts.catalog,
+            plans: PlanCache::new(parts.limits.plan_cache_statements),
+            scratch: Scratch::open(Arc::clone(parts.metrics.no_shard()))?,
+            limits: parts.limits,
+            shard_limits: parts.shard_limits,
+            metrics: parts.metrics,
+            schema_change: Arc::default(),
+        }))
+    }
+
+    /// A session for an authenticated client. `settings` are the start-up message's (`TimeZone`, `application_name`, ...);
+    /// unknown ones are kept and ignored.
+    ///
+    /// # Errors
+    /// The database does not exist, or a setting has a value it cannot have.
+    pub fn session(self: &Arc<Self>, identity: Identity, settings: &[(String, String)]) -> Result<Session> {
+        if *identity.database != *self.database {
+            return Err(Error::new(
+                SqlState::INVALID_CATALOG_NAME,
+                format!("database \"{}\" does not exist", identity.database),
+            )
+            .hint(format!("This server has one database: connect to \"{}\".", self.database)));
+        }
+        Session::new(Arc::clone(self), identity, settings)
+    }
+
+    /// The database that clients connect to.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The cell where new epochs are published.
+    pub fn live_topology(&self) -> &Arc<LiveTopology> {
+        &self.live
+    }
+
+    pub(crate) fn shard(&self, id: ShardId) -> Result<Arc<SqliteShard>> {
+        self.shards.load().get(&id).map(|open| Arc::clone(&open.shard)).ok_or_else(|| {
+            Error::new(SqlState::CONNECTION_FAILURE, format!("shard {} is not open", self.shard_name(id)))
+                .fault(Fault::Shard)
+                .hint("See `shardctl shards` for its state and the server's log for the reason.")
+        })
+    }
+
+    pub(crate) fn shard_name(&self, id: ShardId) -> String {
+        self.live.snapshot().shard(id).map_or_else(|| format!("number {id}"), |shard| shard.name.clone())
+    }
+
+    fn metrics_of(&self, ran_on: RanOn) -> Arc<ShardMetrics> {
+        match ran_on {
+            RanOn::Nowhere => Arc::clone(self.metrics.no_shard()),
+            RanOn::Several => Arc::clone(self.metrics.several_shards()),
+            RanOn::One(id) => match self.shards.load().get(&id) {
+                Some(open) => Arc::clone(&open.metrics),
+                None => Arc::clone(self.metrics.no_shard()),
+            },
+        }
+    }
+
+    async fn lock_schema(&self) -> Result<OwnedMutexGuard<()>> {
+        let wait = self.limits.lock_wait;
+        tokio::time::timeout(wait, Arc::clone(&self.schema_change).lock_owned()).await.map_err(|_| {
+            Error::new(SqlState::LOCK_NOT_AVAILABLE, "another session is changing the schema")
+                .detail(format!("Waited {} ms.", wait.as_millis()))
+                .retry(Retry::Safe)
+                .hint("Try again when the other change has committed or rolled back.")
+        })
+    }
+
+    /// Publishes a committed change of the schema.
+    async fn publish_schema(&self, schema: Arc<Schema>) -> Result<()> {
+        for open in self.shards.load().values() {
+            open.shard.set_schema(Arc::clone(&schema));
+        }
+        let current = self.live.snapshot();
+        self.catalog.bump_epoch(current.epoch, "schema", "a change of the schema", "client").await?;
+        self.live.publish(current.with_schema(schema)).map_err(|error| Error::internal(error.to_string()))
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("database", &self.database).finish_non_exhaustive()
+    }
+}

@@ -1,17 +1,27 @@
 //! One client's state, and the path of its statements.
+//!
+//! [`Session::prepare`] turns text into a statement, [`Session::execute`] runs it: bind, plan with one topology snapshot,
+//! run on the shards, merge. What happens on the way lives in the modules beside this one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use super::Engine;
 use super::answer::Answer;
-use crate::error::{Error, Result};
-use crate::shard::sqlite::{Formats, OutputColumn};
-use crate::types::{Format, PgType};
-
-/// What all sessions share.
-pub struct Engine {}
+use super::recording::{self, RanOn, Recording};
+use super::settings::Settings;
+use super::statement::{PlanScope, Prepared, Statement};
+use super::transaction::{Opened, Transaction};
+use crate::error::{Error, Result, SqlState};
+use crate::metrics::{Door, Outcome};
+use crate::plan::{Local, Plan};
+use crate::shard::sqlite::{Call, CancelFlag, Environment, Formats, Program};
+use crate::sql;
+use crate::topology::Schema;
+use crate::types::{Datum, Format, PgType};
 
 /// Who a session is for.
 #[derive(Clone, Debug)]
@@ -20,31 +30,23 @@ pub struct Identity {
     pub database: String,
     /// The door, as a metric's label: `postgres`, `http`.
     pub door: &'static str,
-    /// What `pg_backend_pid()` answers: the number that the client was given to cancel by, or 0.
+    /// What `pg_backend_pid()` answers.
     pub backend_pid: i32,
 }
 
-pub struct Session {}
-
-/// A statement that was parsed, planned and translated, and the literals of the text it came from.
-#[derive(Debug)]
-pub struct Prepared {}
-
-impl Prepared {
-    /// The types of the client's own parameters, declared or inferred.
-    pub fn parameters(&self) -> &[PgType] {
-        todo!()
-    }
-
-    /// `None` when the statement returns no rows.
-    pub fn columns(&self) -> Option<Arc<[OutputColumn]>> {
-        todo!()
-    }
-
-    /// The text has no statement in it (`;`, or only a comment): answered by EmptyQueryResponse.
-    pub fn is_empty(&self) -> bool {
-        todo!()
-    }
+/// One client's session. A door owns it, and runs one statement at a time.
+pub struct Session {
+    pub(super) engine: Arc<Engine>,
+    pub(super) identity: Identity,
+    user: Arc<str>,
+    pub(super) settings: Settings,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) statements: HashMap<String, Arc<Prepared>>,
+    pub(super) changed_settings: Vec<(String, String)>,
+    pub(super) notices: Vec<Error>,
+    pub(super) cancel: CancelFlag,
+    pub(super) ran_on: RanOn,
+    door: Door,
 }
 
 /// A Bind message's parameters, not yet decoded.
@@ -75,98 +77,357 @@ pub enum TransactionStatus {
 
 /// Ends a session's running statement with 57014, from any thread; nothing happens when none is running.
 #[derive(Clone, Debug)]
-pub struct CancelHandle {}
+pub struct CancelHandle(CancelFlag);
 
 impl CancelHandle {
+    /// Asks the running statement to end.
     pub fn cancel(&self) {
-        todo!()
+        self.0.cancel();
     }
 }
 
-impl Engine {
-    /// A session for an authenticated client. `settings` are the start-up message's (`TimeZone`, `application_name`, ...);
-    /// unknown ones are kept and ignored.
-    ///
-    /// # Errors
-    /// The database does not exist, or a setting has a value it cannot have.
-    pub fn session(self: &Arc<Self>, _identity: Identity, _settings: &[(String, String)]) -> Result<Session> {
-        todo!()
-    }
+/// A statement about to run: its parameters decoded, and when and how.
+pub(super) struct Execution {
+    pub(super) statement: Arc<Statement>,
+    /// The client's parameters, then the literals of its text.
+    pub(super) parameters: Vec<Datum>,
+    pub(super) formats: Formats,
+    pub(super) scope: Scope,
+    pub(super) environment: Arc<Environment>,
 }
 
 impl Session {
+    pub(super) fn new(engine: Arc<Engine>, identity: Identity, startup: &[(String, String)]) -> Result<Session> {
+        let settings = Settings::new(&identity.user, startup)?;
+        let changed_settings = settings.reported();
+        let door = Door::from_label(identity.door);
+        Ok(Session {
+            engine,
+            user: identity.user.as_str().into(),
+            identity,
+            settings,
+            transaction: None,
+            statements: HashMap::new(),
+            changed_settings,
+            notices: Vec::new(),
+            cancel: CancelFlag::default(),
+            ran_on: RanOn::default(),
+            door,
+        })
+    }
+
     pub fn status(&self) -> TransactionStatus {
-        todo!()
+        match &self.transaction {
+            Some(Transaction { opened: Opened::ByClient, failed: true, .. }) => TransactionStatus::Failed,
+            Some(Transaction { opened: Opened::ByClient, .. }) => TransactionStatus::Active,
+            _ => TransactionStatus::Idle,
+        }
     }
 
     pub fn cancel_handle(&self) -> CancelHandle {
-        todo!()
-    }
-
-    /// The client's own `statement_timeout`, which the door applies. `None`: it set none; zero: no limit.
-    pub fn statement_timeout(&self) -> Option<Duration> {
-        todo!()
-    }
-
-    /// The client's own `idle_in_transaction_session_timeout`, as above.
-    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
-        todo!()
+        CancelHandle(self.cancel.clone())
     }
 
     /// Settings to report with ParameterStatus: all of them after start-up, then those that changed since the last call.
     pub fn take_changed_settings(&mut self) -> Vec<(String, String)> {
-        todo!()
+        std::mem::take(&mut self.changed_settings)
     }
 
     /// Notices and warnings since the last call (`there is no transaction in progress`), to send before the answer.
     pub fn take_notices(&mut self) -> Vec<Error> {
-        todo!()
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The client's own `statement_timeout`, which the door applies. `None`: it set none; zero: no limit.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.settings.statement_timeout
+    }
+
+    /// The client's own `idle_in_transaction_session_timeout`, as above.
+    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.settings.idle_in_transaction_timeout
     }
 
     /// Splits a simple query's text into statements and prepares none of them yet.
     ///
     /// # Errors
     /// The text has a token that Postgres's lexer would refuse (an unterminated string).
-    pub fn split<'a>(&self, _text: &'a str) -> Result<Vec<&'a str>> {
-        todo!()
+    pub fn split<'a>(&self, text: &'a str) -> Result<Vec<&'a str>> {
+        sql::split(text)
     }
 
     /// Parses, plans and translates one statement. In a failed transaction only its end can be prepared.
-    pub async fn prepare(&mut self, _text: &str, _declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
-        todo!()
+    ///
+    /// # Errors
+    /// The text cannot be parsed, planned or translated; 25P02 in a failed transaction.
+    pub async fn prepare(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
+        let prepared = self.prepare_now(text, declared);
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) {
+            match &prepared {
+                Ok(prepared) if ends_transaction(prepared) => {}
+                Err(error) if error.sqlstate() == SqlState::SYNTAX_ERROR => {}
+                _ => return Err(in_failed_transaction()),
+            }
+        }
+        let prepared = prepared.map(Arc::new);
+        if prepared.is_err() {
+            self.fail();
+        }
+        prepared
+    }
+
+    /// Prepares for the schema as this session sees it.
+    fn prepare_now(&self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
+        let topology = self.engine.live.snapshot();
+        let own_schema = self.transaction.as_ref().and_then(|transaction| transaction.schema.as_ref());
+        let schema = own_schema.unwrap_or(&topology.schema);
+        let scope = PlanScope { schema, keyspaces: &topology.keyspaces, shared: own_schema.is_none() };
+        self.engine.plans.prepare(text, declared, scope, self.settings.text_style())
+    }
+
+    /// The schema as this session sees it: with the changes of its own open transaction.
+    fn schema(&self) -> Arc<Schema> {
+        let own_schema = self.transaction.as_ref().and_then(|transaction| transaction.schema.clone());
+        own_schema.unwrap_or_else(|| Arc::clone(&self.engine.live.snapshot().schema))
     }
 
     /// Runs a statement. An error leaves an open transaction failed.
+    ///
+    /// # Errors
+    /// Whatever the statement or a shard has to say.
     pub async fn execute(
         &mut self,
-        _prepared: &Arc<Prepared>,
-        _parameters: RawParameters,
-        _formats: Formats,
-        _scope: Scope,
+        prepared: &Arc<Prepared>,
+        parameters: RawParameters,
+        formats: Formats,
+        scope: Scope,
     ) -> Result<Answer> {
-        todo!()
+        let started = Instant::now();
+        let in_flight = self.engine.metrics.door(self.door).start();
+        self.cancel.clear();
+        self.ran_on = RanOn::Nowhere;
+        let mut answer = self.run(prepared, parameters, formats, scope).await;
+        if answer.is_err() {
+            self.fail();
+        }
+        let recording = Recording {
+            shard: self.engine.metrics_of(self.ran_on),
+            door: self.door,
+            kind: recording::kind(&prepared.statement.plan),
+            started,
+            outcome: Outcome::of(&answer),
+            _in_flight: in_flight,
+        };
+        if let Ok(answer) = &mut answer {
+            answer.recording = Some(recording);
+        }
+        answer
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: RawParameters,
+        formats: Formats,
+        scope: Scope,
+    ) -> Result<Answer> {
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) && !ends_transaction(prepared) {
+            return Err(in_failed_transaction());
+        }
+        let statement = self.current(prepared)?;
+        let mut values = decode_parameters(&statement, parameters, &self.settings)?;
+        values.extend_from_slice(&prepared.literals);
+        let environment = self.environment(&statement);
+        let execution = Execution { statement, parameters: values, formats, scope, environment };
+        self.dispatch(&execution).await
+    }
+
+    /// The statement for the schema of now: made again from its text when a newer one was published.
+    fn current(&self, prepared: &Prepared) -> Result<Arc<Statement>> {
+        let statement = &prepared.statement;
+        if Arc::ptr_eq(&statement.schema, &self.schema()) {
+            return Ok(Arc::clone(statement));
+        }
+        let again = self.prepare_now(&prepared.text, &prepared.declared)?.statement;
+        if again.columns != statement.columns || again.parameters() != statement.parameters() {
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type")
+                .hint("The table was changed since the statement was prepared: prepare it again."));
+        }
+        Ok(again)
+    }
+
+    async fn dispatch(&mut self, execution: &Execution) -> Result<Answer> {
+        match &execution.statement.plan {
+            Plan::Read(read) => self.read(read, execution).await,
+            Plan::Insert(insert) => self.insert(insert, execution).await,
+            Plan::Write(write) => self.write(write, execution).await,
+            Plan::WriteReference(write) => self.write_reference(write, execution).await,
+            Plan::Ddl(tree) => self.change_schema(tree, execution).await,
+            Plan::Local(local) => self.answer_locally(local, execution).await,
+        }
+    }
+
+    /// What the statement may ask of its session.
+    fn environment(&self, _statement: &Statement) -> Arc<Environment> {
+        let statement_timestamp = microseconds_since_2000();
+        let transaction_timestamp =
+            self.transaction.as_ref().map_or(statement_timestamp, |transaction| transaction.now);
+        Arc::new(Environment {
+            transaction_timestamp,
+            statement_timestamp,
+            time_zone: self.settings.text_style().zone.name().into(),
+            user: Arc::clone(&self.user),
+            database: Arc::clone(&self.engine.database),
+            backend_pid: self.identity.backend_pid,
+        })
+    }
+
+    pub(super) fn call(&self, execution: &Execution, program: &Arc<Program>) -> Call {
+        self.call_with_formats(execution, program, execution.formats.clone())
+    }
+
+    pub(super) fn call_with_formats(&self, execution: &Execution, program: &Arc<Program>, formats: Formats) -> Call {
+        Call {
+            program: Arc::clone(program),
+            parameters: execution.parameters.clone(),
+            formats,
+            environment: Arc::clone(&execution.environment),
+            style: self.settings.text_style().clone(),
+            cancel: self.cancel.clone(),
+        }
     }
 
     /// Sync, or the end of a simple query: commits what a batch wrote outside BEGIN, or rolls it back after a failure.
+    ///
+    /// # Errors
+    /// The commit failed.
     pub async fn end_batch(&mut self) -> Result<()> {
-        todo!()
+        match self.transaction.take_if(|transaction| transaction.opened == Opened::ByBatch) {
+            Some(transaction) if transaction.failed => {
+                transaction.rollback().await;
+                Ok(())
+            }
+            Some(transaction) => self.commit_transaction(transaction).await,
+            None => Ok(()),
+        }
     }
 
-    /// The connection's named statements, which SQL's PREPARE and the protocol's Parse share. The unnamed one is "".
-    pub fn store_statement(&mut self, _name: &str, _prepared: Arc<Prepared>) -> Result<()> {
-        todo!()
+    /// Keeps a statement under a name, which SQL's PREPARE and the protocol's Parse share. The unnamed one is "" and is
+    /// replaced freely.
+    ///
+    /// # Errors
+    /// 42P05 when the name is taken.
+    pub fn store_statement(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
+        if !name.is_empty() && self.statements.contains_key(name) {
+            self.fail();
+            return Err(Error::new(
+                SqlState::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        let limit = self.engine.limits.prepared_statements_per_session;
+        if self.statements.len() >= limit {
+            self.fail();
+            return Err(Error::new(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                format!("a session can hold {limit} prepared statements"),
+            )
+            .hint(
+                "Close or DEALLOCATE those that are no longer used, or raise limits.prepared_statements_per_session.",
+            ));
+        }
+        self.statements.insert(name.to_owned(), prepared);
+        Ok(())
     }
 
-    pub fn statement(&self, _name: &str) -> Result<Arc<Prepared>> {
-        todo!()
+    /// # Errors
+    /// 26000 for an unknown name.
+    pub fn statement(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.statements.get(name).cloned().ok_or_else(|| {
+            let message = match name {
+                "" => "unnamed prepared statement does not exist".to_owned(),
+                name => format!("prepared statement \"{name}\" does not exist"),
+            };
+            Error::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
+        })
     }
 
-    pub fn close_statement(&mut self, _name: &str) {
-        todo!()
+    /// Closing a name that does not exist is no error, as in the protocol.
+    pub fn close_statement(&mut self, name: &str) {
+        self.statements.remove(name);
     }
 
     /// Marks an open transaction failed: the door met an error that the engine did not see.
     pub fn fail(&mut self) {
-        todo!()
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+fn ends_transaction(prepared: &Prepared) -> bool {
+    let Plan::Local(local) = &prepared.statement.plan else { return false };
+    matches!(**local, Local::Commit { .. } | Local::Rollback { .. } | Local::RollbackTo(_))
+}
+
+fn in_failed_transaction() -> Error {
+    Error::new(
+        SqlState::IN_FAILED_SQL_TRANSACTION,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
+/// Microseconds since 2000-01-01 00:00 UTC, as Postgres counts them.
+pub(super) fn microseconds_since_2000() -> i64 {
+    const UNIX_TO_2000_US: i64 = 946_684_800_000_000;
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX) - UNIX_TO_2000_US
+}
+
+fn decode_parameters(statement: &Statement, raw: RawParameters, settings: &Settings) -> Result<Vec<Datum>> {
+    let types = statement.parameters();
+    if raw.values.len() != types.len() {
+        return Err(Error::new(
+            SqlState::PROTOCOL_VIOLATION,
+            format!(
+                "bind message supplies {} parameters, but the prepared statement requires {}",
+                raw.values.len(),
+                types.len()
+            ),
+        ));
+    }
+    if raw.formats.len() > 1 && raw.formats.len() != raw.values.len() {
+        return Err(Error::new(
+            SqlState::PROTOCOL_VIOLATION,
+            format!("bind message has {} parameter formats but {} parameters", raw.formats.len(), raw.values.len()),
+        ));
+    }
+    let format = |index: usize| match raw.formats.as_slice() {
+        [] => Format::Text,
+        [one] => *one,
+        each => each[index],
+    };
+    let values = raw.values.iter().zip(types.iter()).enumerate();
+    values
+        .map(|(index, (value, data_type))| decode_parameter(value.as_deref(), *data_type, format(index), settings))
+        .collect()
+}
+
+fn decode_parameter(value: Option<&[u8]>, data_type: PgType, format: Format, settings: &Settings) -> Result<Datum> {
+    match (value, format) {
+        (None, _) => Ok(Datum::Null),
+        (Some(bytes), Format::Binary) => Datum::from_binary(data_type, bytes),
+        (Some(bytes), Format::Text) => {
+            let text = std::str::from_utf8(bytes).map_err(|_| {
+                Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
+            })?;
+            Datum::from_text(data_type, text, settings.text_style())
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::topology::Topology;
+use crate::topology::{Schema, Topology};
 use crate::types::Epoch;
 
 /// The topology that rules now.
@@ -53,6 +53,24 @@ impl LiveTopology {
             self.current.store(topology);
             *epoch = offered;
             true
+        });
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Completes a topology whose schema was not known yet, as at the start: the epoch stays.
+    ///
+    /// # Errors
+    /// Another epoch was published meanwhile.
+    pub fn complete(&self, of: &Topology, schema: Arc<Schema>) -> Result<(), NotNewer> {
+        let completed = Arc::new(Topology { schema, ..of.clone() });
+        let mut refused = None;
+        self.epochs.send_if_modified(|epoch| {
+            if *epoch == of.epoch {
+                self.current.store(completed);
+            } else {
+                refused = Some(NotNewer { offered: of.epoch, current: *epoch });
+            }
+            false
         });
         refused.map_or(Ok(()), Err)
     }

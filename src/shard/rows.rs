@@ -2,7 +2,7 @@
 //!
 //! A shard writes the frames that the client's socket will carry, so that rows of one shard are never decoded between.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::sync::mpsc;
 
 use crate::error::Result;
@@ -32,6 +32,35 @@ impl RowBatch {
         }
         self.rows -= rows;
         RowBatch { frames: self.frames.split_to(end), rows }
+    }
+}
+
+impl RowBatch {
+    /// Each row's frame.
+    pub fn row_frames(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest: &[u8] = &self.frames;
+        std::iter::from_fn(move || {
+            let length = rest.get(1..5)?;
+            let length = 1 + u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
+            let (frame, after) = rest.split_at_checked(length)?;
+            rest = after;
+            Some(frame)
+        })
+    }
+
+    /// Adds a row of texts.
+    pub fn push_text_row(&mut self, values: &[impl AsRef<str>]) {
+        let start = self.frames.len();
+        self.frames.put_u8(b'D');
+        self.frames.put_u32(0);
+        self.frames.put_u16(values.len() as u16);
+        for value in values {
+            self.frames.put_u32(value.as_ref().len() as u32);
+            self.frames.put_slice(value.as_ref().as_bytes());
+        }
+        let length = (self.frames.len() - start - 1) as u32;
+        self.frames[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+        self.rows += 1;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::ast::{Ident, ObjectName, ObjectNamePart};
+use super::ast::{self, Ident, ObjectName, ObjectNamePart};
 use super::value::{cut_name, fold_name};
 
 /// An identifier as Postgres keeps it: lower case unless it was quoted, cut to 63 bytes.
@@ -38,4 +38,11 @@ pub fn function_name(name: &ObjectName) -> Option<Cow<'_, str>> {
 /// An identifier that names exactly `name`, whatever its letters: quoted where it must be.
 pub fn ident(name: &str) -> Ident {
     Ident::with_quote('"', name)
+}
+
+/// The number of a placeholder (`$3` is 3); `None` for any other expression.
+pub fn placeholder_number(expression: &ast::Expr) -> Option<usize> {
+    let ast::Expr::Value(value) = expression else { return None };
+    let ast::Value::Placeholder(text) = &value.value else { return None };
+    text.strip_prefix('$')?.parse().ok().filter(|number| *number > 0)
 }

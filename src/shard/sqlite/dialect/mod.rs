@@ -26,7 +26,7 @@ mod typed;
 mod window;
 mod write;
 
-pub use ddl::{SchemaChange, change};
+pub use ddl::{SchemaChange, change, create_all, drop_all};
 pub use refusal::{REFUSALS, Refusal};
 
 use crate::error::{Error, Result, SqlState};
@@ -50,6 +50,14 @@ pub struct ParameterTypes<'a> {
     pub lifted: &'a [LiteralKind],
     /// The text that the tree was parsed from, which the positions of errors count in; empty when there is none.
     pub text: &'a str,
+}
+
+/// The type that PREPARE gives a parameter.
+///
+/// # Errors
+/// 42704 or 0A000 for a type that is not known here.
+pub fn parameter_type(written: &ast::DataType) -> Result<PgType> {
+    data_type::type_name(written).map(|name| name.data_type)
 }
 
 /// Translates a query or a write.

@@ -41,6 +41,11 @@ impl CancelFlag {
         self.raise(TIMED_OUT);
     }
 
+    /// The next statement begins: a cancel that came too late for the last is forgotten.
+    pub fn clear(&self) {
+        self.0.state.store(RUNNING, Ordering::Release);
+    }
+
     fn raise(&self, reason: u8) {
         let _ = self.0.state.compare_exchange(RUNNING, reason, Ordering::AcqRel, Ordering::Acquire);
         self.0.raised.notify_waiters();

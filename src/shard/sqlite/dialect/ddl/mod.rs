@@ -15,8 +15,11 @@ mod placement;
 mod rebuild;
 mod rename;
 mod sqlite_table;
+mod whole;
 
 use std::sync::Arc;
+
+pub use whole::{create_all, drop_all};
 
 use super::names::QualifiedName;
 use super::{ParameterTypes, Translator, refusal};

@@ -1,0 +1,45 @@
+//! Changes of the schema: on every shard, on all or none, and seen by others when they are committed.
+
+use std::sync::Arc;
+
+use super::answer::Answer;
+use super::session::{Execution, Session};
+use crate::error::Result;
+use crate::shard::sqlite::{TransactionMode, dialect};
+use crate::sql::ast;
+use crate::types::ShardId;
+
+impl Session {
+    pub(super) async fn change_schema(&mut self, tree: &ast::Statement, execution: &Execution) -> Result<Answer> {
+        let own = self.open_spanning(execution)?;
+        let outcome = self.change_everywhere(tree).await;
+        self.close_spanning(own, outcome).await.map(Answer::command)
+    }
+
+    /// Gives the command tag.
+    async fn change_everywhere(&mut self, tree: &ast::Statement) -> Result<&'static str> {
+        let engine = Arc::clone(&self.engine);
+        let transaction = self.open_transaction()?;
+        transaction.lock_schema(&engine).await?;
+        let topology = engine.live.snapshot();
+        let schema = transaction.schema.as_ref().unwrap_or(&topology.schema);
+        let change = dialect::change(tree, schema, &topology.keyspaces, transaction.now)?;
+        if !change.statements.is_empty() {
+            let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
+            shards.sort_unstable();
+            for &shard in &shards {
+                transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+            }
+            for &shard in &shards {
+                transaction
+                    .join_as_writer(&engine, shard, TransactionMode::Schema)
+                    .await?
+                    .run_ddl(&change.statements)
+                    .await?;
+            }
+            transaction.schema = Some(Arc::new(change.schema));
+        }
+        self.notices.extend(change.notices);
+        Ok(change.tag)
+    }
+}

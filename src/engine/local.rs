@@ -1,0 +1,387 @@
+//! Statements that the session answers itself: transaction control, settings, prepared statements, EXPLAIN.
+
+use std::sync::Arc;
+
+use super::answer::{Answer, RowBatch, Rows, TagCount};
+use super::session::{Execution, Session};
+use super::settings::{Settings, show_isolation};
+use super::statement::Prepared;
+use super::transaction::{Opened, Transaction};
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{Discard, Isolation, Local, Plan};
+use crate::shard::sqlite::{OutputColumn, dialect};
+use crate::sql::{self, ast};
+use crate::types::PgType;
+
+/// A text column that comes from no table.
+pub(super) fn text_column(name: &str) -> OutputColumn {
+    OutputColumn { name: name.to_owned(), data_type: PgType::Text, modifier: -1, table_oid: 0, attribute: 0 }
+}
+
+/// The types of its placeholders and its columns (`None` when it returns no rows), for a statement that needs no shard.
+pub(super) fn describe(plan: &Plan, placeholders: usize) -> (Vec<PgType>, Option<Arc<[OutputColumn]>>) {
+    let Plan::Local(local) = plan else { return (vec![PgType::Text; placeholders], None) };
+    let mut types = vec![PgType::Text; placeholders];
+    let columns = match &**local {
+        Local::Show(name) => vec![text_column(&shown_name(name))],
+        Local::ShowAll => ["name", "setting", "description"].into_iter().map(text_column).collect(),
+        Local::Explain { .. } => vec![text_column("QUERY PLAN")],
+        Local::SetConfig { column, local, .. } => {
+            if let Some(data_type) = sql::placeholder_number(local).and_then(|number| types.get_mut(number - 1)) {
+                *data_type = PgType::Bool;
+            }
+            vec![text_column(column)]
+        }
+        Local::VoidCall { column } => vec![OutputColumn { data_type: PgType::Void, ..text_column(column) }],
+        _ => return (types, None),
+    };
+    (types, Some(Arc::from(columns)))
+}
+
+/// SHOW's column has the setting's own spelling.
+fn shown_name(name: &str) -> String {
+    Settings::reported_name(name).map_or_else(|| name.to_lowercase(), str::to_owned)
+}
+
+impl Session {
+    pub(super) async fn answer_locally(&mut self, local: &Local, execution: &Execution) -> Result<Answer> {
+        match local {
+            Local::Empty => Ok(Answer::empty()),
+            Local::Begin { isolation, read_only } => self.begin(*isolation, *read_only),
+            Local::Commit { chain } => self.commit(*chain).await,
+            Local::Rollback { chain } => self.rollback(*chain).await,
+            Local::Savepoint(_) | Local::Release(_) | Local::RollbackTo(_) => self.savepoint_control(local).await,
+            Local::SetTransaction { isolation, read_only, session } => {
+                self.set_transaction(*isolation, *read_only, *session)
+            }
+            Local::Set { name, value, local } => self.set(name, value.as_deref(), *local),
+            Local::SetConfig { name, value, local, .. } => self.set_config([name, value, local], execution).await,
+            Local::Show(name) => self.show(name, execution),
+            Local::ShowAll => self.show_all(execution),
+            Local::Reset(name) => self.reset(name.as_deref()),
+            Local::Discard(what) => self.discard(*what),
+            Local::Prepare { name, types, text } => self.prepare_named(name, types, text).await,
+            Local::Execute { name, arguments } => self.execute_named(name, arguments, execution).await,
+            Local::Deallocate(name) => self.deallocate(name.as_deref()),
+            Local::Explain { text, json } => self.explain(text, *json, execution).await,
+            Local::Nothing { tag } => Ok(Answer::command(tag)),
+            Local::VoidCall { .. } => self.text_answer(execution, "SELECT", &[vec![String::new()]]),
+        }
+    }
+
+    fn begin(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<Answer> {
+        match &mut self.transaction {
+            Some(Transaction { opened: Opened::ByClient, .. }) => {
+                self.notices
+                    .push(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress"));
+            }
+            // What the batch did until now becomes part of the client's transaction, as in Postgres.
+            Some(transaction) => transaction.opened = Opened::ByClient,
+            none => *none = Some(Transaction::new(Opened::ByClient, &self.settings, &self.cancel)),
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.set(isolation, read_only)?;
+        }
+        Ok(Answer::command("BEGIN"))
+    }
+
+    async fn commit(&mut self, chain: bool) -> Result<Answer> {
+        let Some(transaction) = self.take_transaction(chain)? else { return Ok(Answer::command("COMMIT")) };
+        let next = transaction.like(&self.settings);
+        let tag = if transaction.failed {
+            self.roll_back(transaction).await;
+            "ROLLBACK"
+        } else {
+            self.commit_transaction(transaction).await?;
+            "COMMIT"
+        };
+        self.transaction = chain.then_some(next);
+        Ok(Answer::command(tag))
+    }
+
+    async fn rollback(&mut self, chain: bool) -> Result<Answer> {
+        if let Some(transaction) = self.take_transaction(chain)? {
+            let next = transaction.like(&self.settings);
+            self.roll_back(transaction).await;
+            self.transaction = chain.then_some(next);
+        }
+        Ok(Answer::command("ROLLBACK"))
+    }
+
+    /// The open transaction, to be ended; with a warning when the client opened none.
+    fn take_transaction(&mut self, chain: bool) -> Result<Option<Transaction>> {
+        let by_client = self.transaction.as_ref().is_some_and(|t| t.opened == Opened::ByClient);
+        if !by_client && chain {
+            let word = "AND CHAIN can only be used in transaction blocks";
+            return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, word));
+        }
+        if !by_client {
+            self.warn_no_transaction();
+        }
+        Ok(self.transaction.take())
+    }
+
+    fn warn_no_transaction(&mut self) {
+        self.notices.push(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"));
+    }
+
+    /// Commits on the shards, then lets others see a changed schema.
+    pub(super) async fn commit_transaction(&mut self, mut transaction: Transaction) -> Result<()> {
+        let local_settings = std::mem::take(&mut transaction.local_settings);
+        let settings = transaction.settings.clone();
+        let outcome = transaction.commit(&self.engine).await;
+        if outcome.is_err() {
+            self.restore_settings(settings);
+        }
+        for (name, value) in local_settings {
+            self.apply_setting(&name, &value)?;
+        }
+        outcome
+    }
+
+    pub(super) async fn roll_back(&mut self, mut transaction: Transaction) {
+        let settings = std::mem::replace(&mut transaction.settings, self.settings.clone());
+        self.restore_settings(settings);
+        transaction.rollback().await;
+    }
+
+    async fn savepoint_control(&mut self, local: &Local) -> Result<Answer> {
+        let settings = self.settings.clone();
+        let Some(transaction) = self.transaction.as_mut().filter(|t| t.opened == Opened::ByClient) else {
+            let word = match local {
+                Local::Savepoint(_) => "SAVEPOINT",
+                Local::Release(_) => "RELEASE SAVEPOINT",
+                _ => "ROLLBACK TO SAVEPOINT",
+            };
+            return Err(Error::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                format!("{word} can only be used in transaction blocks"),
+            ));
+        };
+        match local {
+            Local::Savepoint(name) => {
+                transaction.savepoint(name, &settings).await.map(|()| Answer::command("SAVEPOINT"))
+            }
+            Local::Release(name) => transaction.release(name).await.map(|()| Answer::command("RELEASE")),
+            Local::RollbackTo(name) => {
+                let settings = transaction.rollback_to(name).await?;
+                self.restore_settings(settings);
+                Ok(Answer::command("ROLLBACK"))
+            }
+            other => Err(Error::internal(format!("{other:?} is no savepoint statement"))),
+        }
+    }
+
+    fn set_transaction(
+        &mut self,
+        isolation: Option<Isolation>,
+        read_only: Option<bool>,
+        session: bool,
+    ) -> Result<Answer> {
+        if session {
+            if let Some(isolation) = isolation {
+                self.apply_setting("default_transaction_isolation", show_isolation(isolation))?;
+            }
+            if let Some(read_only) = read_only {
+                self.apply_setting("default_transaction_read_only", if read_only { "on" } else { "off" })?;
+            }
+            return Ok(Answer::command("SET"));
+        }
+        match &mut self.transaction {
+            Some(transaction) => transaction.set(isolation, read_only)?,
+            None => self.notices.push(Error::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET TRANSACTION can only be used in transaction blocks",
+            )),
+        }
+        Ok(Answer::command("SET"))
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<Answer> {
+        let Some(value) = value else { return self.reset(Some(name)).map(|_| Answer::command("SET")) };
+        self.assign(name, value, local)?;
+        Ok(Answer::command("SET"))
+    }
+
+    fn assign(&mut self, name: &str, value: &str, local: bool) -> Result<String> {
+        if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
+            return self.assign_to_transaction(name, value);
+        }
+        if local {
+            let before = self.settings.show(name).map(|(_, value)| value).unwrap_or_default();
+            match &mut self.transaction {
+                Some(transaction) => transaction.local_settings.push((name.to_owned(), before)),
+                None => {
+                    self.notices.push(Error::new(
+                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                        "SET LOCAL can only be used in transaction blocks",
+                    ));
+                    return Ok(value.to_owned());
+                }
+            }
+        }
+        self.apply_setting(name, value)
+    }
+
+    fn assign_to_transaction(&mut self, name: &str, value: &str) -> Result<String> {
+        let invalid = || {
+            Error::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("invalid value for parameter \"{name}\": \"{value}\""),
+            )
+        };
+        let (isolation, read_only) = match name.to_lowercase().as_str() {
+            "transaction_isolation" => (Some(super::settings::parse_isolation(value).ok_or_else(invalid)?), None),
+            _ => (None, Some(super::settings::parse_bool(value).ok_or_else(invalid)?)),
+        };
+        self.set_transaction(isolation, read_only, false)?;
+        Ok(value.to_owned())
+    }
+
+    /// Sets, and remembers to tell the client where Postgres would.
+    fn apply_setting(&mut self, name: &str, value: &str) -> Result<String> {
+        let shown = self.settings.set(name, value)?;
+        self.report(name);
+        Ok(shown)
+    }
+
+    fn report(&mut self, name: &str) {
+        if let Some(reported) = Settings::reported_name(name)
+            && let Ok((_, value)) = self.settings.show(name)
+        {
+            self.changed_settings.push((reported.to_owned(), value));
+        }
+    }
+
+    /// Goes back to the settings of an earlier moment.
+    fn restore_settings(&mut self, settings: Settings) {
+        let before = std::mem::replace(&mut self.settings, settings).reported();
+        let after = self.settings.reported();
+        let changed = before.iter().zip(after).filter(|(before, after)| *before != after);
+        self.changed_settings.extend(changed.map(|(_, after)| after));
+    }
+
+    /// `SELECT set_config(name, value, is_local)`.
+    async fn set_config(&mut self, arguments: [&ast::Expr; 3], execution: &Execution) -> Result<Answer> {
+        let types = [PgType::Text, PgType::Text, PgType::Bool];
+        let arguments: Vec<ast::Expr> = arguments.into_iter().cloned().collect();
+        let values = self.evaluate(&arguments, &types, execution).await?;
+        let [Some(name), value, local] = values.as_slice() else {
+            return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "SET requires parameter name"));
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let is_local = local.as_deref() == Some(&[1]);
+        let shown = self.assign(&text(name), &value.as_deref().map(text).unwrap_or_default(), is_local)?;
+        self.text_answer(execution, "SELECT", &[vec![shown]])
+    }
+
+    fn show(&self, name: &str, execution: &Execution) -> Result<Answer> {
+        let value = match name.to_lowercase().as_str() {
+            "transaction_isolation" | "transaction isolation level" => {
+                let isolation = self.transaction.as_ref().map_or(self.settings.default_isolation, |t| t.isolation);
+                show_isolation(isolation).to_owned()
+            }
+            "transaction_read_only" => {
+                let read_only = self.transaction.as_ref().map_or(self.settings.default_read_only, |t| t.read_only);
+                if read_only { "on" } else { "off" }.to_owned()
+            }
+            _ => self.settings.show(name)?.1,
+        };
+        self.text_answer(execution, "SHOW", &[vec![value]])
+    }
+
+    fn show_all(&self, execution: &Execution) -> Result<Answer> {
+        let rows: Vec<_> =
+            self.settings.all().into_iter().map(|(name, value)| vec![name, value, String::new()]).collect();
+        self.text_answer(execution, "SHOW", &rows)
+    }
+
+    fn reset(&mut self, name: Option<&str>) -> Result<Answer> {
+        match name {
+            Some(name) => {
+                self.settings.reset(name)?;
+                self.report(name);
+            }
+            None => {
+                for name in self.settings.reset_all() {
+                    self.report(name);
+                }
+            }
+        }
+        Ok(Answer::command("RESET"))
+    }
+
+    fn discard(&mut self, what: Discard) -> Result<Answer> {
+        if what == Discard::All {
+            if self.transaction.is_some() {
+                return Err(Error::new(
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "DISCARD ALL cannot run inside a transaction block",
+                ));
+            }
+            self.statements.clear();
+            self.reset(None)?;
+        }
+        // Plans are shared and hold no state of the session's; there are no temporary tables or sequence caches.
+        Ok(Answer::command(match what {
+            Discard::All => "DISCARD ALL",
+            Discard::Plans => "DISCARD PLANS",
+            Discard::Sequences => "DISCARD SEQUENCES",
+            Discard::Temporary => "DISCARD TEMP",
+        }))
+    }
+
+    async fn prepare_named(&mut self, name: &str, types: &[ast::DataType], text: &str) -> Result<Answer> {
+        let types: Vec<Option<PgType>> =
+            types.iter().map(|data_type| dialect::parameter_type(data_type).map(Some)).collect::<Result<_>>()?;
+        let prepared = self.prepare(text, &types).await?;
+        self.store_statement(name, prepared)?;
+        Ok(Answer::command("PREPARE"))
+    }
+
+    async fn execute_named(&mut self, name: &str, arguments: &[ast::Expr], execution: &Execution) -> Result<Answer> {
+        let prepared: Arc<Prepared> = self.statement(name)?;
+        let types = prepared.parameters();
+        if arguments.len() != types.len() {
+            return Err(Error::new(
+                SqlState::SYNTAX_ERROR,
+                format!("wrong number of parameters for prepared statement \"{name}\""),
+            )
+            .detail(format!("Expected {} parameters but got {}.", types.len(), arguments.len())));
+        }
+        let values = self.evaluate(arguments, types, execution).await?;
+        let parameters = super::session::RawParameters { formats: vec![crate::types::Format::Binary], values };
+        Box::pin(self.run(&prepared, parameters, execution.formats.clone(), execution.scope)).await
+    }
+
+    fn deallocate(&mut self, name: Option<&str>) -> Result<Answer> {
+        match name {
+            Some(name) => {
+                self.statement(name)?;
+                self.close_statement(name);
+                Ok(Answer::command("DEALLOCATE"))
+            }
+            None => {
+                self.statements.clear();
+                Ok(Answer::command("DEALLOCATE ALL"))
+            }
+        }
+    }
+
+    /// Rows of text that the session made itself.
+    pub(super) fn text_answer(&self, execution: &Execution, tag: &'static str, rows: &[Vec<String>]) -> Result<Answer> {
+        let mut batch = RowBatch::default();
+        for row in rows {
+            batch.push_text_row(row);
+        }
+        // A row count belongs to SELECT's tag only.
+        let count = if tag == "SELECT" { TagCount::Returned } else { TagCount::None };
+        Ok(Answer {
+            columns: execution.statement.columns.clone(),
+            rows: Rows::Ready(batch),
+            tag,
+            count,
+            recording: None,
+        })
+    }
+}

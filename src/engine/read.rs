@@ -1,0 +1,185 @@
+//! Reads: from one shard untouched, from several merged, from none when no table is named.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::answer::{Answer, Rows, TagCount};
+use super::merge::{MergePlan, Merger};
+use super::session::{Execution, Session};
+use super::transaction::Opened;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{Aggregate, Isolation, Merge, Read, RowCount, Scatter};
+use crate::shard::sqlite::{Formats, Program, TransactionMode};
+use crate::types::{Datum, ShardId};
+
+/// How many merged batches may wait for a slow client.
+const MERGED_BATCHES_AHEAD: usize = 2;
+
+impl Session {
+    pub(super) async fn read(&mut self, read: &Read, execution: &Execution) -> Result<Answer> {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.used = true;
+        }
+        let program = execution.whole_program()?;
+        if read.tableless {
+            let rows = self.engine.scratch.run(self.call(execution, program)).await?;
+            return Ok(rows_answer(execution, rows));
+        }
+        let topology = self.engine.live.snapshot();
+        let targets = read.route.shards(&execution.parameters, &topology)?;
+        if let [shard] = targets.shards[..] {
+            let program = Arc::clone(program);
+            let rows = self.read_one(shard, &program, execution, execution.formats.clone(), read.locks_rows).await?;
+            return Ok(rows_answer(execution, rows));
+        }
+        if read.locks_rows && self.transaction.is_some() {
+            return Err(Error::unsupported(
+                "FOR UPDATE across shards",
+                "Give the key in WHERE, so that the rows to lock are on one shard.",
+            ));
+        }
+        let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
+        let program = execution.statement.scattered(scatter)?;
+        match scatter {
+            Scatter::Merge { merge, .. } => self.merge(merge, &program, &targets.shards, execution).await,
+            Scatter::Aggregate(aggregate) => self.aggregate(aggregate, &program, &targets.shards, execution).await,
+        }
+    }
+
+    /// Runs a read on one shard: in this transaction's own there when it has one, or needs one.
+    pub(super) async fn read_one(
+        &mut self,
+        shard: ShardId,
+        program: &Arc<Program>,
+        execution: &Execution,
+        formats: Formats,
+        locks_rows: bool,
+    ) -> Result<Rows> {
+        self.ran_on.add(shard);
+        let call = self.call_with_formats(execution, program, formats);
+        let Some(transaction) = &mut self.transaction else {
+            return self.engine.shard(shard)?.read(call).await;
+        };
+        let mode = match (transaction.isolation, locks_rows && transaction.opened == Opened::ByClient) {
+            (_, true) => Some(TransactionMode::Write),
+            (Isolation::ReadCommitted, false) => None,
+            (Isolation::RepeatableRead | Isolation::Serializable, false) => Some(TransactionMode::Snapshot),
+        };
+        if let Some(participant) = transaction.participant(shard) {
+            return Ok(participant.transaction.run(call).await?.rows);
+        }
+        match mode {
+            None => self.engine.shard(shard)?.read(call).await,
+            Some(TransactionMode::Write) => {
+                let participant = self.join_as_writer(shard).await?;
+                Ok(participant.transaction.run(call).await?.rows)
+            }
+            Some(mode) => {
+                let opened = self.engine.shard(shard)?.begin(mode, &self.cancel).await?;
+                let participant = transaction.join(shard, opened).await?;
+                Ok(participant.transaction.run(call).await?.rows)
+            }
+        }
+    }
+
+    async fn merge(
+        &mut self,
+        merge: &Merge,
+        program: &Arc<Program>,
+        shards: &[ShardId],
+        execution: &Execution,
+    ) -> Result<Answer> {
+        let mut sources = Vec::with_capacity(shards.len());
+        for &shard in shards {
+            sources.push(self.read_one(shard, program, execution, execution.formats.clone(), false).await?);
+        }
+        let plan = MergePlan {
+            order: merge.order.clone(),
+            distinct: merge.distinct.clone(),
+            offset: row_count(
+                merge.offset.as_ref(),
+                &execution.parameters,
+                SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE,
+            )?
+            .unwrap_or(0),
+            limit: row_count(merge.limit.as_ref(), &execution.parameters, SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE)?,
+            columns: Arc::from(program.columns.as_slice()),
+            visible_columns: program.columns.len() - merge.hidden_columns,
+            formats: execution.formats.clone(),
+            style: self.settings.text_style().clone(),
+            max_bytes: self.engine.limits.merge_max_bytes,
+        };
+        Ok(rows_answer(execution, stream(Merger::new(plan, sources)).await?))
+    }
+
+    async fn aggregate(
+        &mut self,
+        aggregate: &Aggregate,
+        program: &Arc<Program>,
+        shards: &[ShardId],
+        execution: &Execution,
+    ) -> Result<Answer> {
+        let max_bytes = self.engine.limits.merge_max_bytes;
+        let mut partial = self.engine.scratch.table(Aggregate::PARTIAL, program, max_bytes, &self.cancel).await?;
+        for &shard in shards {
+            let mut rows = self.read_one(shard, program, execution, Formats::AllBinary, false).await?;
+            while let Some(batch) = rows.next().await? {
+                partial.load(&batch)?;
+            }
+        }
+        let types: Vec<_> = program.columns.iter().map(|column| column.data_type).collect();
+        let finish = execution.statement.translate_over(&aggregate.finish(&types)?, partial.schema())?;
+        let rows = partial.finish(self.call(execution, &Arc::new(finish))).await?;
+        Ok(rows_answer(execution, rows))
+    }
+}
+
+/// Merges what is at hand at once, and the rest as the client takes it.
+async fn stream(mut merger: Merger) -> Result<Rows> {
+    let Some(first) = merger.next().await? else { return Ok(Rows::Ready(Default::default())) };
+    let (sender, receiver) = mpsc::channel(MERGED_BATCHES_AHEAD);
+    let Some(second) = merger.next().await? else { return Ok(Rows::Ready(first)) };
+    tokio::spawn(async move {
+        let mut next = Ok(Some(first));
+        let mut after = Some(second);
+        while let Some(item) = next.transpose() {
+            let failed = item.is_err();
+            if sender.send(item).await.is_err() || failed {
+                return;
+            }
+            next = match after.take() {
+                Some(batch) => Ok(Some(batch)),
+                None => merger.next().await,
+            };
+        }
+    });
+    Ok(Rows::Stream(receiver))
+}
+
+fn rows_answer(execution: &Execution, rows: Rows) -> Answer {
+    Answer {
+        columns: execution.statement.columns.clone(),
+        rows,
+        tag: "SELECT",
+        count: TagCount::Returned,
+        recording: None,
+    }
+}
+
+/// LIMIT's or OFFSET's value; `None` for no limit.
+fn row_count(count: Option<&RowCount>, parameters: &[Datum], negative: SqlState) -> Result<Option<u64>> {
+    let value = match count {
+        None => return Ok(None),
+        Some(RowCount::Constant(rows)) => return Ok(Some(*rows)),
+        Some(RowCount::Parameter(number)) => match number.checked_sub(1).and_then(|index| parameters.get(index)) {
+            Some(Datum::Null) => return Ok(None),
+            Some(Datum::Int2(value)) => i64::from(*value),
+            Some(Datum::Int4(value)) => i64::from(*value),
+            Some(Datum::Int8(value)) => *value,
+            other => return Err(Error::internal(format!("a row count is {other:?}"))),
+        },
+    };
+    let clause = if negative == SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE { "LIMIT" } else { "OFFSET" };
+    u64::try_from(value).map(Some).map_err(|_| Error::new(negative, format!("{clause} must not be negative")))
+}

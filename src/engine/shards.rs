@@ -1,0 +1,240 @@
+//! The set of shards: what they hold, how they are, and how one is added.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::merge::{column_slices, decode};
+use super::{Engine, OpenShard};
+use crate::error::{Error, Fault, Result, SqlState};
+use crate::shard::sqlite::{
+    Call, CancelFlag, Effect, Environment, Formats, Opening, OutputColumn, Program, SqliteShard, SqliteTransaction,
+    Statistics, Tag, TransactionMode, dialect,
+};
+use crate::topology::{Schema, ShardSpec, ShardUrl, TableKind, Topology};
+use crate::types::{Datum, Format, PgType, ShardId, TextStyle};
+
+/// How long a shard may take to answer a ping.
+const PING_TIME: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// The schema that each shard's file holds, by shard name.
+    ///
+    /// # Errors
+    /// A shard cannot be read.
+    pub async fn stored_schemas(&self) -> Result<Vec<(ShardId, String, Schema)>> {
+        let mut schemas = Vec::new();
+        for (id, open) in self.shards.load_full().iter() {
+            schemas.push((*id, open.shard.name().to_owned(), open.shard.schema().await?));
+        }
+        Ok(schemas)
+    }
+
+    /// Makes this the schema that statements are planned against: at the start, when all shards were found to hold it.
+    ///
+    /// # Errors
+    /// A newer epoch was published meanwhile.
+    pub fn adopt_schema(&self, schema: Arc<Schema>) -> Result<()> {
+        for open in self.shards.load().values() {
+            open.shard.set_schema(Arc::clone(&schema));
+        }
+        let current = self.live.snapshot();
+        self.live.complete(&current, schema).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    /// Whether a shard answers, and why not.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn ping(&self, id: ShardId) -> Result<()> {
+        let shard = self.shard(id)?;
+        let name = shard.name().to_owned();
+        let one = plain_program("SELECT 1".to_owned(), &[("one", PgType::Int8)], Effect::Read);
+        let answered = tokio::time::timeout(PING_TIME, shard.read(plain_call(&Arc::new(one), Vec::new()))).await;
+        answered.map(|rows| rows.map(|_| ())).unwrap_or_else(|_| {
+            Err(Error::new(
+                SqlState::CONNECTION_FAILURE,
+                format!("shard \"{name}\" did not answer within {} ms", PING_TIME.as_millis()),
+            )
+            .fault(Fault::Shard)
+            .hint("Its disk may be slow or its readers busy; see `shardctl logs`."))
+        })
+    }
+
+    /// What a shard has measured of itself.
+    ///
+    /// # Errors
+    /// The shard is not open.
+    pub fn statistics(&self, id: ShardId) -> Result<Statistics> {
+        Ok(self.shard(id)?.statistics())
+    }
+
+    /// Closes every shard, then the catalog. Nothing is served after it.
+    pub async fn close(&self) {
+        for open in self.shards.load_full().values() {
+            open.shard.shutdown().await;
+        }
+        self.catalog.close().await;
+    }
+
+    /// Adds a shard that owns no slots yet, with the tables of the others and their reference rows.
+    ///
+    /// # Errors
+    /// The name or URL is taken or cannot be; the file belongs to another cluster; nothing was added then.
+    pub async fn add_shard(&self, spec: &ShardSpec, actor: &str) -> Result<Arc<Topology>> {
+        let ShardUrl::Sqlite(path) = &spec.url else {
+            return Err(Error::unsupported("a Postgres shard", "This version serves SQLite shards: give sqlite:PATH."));
+        };
+        let _schema_lock = self.lock_schema().await?;
+        let current = self.live.snapshot();
+        let id = self.catalog.next_shard_number().await?;
+        // Refused here, before a file is made.
+        current.with_shard(spec.numbered(id), &[]).map_err(crate::catalog::CatalogError::from)?;
+        let opening = Opening {
+            name: spec.name.clone(),
+            id,
+            cluster: self.cluster.clone(),
+            path: path.clone(),
+            limits: self.shard_limits.clone(),
+            metrics: self.metrics.shard(&spec.name),
+        };
+        let source = current.shards.first().ok_or_else(|| Error::internal("the topology has no shards"))?;
+        let source = self.shard(source.id)?;
+        // A reference table is written on all shards at once, so holding one writer holds them all still.
+        let hold = source.begin(TransactionMode::Write, &CancelFlag::new()).await?;
+        let outcome = match filled(opening, &source, &current.schema).await {
+            Ok(shard) => self.admit(shard, spec, &current, actor).await,
+            Err(error) => Err(error),
+        };
+        hold.rollback().await;
+        outcome
+    }
+
+    async fn admit(
+        &self,
+        shard: SqliteShard,
+        spec: &ShardSpec,
+        current: &Arc<Topology>,
+        actor: &str,
+    ) -> Result<Arc<Topology>> {
+        match self.catalog.add_shard(current.epoch, spec, &[], actor).await {
+            Ok((_, next)) => self.open_to_statements(&Arc::new(shard), next, current),
+            Err(error) => {
+                shard.shutdown().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn open_to_statements(
+        &self,
+        shard: &Arc<SqliteShard>,
+        next: Topology,
+        current: &Arc<Topology>,
+    ) -> Result<Arc<Topology>> {
+        shard.set_schema(Arc::clone(&current.schema));
+        let mut shards = (**self.shards.load()).clone();
+        let metrics = self.metrics.shard(shard.name());
+        shards.insert(shard.id(), OpenShard { shard: Arc::clone(shard), metrics });
+        self.shards.store(Arc::new(shards));
+        let next = Topology { schema: Arc::clone(&current.schema), ..next };
+        self.live.publish(next).map_err(|error| Error::internal(error.to_string()))?;
+        Ok(self.live.snapshot())
+    }
+}
+
+/// Opens a shard that holds the others' tables and the reference tables' rows.
+async fn filled(opening: Opening, source: &SqliteShard, schema: &Schema) -> Result<SqliteShard> {
+    let shard = SqliteShard::open(opening.clone())?;
+    let outcome = fill(&shard, source, schema).await;
+    shard.shutdown().await;
+    outcome?;
+    // What was filled in below the shard, its sequences for one, is read when it is opened.
+    SqliteShard::open(opening)
+}
+
+/// Makes the tables and copies rows. What an earlier attempt left is replaced.
+async fn fill(shard: &SqliteShard, source: &SqliteShard, schema: &Schema) -> Result<()> {
+    let stale = shard.schema().await?;
+    let mut transaction = shard.begin(TransactionMode::Schema, &CancelFlag::new()).await?;
+    transaction.run_batch(dialect::drop_all(&stale)).await?;
+    transaction.run_batch(dialect::create_all(schema)?).await?;
+    for table in schema.tables.values().filter(|table| table.kind == TableKind::Reference) {
+        let columns: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.data_type)).collect();
+        copy_rows(source, &mut transaction, &table.name, &columns, "").await?;
+        let sequences = [
+            ("table_name", PgType::Text),
+            ("column_name", PgType::Text),
+            ("next", PgType::Int8),
+            ("step", PgType::Int8),
+        ];
+        let of_table = format!(" WHERE table_name = '{}'", table.name.replace('\'', "''"));
+        copy_rows(source, &mut transaction, "shardd_sequence", &sequences, &of_table).await?;
+    }
+    transaction.commit().await
+}
+
+/// Copies a table's rows, as they come.
+async fn copy_rows(
+    source: &SqliteShard,
+    transaction: &mut SqliteTransaction,
+    table: &str,
+    columns: &[(&str, PgType)],
+    condition: &str,
+) -> Result<()> {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let table = quoted(table);
+    let names: Vec<String> = columns.iter().map(|(name, _)| quoted(name)).collect();
+    let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
+    let (names, places) = (names.join(", "), places.join(", "));
+    let select = plain_program(format!("SELECT {names} FROM {table}{condition}"), columns, Effect::Read);
+    let insert = format!("INSERT INTO {table} ({names}) VALUES ({places})");
+    let insert = Arc::new(Program { columns: Vec::new(), ..plain_program(insert, columns, Effect::Write) });
+    let mut rows = source.read(plain_call(&Arc::new(select.clone()), Vec::new())).await?;
+    while let Some(batch) = rows.next().await? {
+        for frame in batch.row_frames() {
+            let cells = column_slices(frame)?.into_iter().zip(&select.columns);
+            let values = cells.map(|(cell, column)| decode(cell, column, Format::Binary, &TextStyle::default()));
+            transaction.run(plain_call(&insert, values.collect::<Result<_>>()?)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A program in SQLite's own text, whose parameters are its columns.
+fn plain_program(sql: String, columns: &[(&str, PgType)], effect: Effect) -> Program {
+    let column = |(name, data_type): &(&str, PgType)| OutputColumn {
+        name: (*name).to_owned(),
+        data_type: *data_type,
+        modifier: -1,
+        table_oid: 0,
+        attribute: 0,
+    };
+    Program {
+        sql,
+        parameters: columns.iter().map(|(_, data_type)| *data_type).collect(),
+        environment: Vec::new(),
+        columns: columns.iter().map(column).collect(),
+        effect,
+        tag: Tag::Select,
+        point_read: false,
+    }
+}
+
+/// A call that asks nothing of a session.
+fn plain_call(program: &Arc<Program>, parameters: Vec<Datum>) -> Call {
+    Call {
+        program: Arc::clone(program),
+        parameters,
+        formats: Formats::AllBinary,
+        environment: Arc::new(Environment {
+            transaction_timestamp: 0,
+            statement_timestamp: 0,
+            time_zone: "UTC".into(),
+            user: "shardd".into(),
+            database: "".into(),
+            backend_pid: 0,
+        }),
+        style: TextStyle::default(),
+        cancel: CancelFlag::new(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Commits that span shards, and the recovery that finishes them.
+//!
+//! Every participant holds its writer, its work done and recorded. The redo record in the catalog is the decision: it is
+//! durable before the first shard commits. Each shard's commit carries the record's id, so that recovery knows which
+//! shards still lack it. Nobody writes on a participant between the decision and its commit: its writer is held, and a
+//! shard whose commit failed answers nothing before its part was applied.
+
+use super::Engine;
+use crate::error::{Error, Fault, Result, Retry, SqlState};
+use crate::shard::sqlite::{RedoStep, SqliteTransaction};
+use crate::types::ShardId;
+
+/// One shard's open transaction, and what it has to do again if its commit does not reach the disk.
+pub(super) struct SpanningPart {
+    pub(super) shard: ShardId,
+    pub(super) transaction: SqliteTransaction,
+    pub(super) steps: Vec<RedoStep>,
+}
+
+impl Engine {
+    /// Commits on several shards, on all or none.
+    ///
+    /// # Errors
+    /// Nothing was committed when the record could not be written. Otherwise it is committed, and the error says which
+    /// shard has yet to apply it.
+    pub(super) async fn commit_together(&self, parts: Vec<SpanningPart>) -> Result<()> {
+        let id = format!("{:032x}", rand::random::<u128>());
+        let payloads = parts.iter().map(|part| (part.shard, RedoStep::encode(&part.steps))).collect();
+        if let Err(error) = self.catalog.record_redo(&id, payloads).await {
+            for part in parts {
+                part.transaction.rollback().await;
+            }
+            return Err(error.into());
+        }
+        let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
+        for part in parts {
+            if let Err(error) = part.transaction.commit_as(&id).await {
+                tracing::error!(shard = self.shard_name(part.shard), %error, "a decided commit failed on one shard");
+                self.apply_missed(part.shard, &id, part.steps)
+                    .await
+                    .map_err(|error| committed_but_behind(&self.shard_name(part.shard), &error))?;
+            }
+        }
+        self.finish(&id, &shards).await
+    }
+
+    /// Every shard has done its part: the record and its marks are forgotten.
+    async fn finish(&self, id: &str, shards: &[ShardId]) -> Result<()> {
+        self.catalog.finish_redo(id).await?;
+        for &shard in shards {
+            self.shard(shard)?.forget_redo(vec![id.to_owned()]);
+        }
+        Ok(())
+    }
+
+    /// Applies a shard's part of a decided commit, unless it has it. The shard answers nothing before.
+    async fn apply_missed(&self, shard: ShardId, id: &str, steps: Vec<RedoStep>) -> Result<()> {
+        let shard = self.shard(shard)?;
+        if shard.apply_redo(id, steps).await? {
+            tracing::warn!(shard = shard.name(), record = id, "applied a commit that had been interrupted");
+        }
+        shard.lift_quarantine();
+        Ok(())
+    }
+
+    /// Finishes every commit that was decided and not applied everywhere. Runs once, before anything is served.
+    ///
+    /// # Errors
+    /// A shard or the catalog failed: nothing may be served.
+    pub async fn recover(&self) -> Result<()> {
+        for part in self.catalog.redo_undone().await? {
+            self.apply_missed(part.shard, &part.gid, RedoStep::decode(&part.payload)?).await?;
+            self.catalog.redo_applied(&part.gid, part.shard).await?;
+        }
+        self.catalog.forget_applied_redo().await?;
+        for open in self.shards.load().values() {
+            open.shard.forget_all_redo().await?;
+        }
+        Ok(())
+    }
+}
+
+fn committed_but_behind(shard: &str, error: &Error) -> Error {
+    Error::new(
+        SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+        format!("the transaction is committed, but shard \"{shard}\" could not apply it yet: {error}"),
+    )
+    .fault(Fault::Shard)
+    .retry(Retry::Unknown)
+    .hint(
+        "Do not send it again. The shard answers again once a restart of shardd has applied it; see the server's log.",
+    )
+}

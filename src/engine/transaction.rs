@@ -1,0 +1,344 @@
+//! A transaction as its session sees it: what it may do, which shards take part, and how it ends.
+//!
+//! BEGIN reaches a shard when the first statement that needs it does. At READ COMMITTED reads take no part: each sees
+//! what was committed when it began, and only writing (or FOR UPDATE) takes the shard's writer, which is then held to
+//! the end. Above it, the first read on a shard opens a snapshot there. A transaction writes rows on one shard; one that
+//! changed the schema writes on all, and commits on all or none.
+
+use std::sync::Arc;
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::Engine;
+use super::session::microseconds_since_2000;
+use super::settings::Settings;
+use super::spanning::SpanningPart;
+use super::write::held;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::Isolation;
+use crate::shard::sqlite::{Call, CancelFlag, RedoStep, SqliteTransaction, TransactionMode, Written};
+use crate::topology::Schema;
+use crate::types::ShardId;
+
+/// Who opened a transaction, and so who ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// BEGIN: it ends with COMMIT or ROLLBACK.
+    ByClient,
+    /// Several statements between two synchronisation points: it ends with the second.
+    ByBatch,
+    /// One statement that writes on several shards: it ends with the statement.
+    ByStatement,
+}
+
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) opened: Opened,
+    pub(super) isolation: Isolation,
+    pub(super) read_only: bool,
+    pub(super) failed: bool,
+    /// A statement has run: the isolation level is settled.
+    pub(super) used: bool,
+    /// `now()`: microseconds since 2000-01-01 UTC.
+    pub(super) now: i64,
+    /// The schema as this transaction has changed it; nobody else sees it before the commit.
+    pub(super) schema: Option<Arc<Schema>>,
+    pub(super) participants: Vec<Participant>,
+    /// Open savepoints, oldest first. Names may repeat; the newest is meant.
+    savepoints: Vec<Savepoint>,
+    /// What ROLLBACK brings back: the settings at BEGIN.
+    pub(super) settings: Settings,
+    /// Ends waits for a shard's writer.
+    cancel: CancelFlag,
+    /// Held from the first change of the schema to the end.
+    schema_lock: Option<OwnedMutexGuard<()>>,
+    /// SET LOCAL: what the end of the transaction brings back.
+    pub(super) local_settings: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+struct Savepoint {
+    name: String,
+    schema: Option<Arc<Schema>>,
+    settings: Settings,
+    /// How many redo steps each participant had; those that joined later had none.
+    steps: Vec<usize>,
+}
+
+/// A shard that has an open transaction of its own for this one.
+#[derive(Debug)]
+pub(super) struct Participant {
+    pub(super) shard: ShardId,
+    pub(super) transaction: SqliteTransaction,
+    pub(super) writes: bool,
+    /// What it did, in order, except what is still being recorded.
+    steps: Vec<RedoStep>,
+}
+
+impl Participant {
+    /// Runs a change of the schema.
+    ///
+    /// # Errors
+    /// The shard refused it.
+    pub(super) async fn run_ddl(&mut self, statements: &[String]) -> Result<()> {
+        self.settle_steps().await?;
+        self.transaction.run_batch(statements.to_vec()).await?;
+        self.steps.push(RedoStep::Statements(statements.to_vec()));
+        Ok(())
+    }
+
+    /// Writes what a statement on another shard changed.
+    ///
+    /// # Errors
+    /// The shard's rows are not what they were there.
+    pub(super) async fn copy(&mut self, changes: Vec<u8>) -> Result<()> {
+        self.transaction.apply_changes(changes).await
+    }
+
+    /// Runs a write, and gives what it changed.
+    ///
+    /// # Errors
+    /// The shard refused it.
+    pub(super) async fn run_recorded(&mut self, call: Call) -> Result<(Written, Vec<u8>)> {
+        self.settle_steps().await?;
+        let written = held(self.transaction.run(call).await?).await?;
+        let changes = self.transaction.take_changes().await?;
+        self.steps.push(RedoStep::Changes(changes.clone()));
+        Ok((written, changes))
+    }
+
+    /// Moves what was recorded until now into the steps.
+    async fn settle_steps(&mut self) -> Result<()> {
+        let changes = self.transaction.take_changes().await?;
+        if !changes.is_empty() {
+            self.steps.push(RedoStep::Changes(changes));
+        }
+        Ok(())
+    }
+}
+
+impl Transaction {
+    pub(super) fn new(opened: Opened, settings: &Settings, cancel: &CancelFlag) -> Transaction {
+        Transaction {
+            opened,
+            isolation: settings.default_isolation,
+            read_only: settings.default_read_only,
+            failed: false,
+            used: false,
+            now: microseconds_since_2000(),
+            schema: None,
+            participants: Vec::new(),
+            savepoints: Vec::new(),
+            settings: settings.clone(),
+            cancel: cancel.clone(),
+            schema_lock: None,
+            local_settings: Vec::new(),
+        }
+    }
+
+    /// A new one of the same kind, for AND CHAIN.
+    pub(super) fn like(&self, settings: &Settings) -> Transaction {
+        Transaction {
+            isolation: self.isolation,
+            read_only: self.read_only,
+            ..Transaction::new(self.opened, settings, &self.cancel)
+        }
+    }
+
+    /// Waits until nobody else changes the schema.
+    ///
+    /// # Errors
+    /// 55P03 when another's change takes too long.
+    pub(super) async fn lock_schema(&mut self, engine: &Engine) -> Result<()> {
+        if self.schema_lock.is_none() {
+            self.schema_lock = Some(engine.lock_schema().await?);
+        }
+        Ok(())
+    }
+
+    /// Takes the writer of a shard. Whether the transaction may write there is the caller's to know.
+    ///
+    /// # Errors
+    /// The shard is down, or its writer did not come free in time.
+    pub(super) async fn join_as_writer(
+        &mut self,
+        engine: &Engine,
+        shard: ShardId,
+        mode: TransactionMode,
+    ) -> Result<&mut Participant> {
+        if self.participant(shard).is_none() {
+            let mut opened = engine.shard(shard)?.begin(mode, &self.cancel).await?;
+            opened.record_changes().await?;
+            self.join(shard, opened).await?;
+        }
+        let participant = self.participant(shard).ok_or_else(|| Error::internal("a participant is missing"))?;
+        participant.writes = true;
+        Ok(participant)
+    }
+
+    /// COMMIT: by itself on the one shard that it wrote on; by a redo record when there are several.
+    ///
+    /// # Errors
+    /// Nothing was committed, unless the error says that the outcome is unknown.
+    pub(super) async fn commit(self, engine: &Engine) -> Result<()> {
+        let (mut writers, readers): (Vec<_>, Vec<_>) = self.participants.into_iter().partition(|p| p.writes);
+        for reader in readers {
+            reader.transaction.rollback().await;
+        }
+        match writers.len() {
+            0 => {}
+            1 => writers.remove(0).transaction.commit().await?,
+            _ => commit_spanning(engine, writers).await?,
+        }
+        match self.schema {
+            Some(schema) => engine.publish_schema(schema).await,
+            None => Ok(()),
+        }
+    }
+
+    /// ROLLBACK on every participant.
+    pub(super) async fn rollback(self) {
+        for participant in self.participants {
+            participant.transaction.rollback().await;
+        }
+    }
+
+    pub(super) fn participant(&mut self, shard: ShardId) -> Option<&mut Participant> {
+        self.participants.iter_mut().find(|participant| participant.shard == shard)
+    }
+
+    /// The shard that it has written on, when this one is another and it does not span all shards already.
+    pub(super) fn other_writer(&self, shard: ShardId) -> Option<ShardId> {
+        let mut writers = self.participants.iter().filter(|participant| participant.writes);
+        let first = writers.next()?.shard;
+        (writers.next().is_none() && first != shard).then_some(first)
+    }
+
+    /// Adds a shard, which catches up with the open savepoints so that each can be rolled back to.
+    ///
+    /// # Errors
+    /// The shard failed.
+    pub(super) async fn join(
+        &mut self,
+        shard: ShardId,
+        mut transaction: SqliteTransaction,
+    ) -> Result<&mut Participant> {
+        for level in 0..self.savepoints.len() {
+            transaction.savepoint(&level_name(level)).await?;
+        }
+        self.participants.push(Participant { shard, transaction, writes: false, steps: Vec::new() });
+        Ok(self.participants.last_mut().expect("a participant was just added"))
+    }
+
+    /// # Errors
+    /// A shard failed.
+    pub(super) async fn savepoint(&mut self, name: &str, settings: &Settings) -> Result<()> {
+        let level = level_name(self.savepoints.len());
+        for participant in &mut self.participants {
+            participant.transaction.savepoint(&level).await?;
+        }
+        self.savepoints.push(Savepoint {
+            name: name.to_owned(),
+            schema: self.schema.clone(),
+            settings: settings.clone(),
+            steps: self.participants.iter().map(|participant| participant.steps.len()).collect(),
+        });
+        Ok(())
+    }
+
+    /// # Errors
+    /// 3B001 for an unknown name; a shard failed.
+    pub(super) async fn release(&mut self, name: &str) -> Result<()> {
+        let level = self.level_of(name)?;
+        for participant in &mut self.participants {
+            participant.transaction.release(&level_name(level)).await?;
+        }
+        self.savepoints.truncate(level);
+        Ok(())
+    }
+
+    /// Undoes what came after the savepoint, and lets a failed transaction go on. Gives the settings of then.
+    ///
+    /// # Errors
+    /// 3B001 for an unknown name; a shard failed, or had to roll its whole transaction back.
+    pub(super) async fn rollback_to(&mut self, name: &str) -> Result<Settings> {
+        let level = self.level_of(name)?;
+        for participant in &mut self.participants {
+            participant.transaction.rollback_to(&level_name(level)).await?;
+        }
+        self.savepoints.truncate(level + 1);
+        let savepoint = &self.savepoints[level];
+        for (index, participant) in self.participants.iter_mut().enumerate() {
+            participant.steps.truncate(savepoint.steps.get(index).copied().unwrap_or(0));
+        }
+        self.schema.clone_from(&savepoint.schema);
+        self.failed = false;
+        Ok(savepoint.settings.clone())
+    }
+
+    fn level_of(&self, name: &str) -> Result<usize> {
+        self.savepoints
+            .iter()
+            .rposition(|savepoint| savepoint.name == name)
+            .ok_or_else(|| Error::new(SqlState::SAVEPOINT_EXCEPTION, format!("savepoint \"{name}\" does not exist")))
+    }
+
+    /// # Errors
+    /// 25001 once a statement has run.
+    pub(super) fn set(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<()> {
+        if let Some(isolation) = isolation {
+            if self.used && isolation != self.isolation {
+                return Err(Error::new(
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+                ));
+            }
+            self.isolation = isolation;
+        }
+        if let Some(read_only) = read_only {
+            if self.used && self.read_only && !read_only {
+                return Err(Error::new(
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "transaction read-write mode must be set before any query",
+                ));
+            }
+            self.read_only = read_only;
+        }
+        Ok(())
+    }
+
+    /// It writes on several shards: it changed the schema or a reference table.
+    pub(super) fn spans(&self) -> bool {
+        self.participants.iter().filter(|participant| participant.writes).count() > 1
+    }
+}
+
+/// A savepoint's name on the shards: names of the client's may repeat, levels do not.
+fn level_name(level: usize) -> String {
+    format!("level_{level}")
+}
+
+/// 0A000: the second shard was not touched.
+pub(super) fn second_shard(first: &str, second: &str, opened: Opened) -> Error {
+    let hint = match opened {
+        Opened::ByClient => {
+            "Commit before writing to another key's shard, or write both with one statement outside BEGIN, which is \
+             atomic. Rows of one key are always on one shard."
+        }
+        Opened::ByBatch | Opened::ByStatement => {
+            "Statements sent together are one transaction: send a Sync between them (or one statement in each simple \
+             query), or use one multi-row statement, which is atomic."
+        }
+    };
+    Error::unsupported(format!("a transaction that writes on two shards ({first}, then {second})"), hint)
+}
+
+/// Commits on several shards, on all or none: the redo record is the decision, and recovery finishes what it says.
+async fn commit_spanning(engine: &Engine, writers: Vec<Participant>) -> Result<()> {
+    let mut parts = Vec::with_capacity(writers.len());
+    for mut writer in writers {
+        writer.settle_steps().await?;
+        parts.push(SpanningPart { shard: writer.shard, transaction: writer.transaction, steps: writer.steps });
+    }
+    engine.commit_together(parts).await
+}

@@ -1,0 +1,303 @@
+//! Writes: on one shard by themselves or in the session's transaction; on several, on all or none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::answer::{Answer, RowBatch, Rows, TagCount};
+use super::recording::RanOn;
+use super::session::{Execution, Scope, Session};
+use super::transaction::{Opened, Participant, Transaction, second_shard};
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{Insert, ReferenceWrite, Write};
+use crate::shard::sqlite::{Call, Output, Program, Tag, TransactionMode, Written};
+use crate::types::ShardId;
+
+/// One shard's share of a statement.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) shard: ShardId,
+    pub(super) program: Arc<Program>,
+}
+
+impl Session {
+    /// INSERT ... VALUES: each row goes to the shard of its key.
+    pub(super) async fn insert(&mut self, insert: &Insert, execution: &Execution) -> Result<Answer> {
+        let rows_of = self.rows_by_shard(insert, execution)?;
+        let whole = execution.whole_program()?;
+        if rows_of.len() == 1 {
+            let (&shard, _) = rows_of.iter().next().expect("one entry was counted");
+            let written = self.write_one(Part { shard, program: Arc::clone(whole) }, execution).await?;
+            return Ok(written_answer(execution, written));
+        }
+        let mut parts = Vec::with_capacity(rows_of.len());
+        for (&shard, rows) in &rows_of {
+            parts.push(Part { shard, program: Arc::new(execution.statement.translate(&insert.part(rows))?) });
+        }
+        let written = self.write_several(parts, execution).await?;
+        Ok(written_answer(execution, in_statement_order(written, rows_of.values(), insert.row_keys.len())))
+    }
+
+    fn rows_by_shard(&self, insert: &Insert, execution: &Execution) -> Result<BTreeMap<ShardId, Vec<usize>>> {
+        let topology = self.engine.live.snapshot();
+        let keyspace = topology
+            .keyspace(&insert.keyspace)
+            .ok_or_else(|| Error::internal(format!("keyspace \"{}\" is not in the topology", insert.keyspace)))?;
+        let mut rows_of: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
+        for row in 0..insert.row_keys.len() {
+            let key = insert.row_key(row, &execution.parameters)?;
+            rows_of.entry(keyspace.owner_of(&key)).or_default().push(row);
+        }
+        Ok(rows_of)
+    }
+
+    /// UPDATE, DELETE, INSERT ... SELECT: as it is, on every shard that it can touch.
+    pub(super) async fn write(&mut self, write: &Write, execution: &Execution) -> Result<Answer> {
+        let topology = self.engine.live.snapshot();
+        let targets = write.route.shards(&execution.parameters, &topology)?;
+        let program = execution.whole_program()?;
+        let mut parts: Vec<Part> =
+            targets.shards.iter().map(|&shard| Part { shard, program: Arc::clone(program) }).collect();
+        let written = match parts.len() {
+            1 => self.write_one(parts.remove(0), execution).await?,
+            _ => {
+                write.several.clone()?;
+                together(self.write_several(parts, execution).await?)
+            }
+        };
+        Ok(written_answer(execution, written))
+    }
+
+    /// A reference table's copies are kept identical: the statement runs on one shard, and its effect on the others.
+    pub(super) async fn write_reference(&mut self, write: &ReferenceWrite, execution: &Execution) -> Result<Answer> {
+        let topology = self.engine.live.snapshot();
+        let keyspace = topology
+            .keyspace(&write.keyspace)
+            .ok_or_else(|| Error::internal(format!("keyspace \"{}\" is not in the topology", write.keyspace)))?;
+        let program = Arc::clone(execution.whole_program()?);
+        let shards = keyspace.shards.clone();
+        let [first, others @ ..] = shards.as_slice() else {
+            return Err(Error::internal(format!("keyspace \"{}\" has no shards", write.keyspace)));
+        };
+        if others.is_empty() {
+            let written = self.write_one(Part { shard: *first, program }, execution).await?;
+            return Ok(written_answer(execution, written));
+        }
+        let call = self.call(execution, &program);
+        let own = self.open_spanning(execution)?;
+        let outcome = self.copy_effect(call, *first, others).await;
+        let written = self.close_spanning(own, outcome).await?;
+        Ok(written_answer(execution, written))
+    }
+
+    async fn copy_effect(&mut self, call: Call, first: ShardId, others: &[ShardId]) -> Result<Written> {
+        let engine = Arc::clone(&self.engine);
+        self.ran_on = RanOn::Several;
+        let transaction = self.open_transaction()?;
+        // Writers are taken in one order by everybody, so that nobody waits in a circle.
+        let mut shards = [&[first], others].concat();
+        shards.sort_unstable();
+        for &shard in &shards {
+            transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
+        }
+        let (written, changes) =
+            transaction.join_as_writer(&engine, first, TransactionMode::Write).await?.run_recorded(call).await?;
+        for &shard in others {
+            transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?.copy(changes.clone()).await?;
+        }
+        Ok(written)
+    }
+
+    /// Writes on one shard: in the open transaction, or by itself.
+    async fn write_one(&mut self, part: Part, execution: &Execution) -> Result<Written> {
+        if self.transaction.is_none() && execution.scope == Scope::Batch {
+            self.transaction = Some(Transaction::new(Opened::ByBatch, &self.settings, &self.cancel));
+        }
+        self.permit_write(execution)?;
+        self.ran_on.add(part.shard);
+        let call = self.call(execution, &part.program);
+        if self.transaction.is_none() {
+            return self.engine.shard(part.shard)?.write(call).await;
+        }
+        held(self.join_as_writer(part.shard).await?.transaction.run(call).await?).await
+    }
+
+    /// Writes on several shards, on all or none.
+    async fn write_several(&mut self, parts: Vec<Part>, execution: &Execution) -> Result<Vec<Written>> {
+        if let [first, second, ..] = parts.as_slice() {
+            self.refuse_second_shard(first.shard, second.shard, execution.scope)?;
+        }
+        let own = self.open_spanning(execution)?;
+        let outcome = self.run_parts(parts, execution).await;
+        self.close_spanning(own, outcome).await
+    }
+
+    async fn run_parts(&mut self, parts: Vec<Part>, execution: &Execution) -> Result<Vec<Written>> {
+        let engine = Arc::clone(&self.engine);
+        self.ran_on = RanOn::Several;
+        let calls: Vec<_> = parts.iter().map(|part| (part.shard, self.call(execution, &part.program))).collect();
+        let transaction = self.open_transaction()?;
+        for (shard, _) in &calls {
+            transaction.join_as_writer(&engine, *shard, TransactionMode::Write).await?;
+        }
+        let mut written = Vec::with_capacity(calls.len());
+        for (shard, call) in calls {
+            let output =
+                transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?.transaction.run(call).await?;
+            written.push(held(output).await?);
+        }
+        Ok(written)
+    }
+
+    /// A transaction writes rows on one shard; a statement that writes on several must stand alone, or follow a change
+    /// that made the transaction span all shards.
+    fn refuse_second_shard(&self, first: ShardId, second: ShardId, scope: Scope) -> Result<()> {
+        let opened = match (&self.transaction, scope) {
+            (None, Scope::Alone) => return Ok(()),
+            (None, Scope::Batch) => Opened::ByBatch,
+            (Some(transaction), _) if transaction.spans() => return Ok(()),
+            (Some(transaction), _) => transaction.opened,
+        };
+        Err(second_shard(&self.engine.shard_name(first), &self.engine.shard_name(second), opened))
+    }
+
+    /// A transaction that may span shards: the open one, or one of this statement's own. Tells whether it is its own.
+    pub(super) fn open_spanning(&mut self, execution: &Execution) -> Result<bool> {
+        self.permit_write(execution)?;
+        let own = self.transaction.is_none();
+        if own {
+            let opened = match execution.scope {
+                Scope::Alone => Opened::ByStatement,
+                Scope::Batch => Opened::ByBatch,
+            };
+            self.transaction = Some(Transaction::new(opened, &self.settings, &self.cancel));
+        }
+        Ok(own && execution.scope == Scope::Alone)
+    }
+
+    /// Ends a statement's own transaction as the statement ended.
+    pub(super) async fn close_spanning<T>(&mut self, own: bool, outcome: Result<T>) -> Result<T> {
+        let Some(transaction) = self.transaction.take_if(|_| own) else { return outcome };
+        match outcome {
+            Ok(value) => self.commit_transaction(transaction).await.map(|()| value),
+            Err(error) => {
+                transaction.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// # Errors
+    /// 25006 in a read-only transaction.
+    fn permit_write(&mut self, execution: &Execution) -> Result<()> {
+        let read_only = match &mut self.transaction {
+            Some(transaction) => {
+                transaction.used = true;
+                transaction.read_only
+            }
+            None => self.settings.default_read_only,
+        };
+        if !read_only {
+            return Ok(());
+        }
+        let word = execution.statement.program.as_ref().map_or("DDL", |program| tag_word(program.tag));
+        Err(Error::new(
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            format!("cannot execute {word} in a read-only transaction"),
+        ))
+    }
+
+    pub(super) fn open_transaction(&mut self) -> Result<&mut Transaction> {
+        self.transaction.as_mut().ok_or_else(|| Error::internal("a statement needs a transaction and none is open"))
+    }
+
+    /// Takes the shard's writer for the open transaction, unless another shard's is already held.
+    pub(super) async fn join_as_writer(&mut self, shard: ShardId) -> Result<&mut Participant> {
+        let engine = Arc::clone(&self.engine);
+        let transaction = self.open_transaction()?;
+        if let Some(first) = transaction.other_writer(shard) {
+            return Err(second_shard(&engine.shard_name(first), &engine.shard_name(shard), transaction.opened));
+        }
+        self.open_transaction()?.join_as_writer(&engine, shard, TransactionMode::Write).await
+    }
+}
+
+pub(super) fn tag_word(tag: Tag) -> &'static str {
+    match tag {
+        Tag::Select => "SELECT",
+        Tag::Insert => "INSERT",
+        Tag::Update => "UPDATE",
+        Tag::Delete => "DELETE",
+        Tag::Merge => "MERGE",
+    }
+}
+
+fn written_answer(execution: &Execution, written: Written) -> Answer {
+    let tag = match execution.statement.program.as_ref().map(|program| program.tag) {
+        Some(Tag::Insert) => "INSERT 0",
+        Some(tag) => tag_word(tag),
+        None => "SELECT",
+    };
+    let columns = execution.statement.columns.clone();
+    Answer {
+        columns,
+        rows: Rows::Ready(written.rows),
+        tag,
+        count: TagCount::Written(written.affected),
+        recording: None,
+    }
+}
+
+/// A write's rows, all of them: the next statement may need its shard.
+pub(super) async fn held(mut output: Output) -> Result<Written> {
+    let mut rows = RowBatch::default();
+    while let Some(batch) = output.rows.next().await? {
+        rows.frames.unsplit(batch.frames);
+        rows.rows += batch.rows;
+    }
+    Ok(Written { rows, affected: output.affected })
+}
+
+/// Several shards' results, shard after shard.
+fn together(written: Vec<Written>) -> Written {
+    let mut all = Written { rows: RowBatch::default(), affected: 0 };
+    for part in written {
+        all.rows.frames.unsplit(part.rows.frames);
+        all.rows.rows += part.rows.rows;
+        all.affected += part.affected;
+    }
+    all
+}
+
+/// RETURNING's rows in the order of VALUES. When a conflict left rows out, nobody can tell which: shard after shard.
+fn in_statement_order<'a>(
+    mut written: Vec<Written>,
+    rows_of: impl Iterator<Item = &'a Vec<usize>> + Clone,
+    rows: usize,
+) -> Written {
+    let complete = written.iter().zip(rows_of.clone()).all(|(part, rows)| part.rows.rows == rows.len());
+    if !complete {
+        return together(written);
+    }
+    let mut part_of = vec![0; rows];
+    for (part, rows) in rows_of.enumerate() {
+        for &row in rows {
+            part_of[row] = part;
+        }
+    }
+    let mut all = Written { rows: RowBatch::default(), affected: written.iter().map(|part| part.affected).sum() };
+    for part in part_of {
+        all.rows.frames.extend_from_slice(&written[part].rows.split_rows(1).frames);
+        all.rows.rows += 1;
+    }
+    all
+}
+
+/// A statement whose program must exist, since only the session's own statements have none.
+impl Execution {
+    pub(super) fn whole_program(&self) -> Result<&Arc<Program>> {
+        self.statement
+            .program
+            .as_ref()
+            .ok_or_else(|| Error::new(SqlState::INTERNAL_ERROR, "a statement that needs a shard has no translation"))
+    }
+}
