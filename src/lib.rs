@@ -1,4 +1,54 @@
-//! shardd: a sharding proxy.
+//! shardd: one `DATABASE_URL` in front of many databases.
+//!
+//! Clients speak the Postgres protocol or HTTP to it. It maps every key to one of several shards, by a consistent-hash
+//! ring that proposes and a topology that rules, and puts together what lives on several.
+//!
+//! # Layout
+//!
+//! Imports point down; `tests/architecture.rs` holds them there.
+//!
+//! ```text
+//! server                          assembles everything, in the order in which it can fail
+//! front::postgres  front::http    doors: accept, authenticate, frames or JSON <-> Session
+//! admin            shardctl       the operator's door, and the tool that knows nothing else
+//! engine                          Session: prepare -> execute -> merge; transactions; commits that span shards
+//! shard::sqlite                   one shard: dialect, functions, storage, store
+//! catalog  live_topology          the durable topology, and the one cell where an epoch is published
+//! plan  sql  topology  wire       pure: no IO, no clock, no randomness
+//! types  error                    vocabulary
+//! ```
+//!
+//! # Life of a query
+//!
+//! 1. [`front::postgres`] authenticates a client, decodes its frames and owns its portals.
+//! 2. [`engine::Session::prepare`]: [`sql`] lifts the literals out of the text, so that texts that differ only in values
+//!    share one cached statement; otherwise it is parsed, [`plan`] decides which keys it can touch and how the rows of
+//!    several shards are put together, and the shard's dialect translates it.
+//! 3. [`engine::Session::execute`]: the parameters are decoded, and the plan's route becomes shards, with one snapshot
+//!    of the topology.
+//! 4. [`shard::sqlite`] runs it and writes its rows as the frames that the client's socket will carry. One shard's rows
+//!    are never decoded again; several shards' are merged as they stream, or grouped in a database in memory.
+//! 5. A write that touches several shards holds their writers, records in the catalog what each has done, and commits
+//!    on all or none; what a crash interrupts is finished before anything is served again.
+//!
+//! # Glossary
+//!
+//! - **slot**: one of 16,384 equal arcs of the hash space; the unit of ownership.
+//! - **shard**: one database that holds rows. It has a name, a number for life, a URL and a weight.
+//! - **ring**: the shards' points on the hash space; it proposes an owner for every slot.
+//! - **topology**: the truth, numbered by **epoch**: slot -> shard, shards, keyspaces, tables.
+//! - **keyspace**: tables that shard by the same key, and the shards that hold them.
+//! - **sharded table**: has the keyspace's key column. **Reference table**: every shard has a full copy.
+//! - **plan**: what to do with one statement. **route**: which keys it can touch. **scatter**: running it on several
+//!   shards. **session**: one client's state. **door**: where clients or operators come in.
+//!
+//! # Invariants
+//!
+//! - Invariant: no statement is answered approximately. What cannot be answered right is refused, with the reason.
+//! - Invariant: a write is acknowledged only when it is on disk, and no write is ever sent twice.
+//! - Invariant: a statement that writes on several shards is applied on all or none, whatever crashes.
+//! - Invariant: a key is taken only from a predicate that every row of the answer must satisfy.
+//! - Invariant: no key, value or statement's text is ever a metric's label; no secret reaches a log.
 
 pub mod admin;
 pub mod catalog;

@@ -1,3 +1,93 @@
-//! The `shardd` binary.
+//! The server. Everything it does is in the library.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use shardd::config::{Config, Sources, check_report};
+use shardd::server;
+
+/// A sharding proxy: one DATABASE_URL in front of many SQLite files or Postgres servers.
+#[derive(Parser)]
+#[command(name = "shardd", version)]
+struct Arguments {
+    /// The configuration file [default: config/shardd.toml, which may be absent]
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Where the shards' files and the catalog are [default: data]
+    #[arg(long, global = true, value_name = "PATH")]
+    data_dir: Option<String>,
+    /// The Postgres door's address [default: 127.0.0.1:6432]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen_postgres: Option<String>,
+    /// The HTTP door's address [default: 127.0.0.1:8432]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen_http: Option<String>,
+    /// The admin door's address [default: 127.0.0.1:8433]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen_admin: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look at the configuration without starting
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Report every problem, each with its line
+    Check,
+    /// Print every setting in force, without secrets
+    Show,
+}
+
+impl Arguments {
+    fn sources(&self) -> Sources {
+        let flags = [
+            ("data_dir", &self.data_dir),
+            ("listen.postgres", &self.listen_postgres),
+            ("listen.http", &self.listen_http),
+            ("listen.admin", &self.listen_admin),
+        ];
+        let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
+        Sources::of_process(self.config.clone(), flags.collect())
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let loaded = Config::load(&arguments.sources());
+    match (&arguments.command, loaded) {
+        (Some(Command::Config(ConfigCommand::Check)), loaded) => {
+            print!("{}", check_report(&loaded));
+            if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        (_, Err(problems)) => fail(&format!("{problems}\nSee `shardd config check` and docs/configuration.md.")),
+        (Some(Command::Config(ConfigCommand::Show)), Ok(config)) => {
+            print!("{}", config.show_report());
+            ExitCode::SUCCESS
+        }
+        (None, Ok(config)) => serve(config),
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
+    let logs = server::start_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}")),
+    };
+    match runtime.block_on(server::run(config, logs)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("shardd: {message}");
+    ExitCode::FAILURE
+}

@@ -1,1 +1,184 @@
-//! ...
+//! Puts the house together: reads the configuration, owns the data directory, opens the catalog and the shards, finishes
+//! what a crash had interrupted, opens the doors, and closes everything in order.
+//!
+//! Whatever can be wrong is found before a door answers: the steps of [`run`] are in that order.
+
+mod banner;
+mod control;
+mod logging;
+mod open;
+mod settings;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::admin::{self, AdminDoor, LogRing, Phase, PhaseCell};
+use crate::catalog::DataDirectory;
+use crate::config::{Config, Listen};
+use crate::engine::Engine;
+use crate::front::http::{self, HttpDoor};
+use crate::front::postgres::PostgresDoor;
+use crate::metrics::{Door, Metrics};
+
+pub use logging::start_logging;
+
+/// Why the server did not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    DataDirectory(#[from] crate::catalog::DataDirectoryError),
+    #[error(
+        "cannot listen on {address} for the {door} door: {source}. {}",
+        if source.kind() == std::io::ErrorKind::AddrInUse {
+            format!("Another program has the port: stop it, or choose another with {flag} or in the configuration's [listen]")
+        } else {
+            format!("Choose another address with {flag} or in the configuration's [listen]")
+        }
+    )]
+    Listen { door: &'static str, flag: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("{}", with_causes(.0))]
+    Catalog(#[from] crate::catalog::CatalogError),
+    #[error("{}{}", .0.message(), .0.get_hint().map(|hint| format!(". {hint}")).unwrap_or_default())]
+    Statement(#[from] crate::error::Error),
+    #[error("shard \"{0}\" is a Postgres server, which this version cannot serve yet: use sqlite:PATH")]
+    PostgresShard(String),
+    #[error(
+        "the shards do not hold the same tables: {0}. Restore the shard that lags behind from the backup that belongs to \
+         the others"
+    )]
+    SchemaDrift(String),
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// An error and what caused it, on one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+/// The doors, bound and silent.
+struct Doors {
+    postgres: PostgresDoor,
+    http: HttpDoor,
+    admin: AdminDoor,
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// It could not start; nothing was served then.
+pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
+    let directory = DataDirectory::own(&config.data_dir)?;
+    let doors = Doors::bind(config.listen).await?;
+    let metrics = Arc::new(Metrics::new());
+    let engine = open::engine(&config, &directory, &metrics).await?;
+    http::ensure_schema(&engine, &config.database).await?;
+    banner::print(&config, &doors);
+    let stop = stop_signal()?;
+    serve(doors, &config, &engine, &metrics, logs, stop).await;
+    engine.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+impl Doors {
+    /// Addresses by door.
+    fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        let doors =
+            [("postgres", self.postgres.local_addr()), ("http", self.http.address()), ("admin", self.admin.address())];
+        doors.into_iter().map(|(door, address)| (door.to_owned(), address)).collect()
+    }
+
+    async fn bind(listen: Listen) -> Result<Doors, StartError> {
+        let failed = |door, flag, address| move |source| StartError::Listen { door, flag, address, source };
+        Ok(Doors {
+            postgres: PostgresDoor::bind(listen.postgres).await.map_err(failed(
+                "Postgres",
+                "--listen-postgres",
+                listen.postgres,
+            ))?,
+            http: HttpDoor::bind(listen.http).await.map_err(failed("HTTP", "--listen-http", listen.http))?,
+            admin: AdminDoor::bind(listen.admin).await.map_err(failed("admin", "--listen-admin", listen.admin))?,
+        })
+    }
+}
+
+/// Serves until the signal, and then until each door has let its clients go.
+async fn serve(
+    doors: Doors,
+    config: &Config,
+    engine: &Arc<Engine>,
+    metrics: &Arc<Metrics>,
+    logs: Arc<LogRing>,
+    stop: watch::Receiver<bool>,
+) {
+    let listeners = doors.addresses();
+    let stopped = || {
+        let mut stop = stop.clone();
+        async move {
+            // The sender lives as long as the process; if it were gone, stopping is right.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    };
+    let postgres = doors.postgres.serve(
+        Arc::clone(engine),
+        settings::postgres(config),
+        Arc::clone(metrics.door(Door::Postgres)),
+        stopped(),
+    );
+    let http = doors.http.serve(Arc::clone(engine), settings::http(config), metrics, stopped());
+    // The admin door is the last to close, so that a drain can be watched.
+    let (clients_gone, gone) = tokio::sync::oneshot::channel::<()>();
+    let phase = Arc::new(PhaseCell::new());
+    let parts = admin::Parts {
+        control: Arc::new(control::EngineControl(Arc::clone(engine))),
+        metrics: Arc::clone(metrics),
+        logs,
+        phase: Arc::clone(&phase),
+        settings: settings::admin(config, listeners),
+    };
+    let admin = doors.admin.serve(parts, async {
+        let _ = gone.await;
+    });
+    let draining = async {
+        stopped().await;
+        phase.set(Phase::Draining);
+    };
+    phase.set(Phase::Serving);
+    let clients = async {
+        tokio::join!(postgres, http, draining);
+        let _ = clients_gone.send(());
+    };
+    tokio::join!(clients, admin);
+}
+
+/// Becomes true at the first SIGINT or SIGTERM; a second one ends the process at once.
+fn stop_signal() -> Result<watch::Receiver<bool>, StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        for second in [false, true] {
+            let name = tokio::select! {
+                _ = interrupt.recv() => "SIGINT",
+                _ = terminate.recv() => "SIGTERM",
+            };
+            if second {
+                tracing::warn!("{name} again: ending at once");
+                std::process::exit(130);
+            }
+            tracing::info!("{name}: letting clients finish; send it again to end at once");
+            sender.send_replace(true);
+        }
+    });
+    Ok(receiver)
+}

@@ -1,0 +1,76 @@
+//! What each door is told of the configuration.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::open::size;
+use crate::admin::{self, ConfigLine};
+use crate::config::{Config, Shown, Token};
+use crate::front::{http, postgres};
+use crate::web::Secret;
+use crate::wire::scram::Verifier;
+
+fn users(config: &Config) -> HashMap<String, Verifier> {
+    config.users.iter().map(|user| (user.name.clone(), user.verifier.clone())).collect()
+}
+
+fn milliseconds(limit: u64) -> Duration {
+    Duration::from_millis(limit)
+}
+
+/// 0 is no limit.
+fn optional(limit: u64) -> Option<Duration> {
+    (limit > 0).then(|| milliseconds(limit))
+}
+
+fn token(configured: &Token) -> http::Token {
+    http::Token { secret: Secret::new(configured.token.reveal()), user: configured.user.clone() }
+}
+
+pub(super) fn postgres(config: &Config) -> postgres::Settings {
+    let limits = &config.limits;
+    postgres::Settings {
+        users: users(config),
+        trust_network: config.allow_insecure_listener,
+        client_limit: size(limits.max_clients),
+        message_limit_bytes: size(limits.max_message_bytes),
+        startup_timeout: milliseconds(limits.login_timeout_ms),
+        statement_timeout: optional(limits.statement_timeout_ms),
+        idle_in_transaction_timeout: optional(limits.idle_in_transaction_timeout_ms),
+        shutdown_grace: milliseconds(limits.shutdown_grace_ms),
+    }
+}
+
+pub(super) fn http(config: &Config) -> http::Settings {
+    let limits = &config.limits;
+    http::Settings {
+        database: config.database.clone(),
+        users: users(config),
+        tokens: config.tokens.iter().map(token).collect(),
+        allowed_hosts: config.allowed_hosts.clone(),
+        require_preconditions: config.require_preconditions,
+        value_max_bytes: size(limits.kv_value_max_bytes),
+        body_max_bytes: size(limits.http_body_max_bytes),
+        result_max_rows: size(limits.http_result_max_rows),
+        result_max_bytes: size(limits.http_result_max_bytes),
+        max_connections: size(limits.max_http_connections),
+        max_requests_in_flight: size(limits.max_http_requests),
+        head_time: milliseconds(limits.http_head_timeout_ms),
+        body_time: milliseconds(limits.http_body_timeout_ms),
+        request_time: milliseconds(limits.http_request_timeout_ms),
+        drain_time: milliseconds(limits.shutdown_grace_ms),
+        idempotency_time: milliseconds(limits.http_idempotency_keep_ms),
+    }
+}
+
+pub(super) fn admin(config: &Config, listeners: Vec<(String, SocketAddr)>) -> admin::Settings {
+    let line = |shown: Shown| ConfigLine { key: shown.key, value: shown.value, origin: shown.origin };
+    admin::Settings {
+        token: config.admin_token.as_ref().map(|token| Secret::new(token.reveal())),
+        allowed_hosts: config.allowed_hosts.clone(),
+        config: config.shown().into_iter().map(line).collect(),
+        listeners,
+        database: config.database.clone(),
+    }
+}
