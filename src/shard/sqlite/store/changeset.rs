@@ -80,6 +80,9 @@ const CHANGESET_ABORT: c_int = 2;
 /// Tables of shardd's own whose rows travel with the users'.
 const SEQUENCES: &CStr = c"shardd_sequence";
 
+/// Tables of the store's own: what they hold is each shard's, and written with its commit.
+const OWN: [&CStr; 3] = [c"shardd_meta", c"shardd_table", c"shardd_applied"];
+
 /// Records the changes of one connection. Tables without a primary key are recorded by rowid.
 pub(super) struct Recording<'c> {
     session: *mut sqlite3_session,
@@ -131,7 +134,7 @@ impl Drop for Recording<'_> {
 unsafe extern "C" fn is_recorded(_context: *mut c_void, table: *const c_char) -> c_int {
     // SAFETY: SQLite passes a table's name as a C string.
     let table = unsafe { CStr::from_ptr(table) };
-    c_int::from(table == SEQUENCES || !table.to_bytes().starts_with(b"shardd_"))
+    c_int::from(!OWN.contains(&table))
 }
 
 /// Whose changes are applied.
