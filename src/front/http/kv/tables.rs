@@ -30,7 +30,7 @@ const CREATE: [&str; 3] = [
         created_at timestamptz NOT NULL,
         PRIMARY KEY (key, idempotency_key)
     )",
-    "CREATE INDEX IF NOT EXISTS shardd_kv_idempotency_created_at ON shardd_kv_idempotency (created_at)",
+    "CREATE INDEX IF NOT EXISTS kv_idempotency_created_at ON shardd_kv_idempotency (created_at)",
 ];
 
 /// Creates the HTTP door's tables where they are missing. Called once, before the door serves.
