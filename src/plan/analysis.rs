@@ -278,9 +278,10 @@ impl<'a> Analysis<'a> {
         level: usize,
     ) -> Result<Output> {
         // Each side is a query within this one: shards must be able to do it alone.
-        let left = self.side(left, ctes, outer, level + 1)?;
-        let right = self.side(right, ctes, outer, level + 1)?;
         let all = op == SetOperator::Union && quantifier == SetQuantifier::All;
+        let distinct = op == SetOperator::Union && !all;
+        let left = self.side(left, distinct, ctes, outer, level + 1)?;
+        let right = self.side(right, distinct, ctes, outer, level + 1)?;
         let (one, other) = match (left.anchor, right.anchor) {
             (None, None) => return Ok(Output { columns: left.columns, complete: left.complete, ..Output::default() }),
             (Some(one), Some(other)) => (one, other),
@@ -324,6 +325,7 @@ impl<'a> Analysis<'a> {
     fn side(
         &mut self,
         side: &SetExpr,
+        distinct: bool,
         ctes: Option<&Ctes<'_>>,
         outer: Option<&Scope<'_>>,
         level: usize,
@@ -331,7 +333,10 @@ impl<'a> Analysis<'a> {
         with_stack(|| match side {
             SetExpr::Query(query) => self.query(query, ctes, outer, level),
             SetExpr::SetOperation { op, set_quantifier, left, right } => {
-                self.set_operation(*op, *set_quantifier, left, right, ctes, outer, level)
+                // A UNION within a UNION need not remove duplicates: the outer one does.
+                let within = distinct && *op == SetOperator::Union;
+                let quantifier = if within { SetQuantifier::All } else { *set_quantifier };
+                self.set_operation(*op, quantifier, left, right, ctes, outer, level)
             }
             other => self.query(&bare_query(other), ctes, outer, level),
         })

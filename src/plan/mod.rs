@@ -3,7 +3,9 @@
 //! A [`Plan`] is cached with the statement's text and holds no values; [`Route::shards`] turns it into shards when the
 //! parameters are known, with one topology snapshot. Keys come only from predicates that every result row must satisfy.
 
+mod aggregate;
 mod analysis;
+mod canonical;
 mod column_name;
 mod explain;
 mod functions;
@@ -13,12 +15,14 @@ mod key;
 mod predicate;
 mod read;
 mod route;
+mod scatter;
 mod scope;
 mod shape;
 mod write;
 
 use std::sync::Arc;
 
+pub use aggregate::Aggregate;
 pub use explain::{Explanation, PlanKind, explain, explain_error};
 pub use key::KeyExpression;
 pub use route::{Keys, Pin, Route, Slots, Targets};
@@ -27,7 +31,7 @@ use crate::error::{Error, Result, SqlState};
 pub use crate::sql::{Discard, Isolation, Local};
 use crate::sql::{Parsed, Tree, ast, with_stack};
 use crate::topology::{Keyspace, Schema};
-use crate::types::{Datum, Key, KeyType, PgType};
+use crate::types::{Datum, Key, KeyType};
 
 /// What to do with one statement.
 #[derive(Debug)]
@@ -188,25 +192,6 @@ pub enum RowCount {
     Constant(u64),
     /// `$n`, from 1. NULL means no limit.
     Parameter(usize),
-}
-
-#[derive(Debug)]
-pub struct Aggregate {
-    /// What each shard runs.
-    pub statement: ast::Statement,
-}
-
-impl Aggregate {
-    /// The table that the finishing statement reads; its columns are the shards' statement's.
-    pub const PARTIAL: &'static str = "partial";
-
-    /// The statement over [`Aggregate::PARTIAL`] that gives the client's rows. `partial`: the types of the shards' columns.
-    ///
-    /// # Errors
-    /// XX000 when `partial` is not of the shards' statement.
-    pub fn finish(&self, _partial: &[PgType]) -> Result<ast::Statement> {
-        Err(Error::internal("aggregates across shards are not planned yet"))
-    }
 }
 
 /// Decides what to do with a statement.

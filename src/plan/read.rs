@@ -66,10 +66,7 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
     let scatter = if route.keys == Keys::Any {
         Err(Error::internal("a statement without sharded tables was sent to several shards"))
     } else {
-        let _ = output;
-        Err(analysis
-            .apart
-            .unwrap_or_else(|| Error::unsupported("this statement across shards", "Give the key in WHERE.")))
+        super::scatter::build(&mut analysis, query, &output)
     };
     Ok(Plan::Read(Box::new(Read { route, statement, scatter, locks_rows, tableless, tables })))
 }

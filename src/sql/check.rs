@@ -5,8 +5,12 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{BinaryOperator, Expr, Query, Select, SetExpr, Spanned, Statement, UnaryOperator, Visit, Visitor};
+use sqlparser::ast::{
+    BinaryOperator, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned, Statement, UnaryOperator,
+    Visit, Visitor,
+};
 
+use super::lexer::syntax_error_at;
 use super::parse::position_of;
 use crate::error::{Error, Result, SqlState};
 
@@ -32,6 +36,80 @@ impl Checker<'_> {
             None => error,
         }))
     }
+
+    fn reserved(&self, name: &Ident) -> ControlFlow<Box<Error>> {
+        let byte = usize::try_from(name.span.start.column.saturating_sub(1)).unwrap_or(0);
+        ControlFlow::Break(Box::new(syntax_error_at(self.text, byte, &name.value)))
+    }
+}
+
+/// Words that name nothing in Postgres unless they are quoted, but which the parser takes for names.
+const RESERVED: &[&str] = &[
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "as",
+    "asc",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "initially",
+    "intersect",
+    "into",
+    "lateral",
+    "leading",
+    "limit",
+    "not",
+    "offset",
+    "on",
+    "or",
+    "order",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "select",
+    "some",
+    "symmetric",
+    "table",
+    "then",
+    "to",
+    "trailing",
+    "union",
+    "unique",
+    "using",
+    "variadic",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+fn is_reserved(name: &Ident) -> bool {
+    name.quote_style.is_none()
+        && name.value.len() <= 11
+        && RESERVED.binary_search(&name.value.to_ascii_lowercase().as_str()).is_ok()
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {
@@ -81,8 +159,16 @@ impl Visitor for Checker<'_> {
         if foreign { self.foreign("this clause", select.span()) } else { ControlFlow::Continue(()) }
     }
 
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Self::Break> {
+        match relation.0.last() {
+            Some(ObjectNamePart::Identifier(name)) if is_reserved(name) => self.reserved(name),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
         match expression {
+            Expr::Identifier(name) if is_reserved(name) => self.reserved(name),
             Expr::BinaryOp { left, op, .. } if is_comparison(op) => {
                 // Comparisons do not chain in Postgres: `a = b = c` is an error there.
                 if matches!(&**left, Expr::BinaryOp { op, .. } if is_comparison(op)) {
@@ -121,6 +207,38 @@ impl Visitor for Checker<'_> {
             | Expr::OuterJoin(_)
             | Expr::Prior(_) => self.foreign("this expression", expression.span()),
             _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::RESERVED;
+
+    #[test]
+    fn reserved_words_are_looked_up_in_order() {
+        assert!(RESERVED.is_sorted());
+    }
+
+    #[test]
+    fn other_dialects_are_syntax_errors() {
+        for (text, position) in [
+            ("SELECT a FROM where", Some(15)),
+            ("SELECT select FROM t", Some(8)),
+            ("SELECT a = b = c FROM t", None),
+            ("SELECT a FROM t QUALIFY b", None),
+            ("SELECT a XOR b", None),
+            ("SELECT a FROM t ORDER BY ALL", None),
+            ("SELECT a FROM t GROUP BY ALL", None),
+        ] {
+            let error = parse(text, 0, Vec::new()).expect_err(text);
+            assert_eq!(error.sqlstate().code(), "42601", "{text}");
+            assert!(position.is_none() || error.get_position() == position, "{text}: {error:?}");
+        }
+        assert_eq!(parse("SELECT -a ^ 2", 0, Vec::new()).unwrap_err().sqlstate().code(), "0A000");
+        for text in ["SELECT \"where\" FROM \"select\"", "SELECT a AS where FROM t", "SELECT current_date, (-a) ^ 2"] {
+            assert!(parse(text, 0, Vec::new()).is_ok(), "{text}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Statements and the plans that they must get.
 
+mod aggregates;
 mod reads;
 mod writes;
 
