@@ -27,6 +27,7 @@ pub use ids::{Epoch, SLOTS, ShardId, Slot};
 pub use interval::Interval;
 pub use key::{Key, KeyType};
 pub use modifier::{apply_modifier, numeric_precision};
+pub(crate) use numeric::write_text_as_binary as write_numeric_text_as_binary;
 pub use numeric::{Numeric, compare_texts as compare_numeric_texts};
 pub use pg_type::PgType;
 pub use style::TextStyle;

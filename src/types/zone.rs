@@ -115,6 +115,17 @@ impl Zone {
         }
     }
 
+    /// A value of the setting TimeZone that means this zone: unlike [`Zone::name`], never an abbreviation, which as a
+    /// setting may name a zone with summer time (`CET`).
+    pub fn setting(&self) -> String {
+        match &self.0 {
+            Rules::Fixed { offset, name } if posix_offset(name) != Some(*offset) => {
+                Zone::fixed(*offset).name().to_owned()
+            }
+            _ => self.name().to_owned(),
+        }
+    }
+
     /// Seconds east of Greenwich at an instant, in microseconds since 2000-01-01 UTC.
     pub fn offset_at(&self, instant: i64) -> i32 {
         match &self.0 {
@@ -332,6 +343,8 @@ mod tests {
         assert_eq!(Zone::named("UTC+3").unwrap().offset_at(0), -3 * 3600);
         assert_eq!(Zone::from_setting("<+02>-02").unwrap().offset_at(0), 7200);
         assert_eq!(Zone::named("PST").unwrap().offset_at(0), -8 * 3600);
+        assert_eq!(Zone::named("PST").unwrap().setting(), "<-08>+08");
+        assert_eq!(Zone::from_setting("UTC+3").unwrap().setting(), "UTC+3");
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! in a SQLite cell, and `store` runs programs: one writer with group commit, several readers.
 
 pub mod dialect;
+pub mod functions;
 mod program;
+pub mod storage;
 mod store;
 
 pub use program::{Effect, EnvironmentValue, Formats, OutputColumn, Program, Tag};

@@ -5,13 +5,17 @@
 //! with equal texts are equal; equal values can still differ in a number's scale (`1.0`, `1.00`), see [`Json::write_key`].
 
 mod lexer;
+mod make;
+mod operate;
 mod order;
 mod parser;
+pub mod raw;
 
 use bytes::{BufMut, BytesMut};
 
 use crate::error::Result;
 
+pub use make::write_datum;
 pub use parser::{check, parse};
 
 /// Deeper nesting is refused: every walk over a value recurses.

@@ -26,10 +26,14 @@ impl Numeric {
                 "cannot take square root of a negative number",
             ));
         }
-        let Kind::Finite { coefficient, scale } = &self.0 else { return Ok(self.clone()) };
         let (weight, _) = self.leading_digit();
         let root_weight = (weight + 1) * 4 / 2 - 1;
-        let places = result_scale(MIN_SIGNIFICANT_DIGITS - root_weight, &[self]);
+        self.sqrt_to_scale(result_scale(MIN_SIGNIFICANT_DIGITS - root_weight, &[self]))
+    }
+
+    /// The root of a value that is not negative, rounded to `places`.
+    pub fn sqrt_to_scale(&self, places: u32) -> Result<Numeric> {
+        let Kind::Finite { coefficient, scale } = &self.0 else { return Ok(self.clone()) };
         // One digit more than shown, then a sticky digit, so that the rounding sees on which side of a half it is.
         let wanted = 2 * (places + 1);
         let radicand = match wanted >= *scale {

@@ -10,6 +10,7 @@ use super::cancel::Watch;
 use super::diagnosis::Witness;
 use super::limits::Limits;
 use super::shared::Shared;
+use crate::shard::sqlite::functions;
 
 /// How long SQLite itself waits for a lock. Only another process can hold one, and the recovery of a file at its opening.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,6 +52,7 @@ impl Backend {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(limits.statements);
         distrust(&connection, limits)?;
+        functions::register(&connection)?;
         configure(&connection, role, limits)?;
         if matches!(role, Role::Writer | Role::Snapshot) {
             shared.sequences.register(&connection)?;

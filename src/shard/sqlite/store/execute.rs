@@ -6,11 +6,10 @@ use rusqlite::{Connection, Row, Statement};
 
 use super::call::Call;
 use super::cancel::{Gone, Stopped, Watch, Watching};
-use super::cells as storage;
 use super::failure::{Failure, parts, primary};
 use super::limits::BATCH_BYTES;
 use crate::shard::RowBatch;
-use crate::shard::sqlite::Effect;
+use crate::shard::sqlite::{Effect, storage};
 
 /// Where a statement's rows go.
 pub(super) trait Sink {
@@ -108,7 +107,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, call: &Call) -> Result<(), Fai
         index += 1;
         // A parameter that the text does not mention (behind the last that it does) has no place to be bound to.
         if index <= expected {
-            statement.raw_bind_parameter(index, storage::to_cell(datum)?)?;
+            statement.raw_bind_parameter(index, storage::to_sqlite(datum)?)?;
         }
     }
     for value in environment {
@@ -143,14 +142,7 @@ fn encode_row(row: &Row<'_>, call: &Call, batch: &mut RowBatch) -> Result<(), Fa
     frames.put_u16(u16::try_from(columns.len()).map_err(|_| too_many_columns())?);
     for (index, column) in columns.iter().enumerate() {
         let value = row.get_ref(index)?;
-        if matches!(value, ValueRef::Null) {
-            frames.put_i32(-1);
-            continue;
-        }
-        let at = frames.len();
-        frames.put_u32(0);
         storage::encode(value, column.data_type, call.formats.of(index), &call.style, frames)?;
-        patch_length(frames, at, frames.len() - at - 4)?;
     }
     patch_length(frames, start + 1, frames.len() - start - 1)?;
     batch.rows += 1;

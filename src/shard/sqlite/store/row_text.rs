@@ -1,11 +1,10 @@
 //! Rows in the details of errors, as Postgres writes them.
 
-use bytes::BytesMut;
 use rusqlite::types::{Value, ValueRef};
 
-use super::cells;
+use crate::shard::sqlite::storage;
 use crate::topology::{Column, Table};
-use crate::types::{Format, TextStyle};
+use crate::types::TextStyle;
 
 /// Bytes of a value that a row's text shows.
 const SHOWN: usize = 64;
@@ -33,9 +32,7 @@ fn value_text(column: &Column, value: &Value, style: &TextStyle) -> Option<Strin
     if matches!(value, ValueRef::Null) {
         return Some("null".to_owned());
     }
-    let mut text = BytesMut::new();
-    cells::encode(value, column.data_type, Format::Text, style, &mut text).ok()?;
-    String::from_utf8(text.to_vec()).ok()
+    storage::from_sqlite(value, column.data_type).ok()?.to_text(style)
 }
 
 fn clip(mut text: String) -> String {

@@ -17,7 +17,7 @@ use super::reader::{Held, OwnedLease, Pool, Readers, lost, read_on_thread};
 use super::shared::Shared;
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::ShardMetrics;
-use crate::shard::sqlite::Program;
+use crate::shard::sqlite::{Program, storage};
 use crate::shard::{RowBatch, Rows};
 use crate::topology::{Column, Schema, Table, TableKind};
 use crate::types::{Datum, PgType, ShardId};
@@ -187,7 +187,7 @@ impl ScratchTable {
         while !frames.is_empty() {
             let row = take_frame(&mut frames).ok_or_else(misframed)?;
             for (place, value) in row_values(row, &self.types)?.iter().enumerate() {
-                let cell: ToSqlOutput<'_> = cells::to_cell(value)?;
+                let cell: ToSqlOutput<'_> = storage::to_sqlite(value)?;
                 insert.raw_bind_parameter(place + 1, cell).map_err(told)?;
             }
             insert.raw_execute().map_err(told)?;
