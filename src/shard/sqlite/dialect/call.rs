@@ -52,6 +52,10 @@ impl Translator<'_> {
                 return Ok(typed);
             }
         }
+        if let Some(schema) = name.schema.as_deref().filter(|schema| !matches!(*schema, "public" | "pg_catalog")) {
+            let error = Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema}\" does not exist"));
+            return Err(self.error_at(error, name.span));
+        }
         if !name.is_builtin() {
             return Err(self.error_at(self.no_function(&name, &[]), name.span));
         }
@@ -350,7 +354,7 @@ impl Translator<'_> {
     }
 
     /// CURRENT_DATE and others that are written without parentheses.
-    fn bare_function(&mut self, name: &QualifiedName, _place: Place<'_>) -> Result<Typed> {
+    pub(super) fn bare_function(&mut self, name: &QualifiedName, _place: Place<'_>) -> Result<Typed> {
         let constant = |sql: String, data_type| Ok(Typed::constant(sql, data_type));
         let environment = |translator: &mut Self, value| translator.parameters.environment(value);
         match name.name.as_str() {
@@ -423,9 +427,15 @@ impl Translator<'_> {
         let left = self.expression(first, place)?;
         let left = if left.is_untyped() { self.implicit(left, PgType::Text)? } else { left };
         let right = self.expression(second, place)?;
-        let test = self.operator("=", vec![left.clone(), right], first.span())?;
-        let sql = format!("(CASE WHEN {} THEN NULL ELSE {} END)", test.sql, left.sql);
-        let mut typed = Typed::computed(sql, left.data_type, [&test]);
+        let pair = self.comparison_operands("=", [left, right]);
+        let (left, right) = pair.map_err(|error| self.error_at(error, first.span()))?;
+        let sql = format!(
+            "(CASE WHEN {} = {} THEN NULL ELSE {} END)",
+            self.comparable(&left, "=")?,
+            self.comparable_right(&right),
+            left.sql
+        );
+        let mut typed = Typed::computed(sql, left.data_type, [&left, &right]);
         typed.modifier = left.modifier;
         Ok(typed)
     }
@@ -527,6 +537,10 @@ fn read_call(function: &ast::Function) -> Result<Call<'_>> {
     let ast::FunctionArguments::List(list) = &function.args else {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "a subquery cannot be the arguments of a function"));
     };
+    let name = function.name.0.last().map(ToString::to_string).unwrap_or_default();
+    if name.eq_ignore_ascii_case("make_interval") {
+        return Ok(Call { arguments: interval_arguments(&list.args)?, ..Call::default() });
+    }
     let mut call =
         Call { distinct: list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct), ..Call::default() };
     for argument in &list.args {
@@ -544,4 +558,31 @@ fn read_call(function: &ast::Function) -> Result<Call<'_>> {
         }
     }
     Ok(call)
+}
+
+/// The arguments of make_interval, which are mostly given by name: `make_interval(mins => 5)`.
+fn interval_arguments(arguments: &[ast::FunctionArg]) -> Result<Vec<&Expr>> {
+    const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    static ZERO: std::sync::LazyLock<Expr> =
+        std::sync::LazyLock::new(|| Expr::value(ast::Value::Number("0".to_owned(), false)));
+    let mut given: [Option<&Expr>; 7] = [None; 7];
+    for (index, argument) in arguments.iter().enumerate() {
+        let (place, value) = match argument {
+            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value)) => (Some(index), value),
+            ast::FunctionArg::Named { name, arg: ast::FunctionArgExpr::Expr(value), .. } => {
+                (NAMES.iter().position(|known| name.value.eq_ignore_ascii_case(known)), value)
+            }
+            ast::FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
+                arg: ast::FunctionArgExpr::Expr(value),
+                ..
+            } => (NAMES.iter().position(|known| name.value.eq_ignore_ascii_case(known)), value),
+            _ => (None, &*ZERO),
+        };
+        match place.and_then(|place| given.get_mut(place)) {
+            Some(slot @ None) => *slot = Some(value),
+            _ => return Err(refusal::NAMED_ARGUMENTS.error()),
+        }
+    }
+    Ok(given.into_iter().map(|value| value.unwrap_or(&ZERO)).collect())
 }

@@ -4,6 +4,7 @@
 
 use super::Translator;
 use super::data_type::TypeName;
+use super::literal;
 use super::names::quote_text;
 use super::typed::{Origin, Typed};
 use crate::error::{Error, Result, SqlState};
@@ -230,12 +231,13 @@ impl Translator<'_> {
                 typed.origin = Origin::Constant;
             }
             Origin::UntypedText(text) => {
-                let cell = quote_text(text);
-                let mut text = Typed::constant(cell, PgType::Text);
-                if path(PgType::Text, to).is_some_and(|(_, path)| path == Path::Convert) {
-                    text = self.convert(text, to)?;
-                }
-                typed.sql = text.sql;
+                typed.sql = match literal::cell(text, to)? {
+                    Some(cell) => cell,
+                    None => {
+                        let text = Typed::constant(quote_text(text), PgType::Text);
+                        self.convert(text, to)?.sql
+                    }
+                };
                 typed.data_type = to;
                 typed.origin = Origin::Constant;
             }

@@ -147,6 +147,12 @@ impl Translator<'_> {
     /// A bare column name.
     fn column(&mut self, name: &ast::Ident, place: Place<'_>) -> Result<Typed> {
         let folded = fold(name);
+        if name.quote_style.is_none()
+            && matches!(folded.as_str(), "current_schema" | "current_role" | "current_catalog" | "session_user")
+        {
+            let name = QualifiedName { schema: None, name: folded, span: name.span };
+            return self.bare_function(&name, place);
+        }
         let found = place.scope.column(&folded).map_err(|error| self.error_at(error, name.span))?;
         if let Some(found) = found {
             let (typed, column_use) =
@@ -154,7 +160,11 @@ impl Translator<'_> {
             return Ok(self.use_column(typed, column_use, found.level, place));
         }
         let bare = QualifiedName { schema: None, name: folded.clone(), span: name.span };
-        if place.scope.item(&bare).is_some() {
+        if let Some((item, level)) = place.scope.item(&bare) {
+            if let (true, Some(column)) = (item.scalar, item.columns.first()) {
+                let (typed, column_use) = column.reference(level, Some(&folded), self.position(name.span));
+                return Ok(self.use_column(typed, column_use, level, place));
+            }
             return Err(self.error_at(refusal::WHOLE_ROW.error(), name.span));
         }
         if name.quote_style.is_none() && is_system_column(&folded) && !place.scope.items.is_empty() {
@@ -360,10 +370,13 @@ impl Translator<'_> {
         let mut cast = Vec::with_capacity(values.len());
         for value in values {
             let value = self.cast(value, element.into(), Context::Explicit)?;
-            cells.push(cell(&value)?);
+            cells.push(cell(&value));
             cast.push(value);
         }
-        Ok(Typed::computed(format!("json_array({})", cells.join(", ")), data_type, &cast).not_null())
+        // SQLite's own writes a REAL with 15 digits.
+        let own = !matches!(element, PgType::Float4 | PgType::Float8);
+        let function = if own { "json_array" } else { "pg_array" };
+        Ok(Typed::computed(format!("{function}({})", cells.join(", ")), data_type, &cast).not_null())
     }
 
     /// `array[index]`.

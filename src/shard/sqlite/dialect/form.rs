@@ -79,7 +79,7 @@ impl Translator<'_> {
             "" => argument.sql.clone(),
             "text" => self.cast(argument.clone(), PgType::Text.into(), Context::Explicit)?.sql,
             "out" => self.output(argument)?,
-            "cell" => cell(argument)?,
+            "cell" => cell(argument),
             "element" => quote_text(argument.data_type.element().unwrap_or(argument.data_type).name()),
             "json" => self.to_json(argument, "json"),
             "jsonb" => self.to_json(argument, "jsonb"),
@@ -108,14 +108,10 @@ fn count_nulls(how: &str, arguments: &[Typed]) -> String {
 }
 
 /// A value as it stands in an array's JSON.
-pub(super) fn cell(value: &Typed) -> Result<String> {
+pub(super) fn cell(value: &Typed) -> String {
     match value.data_type {
-        PgType::Uuid | PgType::Bytea | PgType::Interval => Ok(format!("lower(hex({}))", value.sql)),
-        PgType::Float4 | PgType::Float8 => Err(Error::unsupported(
-            "an array of floating-point values built in an expression",
-            "Pass the array as a parameter, or use numeric.",
-        )),
-        _ => Ok(value.sql.clone()),
+        PgType::Uuid | PgType::Bytea | PgType::Interval => format!("lower(hex({}))", value.sql),
+        _ => value.sql.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use super::catalog::functions::Kind;
 use super::coerce::{Context, common_type};
 use super::expression::{Clause, Place};
 use super::form::from_cell;
-use super::names::{QualifiedName, fold, quote};
+use super::names::{QualifiedName, fold, quote, quote_text};
 use super::query::Untyped;
 use super::refusal;
 use super::scope::{Item, Scope, ScopeColumn};
@@ -120,7 +120,14 @@ impl Translator<'_> {
         for item in &mut items {
             item.columns_visible = false;
         }
-        items.push(Item { name: None, columns, columns_visible: true, table: None, alias: String::new() });
+        items.push(Item {
+            name: None,
+            columns,
+            columns_visible: true,
+            table: None,
+            alias: String::new(),
+            scalar: false,
+        });
         let condition = match (condition.is_empty(), kind) {
             (true, Kinds::Inner) => String::new(),
             (true, _) => " ON 1".to_owned(),
@@ -244,6 +251,7 @@ impl Translator<'_> {
                     columns_visible: true,
                     table: None,
                     alias: String::new(),
+                    scalar: false,
                 };
                 rename_columns(&mut item, alias)?;
                 // The alias hides what is inside.
@@ -284,6 +292,7 @@ impl Translator<'_> {
                     columns_visible: true,
                     table: None,
                     alias: own.clone(),
+                    scalar: false,
                 };
                 (format!("{} AS {own}", cte.alias), item)
             }
@@ -346,6 +355,7 @@ impl Translator<'_> {
             columns_visible: true,
             table: None,
             alias: own.clone(),
+            scalar: false,
         };
         rename_columns(&mut item, alias)?;
         Ok((format!("({}) AS {own}", output.sql), vec![item]))
@@ -369,7 +379,8 @@ impl Translator<'_> {
         let (rows, value) = self.series(name, arguments, &own).map_err(|error| self.error_at(error, name.span))?;
         let shown = alias.map_or_else(|| name.name.clone(), |alias| fold(&alias.name));
         let mut columns = vec![ScopeColumn {
-            name: shown.clone(),
+            // Some functions name their column.
+            name: if name.name.contains("_array_elements") { "value".to_owned() } else { shown.clone() },
             sql: value.sql,
             data_type: value.data_type,
             modifier: -1,
@@ -387,7 +398,8 @@ impl Translator<'_> {
                 ..columns[0].clone()
             });
         }
-        let mut item = Item { name: Some(shown), columns, columns_visible: true, table: None, alias: own };
+        let mut item =
+            Item { name: Some(shown), columns, columns_visible: true, table: None, alias: own, scalar: !ordinality };
         if let Some(alias) = alias {
             rename_columns(&mut item, alias)?;
         }
@@ -420,7 +432,7 @@ impl Translator<'_> {
                 let zone = self.parameters.environment(crate::shard::sqlite::EnvironmentValue::TimeZone);
                 format!("pg_generate_series_timestamp({}, {zone})", texts.join(", "))
             }
-            other => format!("pg_{other}({})", texts.join(", ")),
+            other => format!("{other}({}, {})", texts.join(", "), quote_text(&name.name)),
         };
         let value = from_cell(&format!("{alias}.value"), resolved.result);
         let mut typed = Typed::computed(value, resolved.result, &resolved.arguments);

@@ -53,7 +53,8 @@ impl Translator<'_> {
             return Ok(Typed::computed(balanced(&texts, "AND"), PgType::Bool, &tests).not_null());
         }
         let mut value = self.expression(value, place)?;
-        if value.is_untyped() {
+        // IS NULL gives a parameter no type.
+        if value.is_untyped() && !matches!(value.origin, super::typed::Origin::UntypedParameter(_)) {
             value = self.cast(value, PgType::Text.into(), Context::Implicit)?;
         }
         Ok(Typed::computed(format!("({} {test})", value.sql), PgType::Bool, [&value]).not_null())

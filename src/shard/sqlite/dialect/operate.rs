@@ -11,7 +11,7 @@ use super::expression::Place;
 use super::refusal;
 use super::typed::Typed;
 use crate::error::{Error, Result, SqlState};
-use crate::sql::ast::{BinaryOperator, Expr, UnaryOperator};
+use crate::sql::ast::{self, BinaryOperator, Expr, UnaryOperator};
 use crate::types::PgType;
 
 impl Translator<'_> {
@@ -99,10 +99,10 @@ impl Translator<'_> {
                 return Err(Error::unsupported(format_args!("operator {other}"), "Use a function instead."));
             }
         };
-        // The lexer gives `-9223372036854775808` as a negation of a numeric.
+        // Postgres's grammar takes the sign into the constant.
         if let (UnaryOperator::Minus, Expr::Value(value)) = (op, operand) {
-            if value.value.to_string() == "2147483648" {
-                return Ok(Typed::constant("-2147483648", PgType::Int8));
+            if let ast::Value::Number(digits, _) = &value.value {
+                return super::literal::number(&format!("-{digits}"));
             }
         }
         let value = self.expression(operand, place.value())?;

@@ -46,10 +46,8 @@ refusals! {
     NESTED_OUTER_AGGREGATE = "an aggregate over the columns of an outer query", "Aggregate in the query that has the columns.";
     AGGREGATE_ORDER = "ORDER BY in this aggregate function", "Order the rows in a subquery.";
     WINDOW_DISTINCT = "DISTINCT in a window function", "Remove duplicates in a subquery.";
-    WINDOW_AGGREGATE = "this aggregate function with OVER", "Aggregate in a subquery and join it.";
     RANGE_OFFSET = "RANGE with an offset", "Use ROWS or GROUPS.";
     NAMED_ARGUMENTS = "an argument given by name", "Give the arguments in order.";
-    WITH_ORDINALITY = "WITH ORDINALITY on this function", "Use row_number().";
     FUNCTION_IN_FROM = "this function in FROM", "Only generate_series, unnest and the jsonb set-returning functions can stand in FROM.";
     SET_RETURNING = "a set-returning function outside FROM", "Put it in FROM.";
     SEVERAL_ARRAYS = "unnest of several arrays", "Join one unnest for each, WITH ORDINALITY.";
@@ -57,9 +55,6 @@ refusals! {
     RETURNING_OTHER = "RETURNING columns of a table other than the one written", "Select them in a statement of their own.";
     UPDATE_ALIAS_COLUMNS = "this kind of target table", "Name one table, with at most an alias.";
     UPDATE_SUBFIELD = "assigning to a part of a column", "Assign the whole column.";
-    UPDATE_FROM_JOIN_KINDS = "RIGHT or FULL JOIN in this statement", "Use a subquery.";
-    OVERRIDING = "OVERRIDING", "Leave the identity column out.";
-    ROW_LOCK_OF = "FOR UPDATE in a subquery", "Lock rows in the outermost query.";
     PARTITIONS = "partitioned tables", "Sharding partitions the table already.";
     TEMPORARY_TABLES = "temporary tables", "Use WITH, or an ordinary table.";
     INHERITANCE = "table inheritance", "Use a table of its own, or a column that tells the kinds apart.";
@@ -69,11 +64,8 @@ refusals! {
     EXCLUSION = "exclusion constraints", "Use a UNIQUE constraint that includes the key column.";
     DEFERRABLE = "deferrable constraints", "Constraints are checked at once.";
     NULLS_NOT_DISTINCT = "NULLS NOT DISTINCT", "Use NOT NULL columns.";
-    COVERING_INDEX = "INCLUDE in an index or a constraint", "Put the columns at the end of the index.";
     OPERATOR_CLASS = "an operator class", "Indexes use the type's own order.";
-    UNIQUE_EXPRESSION = "a unique index over expressions", "Use a UNIQUE index over columns.";
     ALTER_OTHER = "this form of ALTER TABLE", "docs/sql.md lists the forms that are done.";
-    SERIES_NUMERIC = "generate_series of numeric values", "Use integers and divide.";
     ARRAY_COLUMN = "a column of an array type", "Use jsonb, or a table of its own.";
     SEQUENCES = "sequences other than those of serial and identity columns", "Use a serial or identity column.";
 }

@@ -37,6 +37,8 @@ pub(super) struct Item {
     pub(super) table: Option<Arc<Table>>,
     /// The alias in SQLite's text.
     pub(super) alias: String,
+    /// A function of single values: its name alone is its value.
+    pub(super) scalar: bool,
 }
 
 /// A WITH query.
@@ -230,6 +232,7 @@ impl Item {
             columns_visible: true,
             table: Some(Arc::clone(table)),
             alias: alias.to_owned(),
+            scalar: false,
         }
     }
 

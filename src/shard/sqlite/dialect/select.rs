@@ -316,13 +316,7 @@ impl Translator<'_> {
         let meant = self.group_expression(key, select, scope)?;
         let typed = match meant {
             GroupKey::Expression(expression) => self.expression(expression, place)?,
-            GroupKey::Column(index) => {
-                let columns: Vec<Output> = self.outputs(&select.projection, scope, Clause::GroupBy)?;
-                match columns.into_iter().nth(index) {
-                    Some(output) => output.value,
-                    None => return Err(position_out_of_list("GROUP BY", index + 1)),
-                }
-            }
+            GroupKey::Column(index) => self.numbered_output(&select.projection, scope, index)?,
         };
         let typed = if typed.is_untyped() { self.implicit(typed, PgType::Text)? } else { typed };
         if typed.facts.window {
@@ -335,6 +329,26 @@ impl Translator<'_> {
         texts.push(order_key(&typed.sql, typed.data_type));
         grouping.expressions.push(typed.sql);
         Ok(())
+    }
+
+    /// The result column of this number, from 0.
+    fn numbered_output(&mut self, items: &[SelectItem], scope: &Scope<'_>, index: usize) -> Result<Typed> {
+        let mut passed = 0;
+        for item in items {
+            if let SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } = item {
+                if passed < index {
+                    passed += 1;
+                    continue;
+                }
+            }
+            let outputs = self.outputs(std::slice::from_ref(item), scope, Clause::GroupBy)?;
+            let count = outputs.len();
+            if let Some(output) = outputs.into_iter().nth(index - passed) {
+                return Ok(output.value);
+            }
+            passed += count;
+        }
+        Err(position_out_of_list("GROUP BY", index + 1))
     }
 
     /// What a GROUP BY item means: an input column first, then an output column, then an expression.

@@ -36,9 +36,6 @@ impl Window {
     }
 }
 
-/// The aggregates that SQLite can take over a window: its own.
-const WINDOWED: &[&str] = &["count(", "sum(", "min(", "max("];
-
 impl Translator<'_> {
     /// `function(...) OVER (...)`. The arguments come with whether there is a star and DISTINCT.
     pub(super) fn window_function(
@@ -79,9 +76,6 @@ impl Translator<'_> {
             "min" | "max" => self.extremum(form, &resolved.arguments[0])?,
             _ => self.fill(form, &resolved.arguments, 0)?,
         };
-        if resolved.kind == Kind::Aggregate && !WINDOWED.iter().any(|own| sql.starts_with(own)) {
-            return Err(refusal::WINDOW_AGGREGATE.error());
-        }
         let mut parts = resolved.arguments;
         if let Some(filter) = filter {
             if resolved.kind != Kind::Aggregate {

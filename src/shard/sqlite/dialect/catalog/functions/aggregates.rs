@@ -19,9 +19,9 @@ a bit_and int8 int8 pg_bit_and({0})
 a bit_or int2 int2 pg_bit_or({0})
 a bit_or int4 int4 pg_bit_or({0})
 a bit_or int8 int8 pg_bit_or({0})
-a bit_xor int2 int2 -
-a bit_xor int4 int4 -
-a bit_xor int8 int8 -
+a bit_xor int2 int2 pg_bit_xor({0})
+a bit_xor int4 int4 pg_bit_xor({0})
+a bit_xor int8 int8 pg_bit_xor({0})
 a bool_and bool bool min({0})
 a bool_or bool bool max({0})
 a corr float8,float8 float8 -
@@ -102,12 +102,12 @@ a stddev_samp int2 numeric pg_stddev_samp_numeric(CAST({0} AS TEXT))
 a stddev_samp int4 numeric pg_stddev_samp_numeric(CAST({0} AS TEXT))
 a stddev_samp int8 numeric pg_stddev_samp_numeric(CAST({0} AS TEXT))
 a stddev_samp numeric numeric pg_stddev_samp_numeric({0})
-a string_agg bytea,bytea bytea -
+a string_agg bytea,bytea bytea pg_bytea_agg({0}, {1})
 a string_agg text,text text pg_string_agg({0}, {1})
 a sum float4 float4 pg_sum_float4({0})
 a sum float8 float8 pg_sum_float8({0})
-a sum int2 int8 sum({0})
-a sum int4 int8 sum({0})
+a sum int2 int8 pg_sum_int4({0})
+a sum int4 int8 pg_sum_int4({0})
 a sum int8 numeric pg_sum_int8({0})
 a sum interval interval pg_sum_interval({0})
 a sum numeric numeric pg_sum_numeric({0})

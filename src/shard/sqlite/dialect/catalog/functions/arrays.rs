@@ -12,11 +12,11 @@ f array_fill anyelement,_int4,_int4 anyarray -
 f array_length anyarray,int4 int4 pg_array_length({0}, {1})
 f array_lower anyarray,int4 int4 (CASE WHEN pg_array_length({0}, {1}) IS NULL THEN NULL ELSE 1 END)
 f array_ndims anyarray int4 -
-f array_position anycompatiblearray,anycompatible int4 pg_array_position({0}, {cell 1})
+f array_position anycompatiblearray,anycompatible int4 pg_array_position({0}, {cell 1}, {element 0})
 f array_position anycompatiblearray,anycompatible,int4 int4 -
 f array_positions anycompatiblearray,anycompatible _int4 -
 f array_prepend anycompatible,anycompatiblearray anycompatiblearray pg_array_prepend({cell 0}, {1})
-f array_remove anycompatiblearray,anycompatible anycompatiblearray pg_array_remove({0}, {cell 1})
+f array_remove anycompatiblearray,anycompatible anycompatiblearray pg_array_remove({0}, {cell 1}, {element 0})
 f array_replace anycompatiblearray,anycompatible,anycompatible anycompatiblearray -
 f array_to_string anyarray,text text pg_array_to_string({0}, {1}, NULL, {element 0}, {tz})
 f array_to_string anyarray,text,text text pg_array_to_string({0}, {1}, {2}, {element 0}, {tz})

@@ -19,7 +19,7 @@ f date_part text,timestamptz float8 pg_date_part({0}, {1}, 'timestamptz', {tz})
 f date_trunc text,interval interval pg_date_trunc_interval({0}, {1})
 f date_trunc text,timestamp timestamp pg_date_trunc_timestamp({0}, {1})
 f date_trunc text,timestamptz timestamptz pg_date_trunc_timestamptz({0}, {1}, {tz})
-f date_trunc text,timestamptz,text timestamptz pg_date_trunc_timestamptz({0}, {1}, {2})
+f date_trunc text,timestamptz,text timestamptz pg_date_trunc_timestamptz({0}, {1}, pg_zone({2}))
 f extract text,date numeric pg_extract({0}, {1}, 'date', NULL)
 f extract text,interval numeric pg_extract({0}, {1}, 'interval', NULL)
 f extract text,time numeric -
@@ -37,7 +37,7 @@ f make_interval int4?,int4?,int4?,int4?,int4?,int4?,float8? interval pg_make_int
 f make_time int4,int4,float8 time -
 f make_timestamp int4,int4,int4,int4,int4,float8 timestamp pg_make_timestamp({0}, {1}, {2}, {3}, {4}, {5})
 f make_timestamptz int4,int4,int4,int4,int4,float8 timestamptz pg_make_timestamptz({0}, {1}, {2}, {3}, {4}, {5}, {tz})
-f make_timestamptz int4,int4,int4,int4,int4,float8,text timestamptz pg_make_timestamptz({0}, {1}, {2}, {3}, {4}, {5}, {6})
+f make_timestamptz int4,int4,int4,int4,int4,float8,text timestamptz pg_make_timestamptz({0}, {1}, {2}, {3}, {4}, {5}, pg_zone({6}))
 f now () timestamptz {now}
 f overlaps time,interval,time,interval bool -
 f overlaps time,interval,time,time bool -

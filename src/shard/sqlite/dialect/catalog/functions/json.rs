@@ -36,12 +36,12 @@ f jsonb_strip_nulls jsonb jsonb pg_jsonb_strip_nulls({0})
 f jsonb_typeof jsonb text pg_json_typeof({0})
 f to_json anyelement json {json 0}
 f to_jsonb anyelement jsonb {jsonb 0}
-s json_array_elements json json json_array_elements
-s json_array_elements_text json text json_array_elements_text
-s json_object_keys json text json_object_keys
+s json_array_elements json json pg_json_elements
+s json_array_elements_text json text pg_json_elements_text
+s json_object_keys json text pg_json_keys
 s json_populate_recordset anyelement,json,bool? anyelement -
-s jsonb_array_elements jsonb jsonb jsonb_array_elements
-s jsonb_array_elements_text jsonb text jsonb_array_elements_text
-s jsonb_object_keys jsonb text jsonb_object_keys
+s jsonb_array_elements jsonb jsonb pg_json_elements
+s jsonb_array_elements_text jsonb text pg_json_elements_text
+s jsonb_object_keys jsonb text pg_json_keys
 s jsonb_populate_recordset anyelement,jsonb anyelement -
 ";
