@@ -29,6 +29,11 @@ pub enum TagCount {
 }
 
 impl Answer {
+    /// An answer that nobody counts.
+    pub fn new(columns: Option<Arc<[OutputColumn]>>, rows: Rows, tag: &'static str, count: TagCount) -> Answer {
+        Answer { columns, rows, tag, count, recording: None }
+    }
+
     /// A text with no statement in it.
     pub(super) fn empty() -> Answer {
         Answer::command("")
@@ -36,7 +41,7 @@ impl Answer {
 
     /// A statement that returns nothing but its tag.
     pub(super) fn command(tag: &'static str) -> Answer {
-        Answer { columns: None, rows: Rows::Ready(RowBatch::default()), tag, count: TagCount::None, recording: None }
+        Answer::new(None, Rows::Ready(RowBatch::default()), tag, TagCount::None)
     }
 
     /// The next batch of rows, or `None` at the end.

@@ -200,12 +200,8 @@ mod tests {
             frames.put_i32(i32::try_from(value.len()).unwrap());
             frames.put_slice(value.as_bytes());
         }
-        Answer {
-            columns: Some([column("n", PgType::Int8)].into()),
-            rows: Rows::Ready(RowBatch { frames, rows: values.len() }),
-            tag: "SELECT",
-            count: TagCount::Returned,
-        }
+        let rows = Rows::Ready(RowBatch { frames, rows: values.len() });
+        Answer::new(Some([column("n", PgType::Int8)].into()), rows, "SELECT", TagCount::Returned)
     }
 
     #[tokio::test]
