@@ -67,6 +67,11 @@
 //! `pg_{var,stddev}_{samp,pop}_{numeric,float8}`, `pg_bit_{and,or,xor}(i)`, `pg_string_agg(t, t)`, `pg_bytea_agg(b, b)`, `pg_array_agg(x)*`,
 //! `pg_json_agg(j)*`, `pg_jsonb_agg(j)*`, `pg_json_object_agg(t, j)`, `pg_jsonb_object_agg(t, j)`, `pg_single(x)*` (21000 for a second row).
 //!
+//! **Series**, as arrays: `pg_generate_series(i, i, step) -> a`, `pg_generate_series_timestamp(i, i, v, zone or NULL)* -> a`.
+//!
+//! **Demands.** `pg_not_null(x, table, column)* -> x` (23502), `pg_affects_once(o)*` (21000 when a key comes twice),
+//! `pg_raise(sqlstate, message)`.
+//!
 //! **Keys.** `pg_slot(i|t|b) -> i`: the slot of a sharding key.
 
 mod aggregates;
@@ -74,6 +79,7 @@ mod arrays;
 mod call;
 mod casts;
 mod dates;
+mod demands;
 mod floats;
 mod format;
 mod integers;
@@ -81,6 +87,7 @@ mod jsons;
 mod keys;
 mod numerics;
 mod patterns;
+mod series;
 mod statistics;
 mod texts;
 
@@ -97,6 +104,7 @@ const TABLES: &[&[call::Function]] = &[
     arrays::FUNCTIONS,
     casts::FUNCTIONS,
     dates::FUNCTIONS,
+    demands::FUNCTIONS,
     floats::FUNCTIONS,
     format::FUNCTIONS,
     integers::FUNCTIONS,
@@ -104,6 +112,7 @@ const TABLES: &[&[call::Function]] = &[
     keys::FUNCTIONS,
     numerics::FUNCTIONS,
     patterns::FUNCTIONS,
+    series::FUNCTIONS,
     texts::FUNCTIONS,
 ];
 

@@ -539,6 +539,49 @@ fn aggregates_follow_a_moving_frame() {
 }
 
 #[test]
+fn series_are_arrays() {
+    let connection = connection();
+    connection.execute_batch("CREATE TEMP TABLE v AS SELECT pg_text_interval('1 mon') AS i").unwrap();
+    for (sql, data_type, expected) in [
+        ("pg_generate_series(1, 5, 2)", PgType::Int4Array, "{1,3,5}"),
+        ("pg_generate_series(3, 1, -1)", PgType::Int4Array, "{3,2,1}"),
+        ("pg_generate_series(3, 1, 1)", PgType::Int4Array, "{}"),
+        (
+            "pg_generate_series(9223372036854775806, 9223372036854775807, 1)",
+            PgType::Int8Array,
+            "{9223372036854775806,9223372036854775807}",
+        ),
+        ("pg_generate_series(NULL, 1, 1)", PgType::Int4Array, "NULL"),
+        (
+            "pg_generate_series_timestamp(pg_text_timestamp('2020-01-31'), pg_text_timestamp('2020-04-30'), i, NULL) FROM v",
+            PgType::TimestampArray,
+            "{\"2020-01-31 00:00:00\",\"2020-02-29 00:00:00\",\"2020-03-29 00:00:00\",\"2020-04-29 00:00:00\"}",
+        ),
+    ] {
+        assert_eq!(shown(&connection, sql, data_type), expected, "{sql}");
+    }
+    failures(&[
+        ("pg_generate_series(1, 3, 0)", "22023", "step size cannot equal zero"),
+        ("pg_generate_series(1, 1000000000000, 1)", "54000", "requested length too large"),
+    ]);
+}
+
+#[test]
+fn demands_raise_what_they_are_told() {
+    all(PgType::Int4, &[("pg_not_null(5, 't', 'c')", "5"), ("pg_affects_once(0)", "1")]);
+    failures(&[
+        (
+            "pg_not_null(NULL, 't', 'c')",
+            "23502",
+            "null value in column \"c\" of relation \"t\" violates not-null constraint",
+        ),
+        ("pg_affects_once(1)", "21000", "ON CONFLICT DO UPDATE command cannot affect row a second time"),
+        ("CASE WHEN 1 THEN pg_raise('42804', 'no') ELSE 1 END", "42804", "no"),
+    ]);
+    all(PgType::Int4, &[("CASE WHEN 0 THEN pg_raise('42804', 'no') ELSE 1 END", "1")]);
+}
+
+#[test]
 fn slots_are_those_of_the_topology() {
     use crate::topology::slot_of;
     use crate::types::Key;
