@@ -16,6 +16,8 @@ mod key;
 mod modifier;
 mod numeric;
 mod pg_type;
+#[cfg(test)]
+mod properties;
 pub mod scalar;
 mod style;
 mod text_format;

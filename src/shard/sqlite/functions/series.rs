@@ -41,6 +41,11 @@ fn integers(arguments: &Arguments<'_>) -> Result<Value> {
     if step == 0 {
         return Err(zero_step());
     }
+    // Each takes two bytes at least: what cannot fit is refused before it is begun.
+    let count = (i128::from(stop) - i128::from(start)) / i128::from(step);
+    if count > MAX_RESULT_BYTES as i128 / 2 {
+        return Err(too_large());
+    }
     let mut cells = Cells::new();
     let mut next = Some(start);
     while let Some(value) = next.filter(|value| if step > 0 { *value <= stop } else { *value >= stop }) {
