@@ -7,12 +7,14 @@
 
 mod support;
 
+mod cli;
 mod crash;
 mod differential;
 mod documents;
 mod drivers;
 mod hash_golden;
 mod http;
+mod lifecycle;
 mod protocol;
 mod rust_drivers;
 mod support_works;

@@ -1,0 +1,194 @@
+//! shardctl from outside: every command, as JSON and as a table, its exit codes, and what goes to which stream.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Shardd, free_port};
+
+struct Said {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs shardctl with these arguments against this address.
+fn shardctl(url: &str, arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shardctl"));
+    command.args(arguments).env("SHARDCTL_URL", url).env("NO_COLOR", "1").stdin(Stdio::null());
+    command.current_dir(std::env::temp_dir());
+    let output = command.output().expect("shardctl runs");
+    Said {
+        code: output.status.code().expect("an exit code"),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// A command that must succeed, as JSON.
+fn json(shardd: &Shardd, arguments: &[&str]) -> Value {
+    let said = shardctl(&shardd.admin_url(), &[arguments, &["-o", "json"]].concat());
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{arguments:?}: {}", said.stdout);
+    serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", said.stdout))
+}
+
+/// A server with a sharded and a reference table.
+fn serving() -> Shardd {
+    let shardd = Shardd::start();
+    shardd.client().run(
+        "CREATE TABLE venues (venue_id int PRIMARY KEY, name text);
+         CREATE TABLE seats (event_id bigint, seat_id int, status text, PRIMARY KEY (event_id, seat_id));
+         INSERT INTO seats VALUES (1, 1, 'free'), (2, 1, 'free'), (3, 1, 'free')",
+    );
+    shardd
+}
+
+fn names(list: &Value) -> BTreeSet<&str> {
+    list.as_array().expect("a list").iter().filter_map(|item| item["shard"].as_str()).collect()
+}
+
+#[test]
+fn every_command_prints_json_and_a_table() {
+    let shardd = serving();
+    let status = json(&shardd, &["status"]);
+    assert_eq!((status["state"].as_str(), status["shards"].as_u64()), (Some("serving"), Some(4)), "{status}");
+
+    let shards = json(&shardd, &["shards"]);
+    assert_eq!(names(&shards), ["shard-1", "shard-2", "shard-3", "shard-4"].into());
+    assert_eq!(names(&json(&shardd, &["list"])), names(&shards));
+    assert_eq!(json(&shardd, &["describe", "shard-2"])["shard"], "shard-2");
+
+    let tables = json(&shardd, &["tables"]);
+    let kinds: Vec<(&str, &str)> = tables
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|table| Some((table["table"].as_str()?, table["kind"].as_str()?)))
+        .collect();
+    assert!(kinds.contains(&("seats", "sharded")) && kinds.contains(&("venues", "reference")), "{kinds:?}");
+
+    let version = json(&shardd, &["version"]);
+    assert!(version.to_string().contains(env!("CARGO_PKG_VERSION")), "{version}");
+    assert!(!json(&shardd, &["config", "show"]).as_array().expect("a list").is_empty());
+    json(&shardd, &["logs"]);
+
+    for arguments in [
+        &["status"][..],
+        &["shards"],
+        &["describe", "shard-1"],
+        &["tables"],
+        &["route", "seats", "1"],
+        &["explain", "SELECT * FROM seats"],
+        &["version"],
+        &["config", "show"],
+    ] {
+        let said = shardctl(&shardd.admin_url(), arguments);
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{arguments:?}");
+        assert!(!said.stdout.is_empty() && !said.stdout.contains('\u{1b}'), "{arguments:?}: {}", said.stdout);
+    }
+    assert!(shardctl(&shardd.admin_url(), &["shards"]).stdout.contains("shard-3"));
+    let completions = shardctl(&shardd.admin_url(), &["completions", "bash"]);
+    assert!(completions.code == 0 && completions.stdout.contains("add-shard"));
+}
+
+/// The shard that `route` names is the one that holds the row.
+#[test]
+fn a_keys_route_is_where_its_rows_are() {
+    let shardd = serving();
+    let mut used = BTreeSet::new();
+    for key in 1..=40 {
+        let route = json(&shardd, &["route", "seats", &key.to_string()]);
+        assert!(route["slot"].as_u64().is_some_and(|slot| slot < 16_384), "{route}");
+        assert!(route["why"].as_str().is_some_and(|why| !why.is_empty()), "{route}");
+        used.insert(route["shard"].as_str().expect("a shard").to_owned());
+        // One value has one canonical form, however it is written.
+        assert_eq!(json(&shardd, &["route", "seats", &format!("00{key}")])["slot"], route["slot"]);
+    }
+    assert_eq!(used.len(), 4, "forty keys use every shard: {used:?}");
+    assert_eq!(json(&shardd, &["route", "seats", "-5"])["key"], "-5");
+    assert!(json(&shardd, &["route", "venues", "1"])["shard"].is_null(), "a reference table is on every shard");
+
+    let by_key = json(&shardd, &["explain", "SELECT * FROM seats WHERE event_id = 1"])["plan"].to_string();
+    let owner = json(&shardd, &["route", "seats", "1"]);
+    assert!(by_key.contains(owner["shard"].as_str().expect("a shard")), "{by_key}");
+    let scattered = json(&shardd, &["explain", "SELECT count(*) FROM seats"])["plan"].to_string();
+    assert!((1..=4).all(|number| scattered.contains(&format!("shard-{number}"))), "{scattered}");
+    let counted = shardd.client().query("SELECT count(*) FROM seats").value();
+    assert_eq!(counted, "3", "explaining runs nothing");
+}
+
+#[test]
+fn a_shard_that_is_added_joins_with_no_slots() {
+    let shardd = serving();
+    let file = shardd.directory().join("extra.db");
+    let url = format!("sqlite:{}", file.display());
+    let before = json(&shardd, &["status"])["epoch"].as_u64();
+    let added = json(&shardd, &["add-shard", "extra", &url, "--weight", "2"]);
+    assert_eq!(added["shard"], "extra");
+    let shards = json(&shardd, &["shards"]);
+    assert_eq!(names(&shards).len(), 5);
+    let described = json(&shardd, &["describe", "extra"]);
+    let slots = described["slots"]
+        .as_array()
+        .expect("slots")
+        .iter()
+        .filter_map(|keyspace| keyspace["slots"].as_u64())
+        .sum::<u64>();
+    assert_eq!((slots, described["weight"].as_f64()), (0, Some(2.0)), "{described}");
+    assert!(json(&shardd, &["status"])["epoch"].as_u64() > before);
+
+    // It has the tables and the reference rows, and stays after a restart.
+    let mut shardd = shardd;
+    let mut client = shardd.client();
+    client.run("INSERT INTO venues VALUES (1, 'Hall')");
+    assert_eq!(client.query("SELECT count(*) FROM seats").value(), "3");
+    assert!(shardd.stop().success());
+    shardd.launch();
+    assert_eq!(names(&json(&shardd, &["shards"])).len(), 5);
+
+    let again = shardctl(&shardd.admin_url(), &["add-shard", "extra", &url]);
+    assert_eq!((again.code, again.stdout.as_str()), (1, ""), "{}", again.stderr);
+    assert!(!again.stderr.is_empty());
+}
+
+#[test]
+fn failures_have_their_exit_codes_and_say_what_to_do() {
+    let shardd = serving();
+    let url = shardd.admin_url();
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    for (address, arguments, code) in [
+        (&url, &["describe", "nowhere"][..], 4),
+        (&url, &["route", "nowhere", "1"], 4),
+        (&url, &["route", "seats", "not-a-number"], 1),
+        (&url, &["explain", "SELEC"], 1),
+        (&url, &["add-shard", "shard-9", "ftp://nowhere"], 1),
+        (&url, &["nonsense"], 2),
+        (&url, &["describe"], 2),
+        (&nobody, &["status"], 3),
+    ] {
+        let said = shardctl(address, arguments);
+        assert_eq!((said.code, said.stdout.as_str()), (code, ""), "{arguments:?}: {}", said.stderr);
+        assert!(!said.stderr.is_empty(), "{arguments:?} fails without a word");
+    }
+    let unreachable = shardctl(&nobody, &["status"]);
+    assert!(unreachable.stderr.contains(&nobody), "{}", unreachable.stderr);
+}
+
+#[test]
+fn a_configuration_is_checked_without_a_server() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("shardd.toml");
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let path = file.to_str().expect("a path");
+    std::fs::write(&file, "database = \"shows\"\n").expect("a file");
+    let good = shardctl(&nobody, &["config", "check", "--config", path]);
+    assert_eq!(good.code, 0, "{}{}", good.stdout, good.stderr);
+    std::fs::write(&file, "colour = 1\n[limits]\nmax_clients = 0\n[listen]\nhttp = \"nonsense\"\n").expect("a file");
+    let bad = shardctl(&nobody, &["config", "check", "--config", path]);
+    assert_eq!(bad.code, 1, "{}{}", bad.stdout, bad.stderr);
+    let said = format!("{}{}", bad.stdout, bad.stderr);
+    for part in ["shardd.toml:1", "colour", "shardd.toml:3", "max_clients", "shardd.toml:5", "http"] {
+        assert!(said.contains(part), "{part} is not in:\n{said}");
+    }
+}

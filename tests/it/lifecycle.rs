@@ -1,0 +1,137 @@
+//! Starting and stopping: what is printed, what is refused before anything is bound, health, metrics, draining.
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use crate::support::client::{DATABASE, USER};
+use crate::support::shardd::{Ports, Request};
+use crate::support::{Client, Shardd, signal};
+
+/// Starts a server that must not come up, and gives what it said.
+fn refused(directory: &std::path::Path, ports: Ports) -> (Output, String) {
+    let output = Shardd::command(directory, ports).output().expect("shardd runs");
+    let said = String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned();
+    assert!(!output.status.success(), "it should not have started:\n{said}");
+    assert!(!said.contains("panicked") && !said.contains("stack backtrace"), "{said}");
+    (output, said)
+}
+
+#[test]
+fn a_first_start_prints_what_to_try_next() {
+    let shardd = Shardd::start();
+    let log = shardd.log();
+    for part in [
+        format!("postgres://{USER}@127.0.0.1:{}/{DATABASE}", shardd.ports.postgres).replace(USER, ""),
+        "psql".to_owned(),
+        "curl".to_owned(),
+        format!("http://127.0.0.1:{}", shardd.ports.http),
+        format!("http://127.0.0.1:{}", shardd.ports.admin),
+    ] {
+        assert!(log.replace(USER, "").contains(&part) || log.contains(&part), "{part} is not in:\n{log}");
+    }
+    assert!(shardd.data_dir().join("catalog.db").exists());
+    assert!((1..=4).all(|number| shardd.data_dir().join(format!("shard-{number}.db")).exists()));
+}
+
+#[test]
+fn a_busy_port_is_one_clear_error() {
+    let shardd = Shardd::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("shardd.toml"), "").expect("a configuration");
+    for busy in ["postgres", "http", "admin"] {
+        let mut ports = Ports::free();
+        match busy {
+            "postgres" => ports.postgres = shardd.ports.postgres,
+            "http" => ports.http = shardd.ports.http,
+            _ => ports.admin = shardd.ports.admin,
+        }
+        let (_, said) = refused(directory.path(), ports);
+        let port = match busy {
+            "postgres" => ports.postgres,
+            "http" => ports.http,
+            _ => ports.admin,
+        };
+        assert!(said.contains(&port.to_string()), "{busy}: {said}");
+        assert_eq!(said.to_lowercase().matches("error").count(), 1, "{busy}: {said}");
+    }
+}
+
+#[test]
+fn a_data_directory_has_one_owner() {
+    let shardd = Shardd::start();
+    let (_, said) = refused(shardd.directory(), Ports::free());
+    assert!(said.contains("data") && said.contains(&shardd.pid().to_string()), "who has it? {said}");
+    // The first goes on undisturbed.
+    assert_eq!(shardd.client().query("SELECT 1").value(), "1");
+}
+
+#[test]
+fn every_problem_of_a_configuration_is_told_before_anything_is_bound() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("shardd.toml"), "colour = 1\n[limits]\nmax_clients = 0\n").expect("a file");
+    let (_, said) = refused(directory.path(), Ports::free());
+    assert!(said.contains("colour") && said.contains("max_clients"), "{said}");
+    assert!(!directory.path().join("data").exists(), "nothing is made before the configuration is right");
+}
+
+#[test]
+fn it_drains_and_exits_0_on_sigterm() {
+    let mut shardd = Shardd::start();
+    let mut client = shardd.client();
+    client.run("CREATE TABLE t (event_id bigint PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)");
+    let mut busy = shardd.client();
+    busy.run("BEGIN; UPDATE t SET n = 2 WHERE event_id = 1");
+    signal("TERM", shardd.pid());
+    // What is open may end; nobody new comes in.
+    let begin = Instant::now();
+    while Client::connect(shardd.ports.postgres).is_ok() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "it goes on accepting clients");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    busy.run("COMMIT");
+    let status = shardd.stop_waiting();
+    assert!(status.success(), "{status:?}");
+    // An idle client is told why its connection ended, or it just ends.
+    if let Ok(answers) = client.try_simple("SELECT 1") {
+        assert_eq!(answers[0].sqlstate(), "57P01");
+    }
+    shardd.launch();
+    assert_eq!(shardd.client().query("SELECT n FROM t WHERE event_id = 1").value(), "2");
+    let begin = Instant::now();
+    assert!(shardd.stop().success());
+    assert!(begin.elapsed() < Duration::from_secs(5), "an idle server stops at once");
+}
+
+#[test]
+fn health_and_metrics_are_told_without_keys_or_sql() {
+    let shardd = Shardd::start();
+    let mut client = shardd.client();
+    client.run(
+        "CREATE TABLE secrets (event_id bigint PRIMARY KEY, word text); INSERT INTO secrets VALUES (4711, 'canary')",
+    );
+    client.run("SELECT * FROM secrets WHERE event_id = 4711; SELECT count(*) FROM secrets");
+    assert_eq!(shardd.admin(&Request::get("/livez")).status, 200);
+    let ready = shardd.admin(&Request::get("/readyz"));
+    assert_eq!((ready.status, ready.json()["ready"].as_bool()), (200, Some(true)));
+    let metrics = shardd.admin(&Request::get("/metrics")).text();
+    for name in [
+        "shardd_queries_total{",
+        "shardd_query_duration_seconds",
+        "shardd_in_flight",
+        "shardd_shard_up{",
+        "shardd_slots{",
+        "shardd_topology_epoch",
+        "shardd_build_info{",
+    ] {
+        assert!(metrics.contains(name), "{name} is not in:\n{metrics}");
+    }
+    for line in metrics.lines().filter(|line| line.starts_with("shardd_queries_total{")) {
+        for label in ["shard=", "kind=", "door=", "outcome="] {
+            assert!(line.contains(label), "{line}");
+        }
+    }
+    assert!(!metrics.contains("canary") && !metrics.contains("4711") && !metrics.contains("SELECT"), "{metrics}");
+    let slots = metrics.lines().filter(|line| line.starts_with("shardd_slots{") && line.contains("tickets"));
+    let slots: Vec<f64> = slots.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    assert_eq!((slots.len(), slots.iter().sum::<f64>()), (4, 16_384.0), "{metrics}");
+}
