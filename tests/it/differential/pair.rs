@@ -4,6 +4,7 @@ use super::compare::{Mode, Refusal, Verdict, ask, compare, general, refusal, sho
 use super::schema::{TABLES, fixture, table};
 use super::values;
 use super::writes::{Script, Step};
+use crate::support::client::Row;
 use crate::support::{Answer, Client};
 
 /// A difference, with what shows it.
@@ -131,7 +132,8 @@ impl Pair {
             Verdict::Refused(_) => {}
             Verdict::Different(kind) => {
                 self.dirty |= writes;
-                outcome.mismatch = mismatch(kind, show(&expected, binary), show(&got, binary));
+                let [expected, got] = show_both(&expected, &got, binary);
+                outcome.mismatch = mismatch(kind, expected, got);
                 return;
             }
         }
@@ -170,11 +172,8 @@ impl Pair {
         if expected.rows == got.rows {
             return None;
         }
-        let only = |these: &Answer, those: &Answer| {
-            let rows = these.rows.iter().filter(|row| !those.rows.contains(row)).cloned().collect();
-            show(&Answer { rows, error: these.error.clone(), ..Answer::default() }, false)
-        };
-        Some((only(&expected, &got), only(&got, &expected)))
+        let [expected, got] = show_both(&expected, &got, false);
+        Some((expected, got))
     }
 
     /// Leaves no transaction open and no table of the script behind.
@@ -218,4 +217,26 @@ fn made_table(sql: &str) -> Option<&str> {
     let name = name.strip_prefix("IF NOT EXISTS ").unwrap_or(name);
     let name = name.split([' ', '(']).next()?;
     TABLES.iter().all(|table| table.name != name).then_some(name)
+}
+
+/// Both answers for people: of many rows, only those that the other does not have.
+fn show_both(postgres: &Answer, shardd: &Answer, binary: bool) -> [String; 2] {
+    const ROWS_SHOWN: usize = 12;
+    let only = |these: &Answer, those: &Answer| {
+        let mut others = those.rows.clone();
+        let differs = |row: &&Row| match others.iter().position(|other| other == *row) {
+            Some(position) => {
+                others.swap_remove(position);
+                false
+            }
+            None => true,
+        };
+        let rows: Vec<Row> = these.rows.iter().filter(differs).cloned().collect();
+        if these.rows.len() <= ROWS_SHOWN || rows.is_empty() {
+            return show(these, binary);
+        }
+        let shown = show(&Answer { rows, ..these.clone() }, binary);
+        format!("{shown} (only the rows that the other has not, of {})", these.rows.len())
+    };
+    [only(postgres, shardd), only(shardd, postgres)]
 }
