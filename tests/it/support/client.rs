@@ -10,6 +10,8 @@ use super::frames::{Message, Reader, Writer};
 /// The user and the database of every test, on shardd and on Postgres.
 pub const USER: &str = "app";
 pub const DATABASE: &str = "tickets";
+/// What a connection to a server with users fails with.
+pub const ASKS_FOR_A_PASSWORD: &str = "the server asks for a password";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -165,7 +167,7 @@ impl Client {
             let message = client.receive()?;
             match message.kind {
                 b'R' if message.body == [0; 4] => {}
-                b'R' => return Err(io::Error::other("the server asks for a password")),
+                b'R' => return Err(io::Error::other(ASKS_FOR_A_PASSWORD)),
                 b'S' => client.note_setting(&message),
                 b'K' => client.cancel_key = message.body,
                 b'Z' => {

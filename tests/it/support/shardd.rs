@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::client::{Client, DATABASE, USER};
+use super::client::{ASKS_FOR_A_PASSWORD, Client, DATABASE, USER};
 use super::{PATIENCE, free_port, signal};
 
 /// The listeners of one server.
@@ -85,8 +85,10 @@ impl Shardd {
     fn wait_until_ready(&mut self) {
         let begin = Instant::now();
         loop {
-            if Client::connect(self.ports.postgres).is_ok() {
-                return;
+            match Client::connect(self.ports.postgres) {
+                Ok(_) => return,
+                Err(error) if error.to_string() == ASKS_FOR_A_PASSWORD => return,
+                Err(_) => {}
             }
             let ended = self.process.as_mut().expect("a process").try_wait().expect("wait");
             if ended.is_some() || begin.elapsed() > PATIENCE {
