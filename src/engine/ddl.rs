@@ -22,8 +22,8 @@ impl Session {
         let transaction = self.open_transaction()?;
         transaction.lock_schema(&engine).await?;
         let topology = engine.live.snapshot();
-        let schema = transaction.schema.as_ref().unwrap_or(&topology.schema);
-        let change = dialect::change(tree, schema, &topology.keyspaces, transaction.now)?;
+        let schema = transaction.schema.clone().unwrap_or_else(|| Arc::clone(&topology.schema));
+        let change = dialect::change(tree, &schema, &topology.keyspaces, transaction.now)?;
         if !change.statements.is_empty() {
             let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
             shards.sort_unstable();
@@ -37,7 +37,10 @@ impl Session {
                     .run_ddl(&change.statements)
                     .await?;
             }
-            transaction.schema = Some(Arc::new(change.schema));
+            // TRUNCATE changes rows only.
+            if change.schema != *schema {
+                transaction.schema = Some(Arc::new(change.schema));
+            }
         }
         self.notices.extend(change.notices);
         Ok(change.tag)

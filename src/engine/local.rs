@@ -33,6 +33,8 @@ pub(super) fn describe(plan: &Plan, placeholders: usize) -> (Vec<PgType>, Option
             vec![text_column(column)]
         }
         Local::VoidCall { column } => vec![OutputColumn { data_type: PgType::Void, ..text_column(column) }],
+        // What its text asks for is asked again when it is executed.
+        Local::Prepare { .. } => return (Vec::new(), None),
         _ => return (types, None),
     };
     (types, Some(Arc::from(columns)))

@@ -8,6 +8,7 @@
 
 mod answer;
 mod ddl;
+mod driver_queries;
 mod evaluate;
 mod explain;
 mod local;

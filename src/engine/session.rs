@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::Engine;
 use super::answer::Answer;
+use super::driver_queries;
 use super::recording::{self, RanOn, Recording};
 use super::settings::Settings;
 use super::statement::{PlanScope, Prepared, Statement};
@@ -182,7 +183,8 @@ impl Session {
         let own_schema = self.transaction.as_ref().and_then(|transaction| transaction.schema.as_ref());
         let schema = own_schema.unwrap_or(&topology.schema);
         let scope = PlanScope { schema, keyspaces: &topology.keyspaces, shared: own_schema.is_none() };
-        self.engine.plans.prepare(text, declared, scope, self.settings.text_style())
+        let text = driver_queries::answerable(text);
+        self.engine.plans.prepare(&text, declared, scope, self.settings.text_style())
     }
 
     /// The schema as this session sees it: with the changes of its own open transaction.

@@ -216,7 +216,10 @@ pub fn plan(statement: &Parsed, schema: &Schema, keyspaces: &[Arc<Keyspace>]) ->
             functions::refuse_forbidden(tree, &statement.text)?;
             write::plan(analysis, tree)
         }
-        ast::Statement::Truncate(truncate) => write::plan_truncate(analysis, truncate),
+        ast::Statement::Truncate(truncate) => {
+            write::check_truncate(analysis, truncate)?;
+            Ok(Plan::Ddl(tree.clone()))
+        }
         ast::Statement::CreateTable(_)
         | ast::Statement::CreateIndex(_)
         | ast::Statement::CreateView(_)

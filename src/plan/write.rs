@@ -6,7 +6,7 @@ use super::analysis::{Analysis, Ctes};
 use super::graph::Variable;
 use super::key::{KeyExpression, constant, type_name};
 use super::scope::{Column, Relation, Scope, Source};
-use super::{Insert, Plan, ReferenceWrite, Route, Write, route::Keys};
+use super::{Insert, Plan, ReferenceWrite, Route, Write};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{
     self, Assignment, AssignmentTarget, Delete, Expr, FromTable, ObjectName, OnConflictAction, OnInsert, SelectItem,
@@ -64,37 +64,13 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
     Ok(Plan::Write(Box::new(Write { route, statement, returning, several, tables })))
 }
 
-/// TRUNCATE: of sharded tables on all shards, of a reference table on every copy.
-pub(super) fn plan_truncate(mut analysis: Analysis<'_>, truncate: &ast::Truncate) -> Result<Plan> {
-    let mut reference = None;
-    let mut sharded = false;
+/// TRUNCATE is done like a change of the schema: everywhere, on all shards or none.
+pub(super) fn check_truncate(mut analysis: Analysis<'_>, truncate: &ast::Truncate) -> Result<()> {
     for target in &truncate.table_names {
         let table = find_table(&analysis, &target.name)?;
-        match analysis.use_table(&table, 0)? {
-            Some(_) => sharded = true,
-            None => reference = Some(table.name.clone()),
-        }
+        analysis.use_table(&table, 0)?;
     }
-    let keyspace = analysis.keyspace_name();
-    let statement = Statement::Truncate(truncate.clone());
-    match reference {
-        Some(_) if sharded || truncate.table_names.len() > 1 => {
-            Err(Error::unsupported("TRUNCATE of a reference table together with others", "Truncate them one by one."))
-        }
-        Some(table) => {
-            Ok(Plan::WriteReference(Box::new(ReferenceWrite { keyspace, table, statement, returning: false })))
-        }
-        None => {
-            let route = Route { keyspace, keys: Keys::Every };
-            Ok(Plan::Write(Box::new(Write {
-                route,
-                statement,
-                returning: false,
-                several: Ok(()),
-                tables: analysis.tables,
-            })))
-        }
-    }
+    Ok(())
 }
 
 /// Reads a write, by itself or within a WITH.

@@ -8,6 +8,8 @@ use crate::error::{Error, Result, SqlState};
 pub(super) const FUNCTIONS: &[Function] = &[
     lax("pg_not_null", 3, not_null),
     lax("pg_affects_once", 1, affects_once),
+    lax("pg_limit", 1, |a| row_count(a, -1, "LIMIT", SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE)),
+    lax("pg_offset", 1, |a| row_count(a, 0, "OFFSET", SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE)),
     // Never computed ahead of the branch that it stands in.
     volatile("pg_raise", 2, |a| Err(Error::new(SqlState::from_code(a.text(0)?), a.text(1)?))),
 ];
@@ -32,5 +34,16 @@ fn affects_once(arguments: &Arguments<'_>) -> Result<Value> {
                 "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
             ))
         }
+    }
+}
+
+/// (count): the count, `unbounded` for NULL, or an error for a negative one.
+fn row_count(arguments: &Arguments<'_>, unbounded: i64, clause: &str, negative: SqlState) -> Result<Value> {
+    if arguments.is_null(0) {
+        return Ok(Value::Integer(unbounded));
+    }
+    match arguments.integer(0)? {
+        count if count < 0 => Err(Error::new(negative, format!("{clause} must not be negative"))),
+        count => Ok(Value::Integer(count)),
     }
 }
