@@ -49,7 +49,7 @@ impl Session {
     pub(super) async fn answer_locally(&mut self, local: &Local, execution: &Execution) -> Result<Answer> {
         match local {
             Local::Empty => Ok(Answer::empty()),
-            Local::Begin { isolation, read_only } => self.begin(*isolation, *read_only),
+            Local::Begin { tag, isolation, read_only } => self.begin(tag, *isolation, *read_only),
             Local::Commit { chain } => self.commit(*chain).await,
             Local::Rollback { chain } => self.rollback(*chain).await,
             Local::Savepoint(_) | Local::Release(_) | Local::RollbackTo(_) => self.savepoint_control(local).await,
@@ -71,7 +71,7 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<Answer> {
+    fn begin(&mut self, tag: &'static str, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<Answer> {
         match &mut self.transaction {
             Some(Transaction { opened: Opened::ByClient, .. }) => {
                 self.notices
@@ -84,7 +84,7 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.set(isolation, read_only)?;
         }
-        Ok(Answer::command("BEGIN"))
+        Ok(Answer::command(tag))
     }
 
     async fn commit(&mut self, chain: bool) -> Result<Answer> {

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Local {
     Begin {
+        /// `BEGIN` or `START TRANSACTION`: the answer repeats the client's words.
+        tag: &'static str,
         isolation: Option<Isolation>,
         read_only: Option<bool>,
     },
@@ -105,7 +107,7 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
             cursor.advance();
             cursor.expect_word("transaction")?;
             let (isolation, read_only) = transaction_modes(cursor)?;
-            Local::Begin { isolation, read_only }
+            Local::Begin { tag: "START TRANSACTION", isolation, read_only }
         }
         "commit" | "end" => commit(cursor)?,
         "rollback" | "abort" => rollback(cursor)?,
@@ -168,7 +170,7 @@ fn begin(cursor: &mut Cursor<'_>) -> Result<Local> {
     cursor.advance();
     let _ = cursor.eat_word("work") || cursor.eat_word("transaction");
     let (isolation, read_only) = transaction_modes(cursor)?;
-    Ok(Local::Begin { isolation, read_only })
+    Ok(Local::Begin { tag: "BEGIN", isolation, read_only })
 }
 
 /// `ISOLATION LEVEL ... , READ ONLY, NOT DEFERRABLE`: the commas are optional.

@@ -104,7 +104,8 @@ impl SqliteTransaction {
         answer.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
-    /// Runs SQLite statements as they are: a change of the schema.
+    /// Runs SQLite statements as they are: a change of the schema. They are done again by themselves, so what they change is
+    /// not recorded; take what was recorded before them first.
     pub async fn run_batch(&mut self, statements: Vec<String>) -> Result<()> {
         self.ask(move |serving| serving.run_batch(&statements)).await
     }
@@ -362,10 +363,13 @@ impl<'c> Serving<'c> {
         self.take_writer(&CancelFlag::new())?;
         self.reload_sequences = true;
         self.store_sequences().map_err(|error| self.shared.translate(&error))?;
+        // The session extension fails with SQLITE_SCHEMA when a table that it recorded gets other columns.
+        let recorded = self.recording.take().is_some();
         let done = statements.iter().try_for_each(|statement| self.run_plain(statement));
         let reloaded = done.and_then(|()| Ok(self.shared.sequences.reload(&self.backend.connection)?));
         self.notice_loss();
-        reloaded.map_err(|failure| super::constraint::told_of_batch(self.shared, failure))
+        reloaded.map_err(|failure| super::constraint::told_of_batch(self.shared, failure))?;
+        if recorded { self.record_changes() } else { Ok(()) }
     }
 
     /// One statement. A row of `PRAGMA foreign_key_check` is a violation.

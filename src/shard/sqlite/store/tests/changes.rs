@@ -75,6 +75,33 @@ async fn changes_that_were_lost_are_done_again_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_written_anew_is_not_recorded_row_by_row() {
+    let [first, lost] = pair().await;
+    let rebuild: Vec<String> = [
+        "CREATE TABLE shardd_rebuild (event_id INTEGER, body BLOB, extra INTEGER) STRICT",
+        "INSERT INTO shardd_rebuild SELECT event_id, body, 7 FROM log",
+        "DROP TABLE log",
+        "ALTER TABLE shardd_rebuild RENAME TO log",
+        "ALTER TABLE seats ADD COLUMN extra INTEGER",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let mut transaction = first.begin(TransactionMode::Write).await.unwrap();
+    transaction.record_changes().await.unwrap();
+    run(&mut transaction, "INSERT INTO log VALUES (9, x'01')").await;
+    let mut steps = vec![RedoStep::Changes(transaction.take_changes().await.unwrap())];
+    transaction.run_batch(rebuild.clone()).await.unwrap();
+    assert!(transaction.take_changes().await.unwrap().is_empty(), "the statements are the record");
+    steps.push(RedoStep::Statements(rebuild));
+    run(&mut transaction, "INSERT INTO log VALUES (10, x'02', 8)").await;
+    steps.push(RedoStep::Changes(transaction.take_changes().await.unwrap()));
+    transaction.commit_as("g1").await.unwrap();
+    assert!(lost.shard.apply_redo("g1", steps).await.unwrap());
+    let extras = "SELECT group_concat(event_id || ':' || extra, ',') FROM (SELECT * FROM log ORDER BY event_id)";
+    assert_eq!(lost.texts(extras).await, first.texts(extras).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redo_that_fails_leaves_nothing_of_itself() {
     let [first, other] = pair().await;
     let mut transaction = first.begin(TransactionMode::Write).await.unwrap();
