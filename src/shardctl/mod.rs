@@ -35,3 +35,6 @@ fn run(arguments: Arguments) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod reference;

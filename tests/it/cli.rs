@@ -1,6 +1,7 @@
 //! shardctl from outside: every command, as JSON and as a table, its exit codes, and what goes to which stream.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -193,4 +194,71 @@ fn a_configuration_is_checked_without_a_server() {
     for part in ["shardd.toml:1", "colour", "shardd.toml:3", "max_clients", "shardd.toml:5", "http"] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }
+}
+
+#[test]
+fn a_token_lets_in_whoever_has_it() {
+    const TOKEN: &str = "a-token-of-some-length";
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).expect("written");
+    let shardd = Shardd::start_with(&format!("[admin]\ntoken_file = \"{}\"\n", file.display()));
+    let refused = shardctl(&shardd.admin_url(), &["status"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (5, ""), "{}", refused.stderr);
+    assert!(refused.stderr.contains("SHARDCTL_TOKEN"), "{}", refused.stderr);
+    let path = file.display().to_string();
+    assert_eq!(json(&shardd, &["--token-file", &path, "status"])["state"], "serving");
+    let by_variable = |token: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shardctl"));
+        command.args(["--url", &shardd.admin_url(), "status"]).env("SHARDCTL_TOKEN", token);
+        command.output().expect("shardctl runs").status.code()
+    };
+    assert_eq!((by_variable(TOKEN), by_variable("another-token-of-length")), (Some(0), Some(5)));
+    let shown = shardctl(&shardd.admin_url(), &["--token-file", &path, "config", "show"]).stdout;
+    assert!(shown.contains("admin.token_file") && !shown.contains(TOKEN), "{shown}");
+    assert!(!shardd.log().contains(TOKEN), "the token is in the log");
+}
+
+#[test]
+fn the_log_is_followed_line_by_line() {
+    let shardd = serving();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shardctl"));
+    command.args(["--url", &shardd.admin_url(), "-o", "json", "logs", "-f"]).stdout(Stdio::piped());
+    let mut following = command.spawn().expect("shardctl runs");
+    let mut lines = BufReader::new(following.stdout.take().expect("stdout")).lines();
+    let url = format!("sqlite:{}", shardd.directory().join("late-comer.db").display());
+    json(&shardd, &["add-shard", "late-comer", &url]);
+    let joined = lines.any(|line| {
+        let entry: Value = serde_json::from_str(&line.expect("a line")).expect("JSON on each line");
+        entry["message"].is_string() && entry.to_string().contains("late-comer")
+    });
+    following.kill().expect("killed");
+    following.wait().expect("ended");
+    assert!(joined);
+}
+
+#[test]
+fn what_needs_no_server_says_so_to_programs_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let version = shardctl(&nobody, &["-o", "json", "version"]);
+    let told: Value = serde_json::from_str(&version.stdout).expect("JSON");
+    assert_eq!((version.code, &told["client"]), (3, &Value::from(env!("CARGO_PKG_VERSION"))));
+    assert!(told["server"].is_null());
+
+    let file = directory.path().join("bad.toml");
+    std::fs::write(&file, "colour = 1\n[limits]\nmax_clients = 0\n").expect("written");
+    let checked = shardctl(&nobody, &["-o", "json", "config", "check", "--config", file.to_str().expect("a path")]);
+    let told: Value = serde_json::from_str(&checked.stdout).expect("JSON");
+    assert_eq!((checked.code, &told["ok"], told["problems"].as_array().map(Vec::len)), (1, &Value::from(false), Some(2)));
+    let shown = shardctl(&nobody, &["config", "show", "--local"]);
+    assert!(shown.code == 0 && shown.stdout.contains("listen.admin"), "{}", shown.stderr);
+}
+
+#[test]
+fn another_door_is_not_taken_for_the_admin_door() {
+    let shardd = Shardd::start();
+    let said = shardctl(&format!("http://127.0.0.1:{}", shardd.ports.http), &["status"]);
+    assert_eq!((said.code, said.stdout.as_str()), (3, ""), "{}", said.stderr);
+    assert!(said.stderr.contains("8433"), "{}", said.stderr);
 }
