@@ -102,7 +102,18 @@ async fn answer(session: &mut Session, text: &str, parameters: Vec<TextParameter
             "Each request is a transaction of its own. Use the Postgres door for BEGIN.",
         ));
     }
-    Writer::new(&answer, bounds).write(answer).await
+    write(answer, bounds).await
+}
+
+async fn write(mut answer: Answer, bounds: Bounds) -> Result<Vec<u8>> {
+    let mut writer = Writer::new(answer.columns.clone().unwrap_or_default(), bounds);
+    while let Some(rows) = next_batch(&mut answer).await? {
+        for row in &rows {
+            writer.row(row, answer.tag)?;
+        }
+    }
+    let tag = answer.tag(writer.rows as u64);
+    Ok(writer.finish(&tag))
 }
 
 /// Writes an answer as JSON while its rows come.
@@ -114,8 +125,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(answer: &Answer, bounds: Bounds) -> Writer {
-        let columns = answer.columns.clone().unwrap_or_default();
+    fn new(columns: Arc<[OutputColumn]>, bounds: Bounds) -> Writer {
         let mut out = b"{\"columns\":[".to_vec();
         for (index, column) in columns.iter().enumerate() {
             out.extend_from_slice(if index == 0 { b"{\"name\":" } else { b",{\"name\":" });
@@ -126,20 +136,6 @@ impl Writer {
         }
         out.extend_from_slice(b"],\"rows\":[");
         Writer { out, columns, bounds, rows: 0 }
-    }
-
-    async fn write(mut self, mut answer: Answer) -> Result<Vec<u8>> {
-        while let Some(rows) = next_batch(&mut answer).await? {
-            for row in &rows {
-                self.row(row, answer.tag)?;
-            }
-        }
-        self.out.extend_from_slice(b"],\"tag\":");
-        let tag = answer.tag(self.rows as u64);
-        write_string(&mut self.out, &tag);
-        let count = row_count(&tag);
-        self.out.extend_from_slice(format!(",\"row_count\":{count}}}").as_bytes());
-        Ok(self.out)
     }
 
     fn row(&mut self, row: &Row, tag: &str) -> Result<()> {
@@ -156,6 +152,14 @@ impl Writer {
         self.out.push(b']');
         self.rows += 1;
         Ok(())
+    }
+
+    fn finish(mut self, tag: &str) -> Vec<u8> {
+        self.out.extend_from_slice(b"],\"tag\":");
+        write_string(&mut self.out, tag);
+        let count = row_count(tag);
+        self.out.extend_from_slice(format!(",\"row_count\":{count}}}").as_bytes());
+        self.out
     }
 }
 
@@ -181,44 +185,39 @@ fn too_large(bounds: Bounds, tag: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use bytes::{BufMut, BytesMut};
-
     use super::*;
-    use crate::engine::{RowBatch, Rows, TagCount};
     use crate::types::PgType;
 
-    fn column(name: &str, data_type: PgType) -> OutputColumn {
-        OutputColumn { name: name.into(), data_type, modifier: -1, table_oid: 0, attribute: 0 }
+    fn writer(bounds: Bounds) -> Writer {
+        let name = "n".to_owned();
+        let column = OutputColumn { name, data_type: PgType::Int8, modifier: -1, table_oid: 0, attribute: 0 };
+        Writer::new([column].into(), bounds)
     }
 
-    fn answer_of(values: &[&str]) -> Answer {
-        let mut frames = BytesMut::new();
-        for value in values {
-            frames.put_u8(b'D');
-            frames.put_i32(i32::try_from(4 + 2 + 4 + value.len()).unwrap());
-            frames.put_i16(1);
-            frames.put_i32(i32::try_from(value.len()).unwrap());
-            frames.put_slice(value.as_bytes());
-        }
-        let rows = Rows::Ready(RowBatch { frames, rows: values.len() });
-        Answer::new(Some([column("n", PgType::Int8)].into()), rows, "SELECT", TagCount::Returned)
+    fn row(text: &'static str) -> Row {
+        Row(vec![Some(Bytes::from_static(text.as_bytes()))])
     }
 
-    #[tokio::test]
-    async fn an_answer_has_columns_rows_tag_and_count() {
-        let answer = answer_of(&["1", "2"]);
-        let json = Writer::new(&answer, Bounds { rows: 2, bytes: 1000 }).write(answer).await.unwrap();
+    #[test]
+    fn an_answer_has_columns_rows_tag_and_count() {
+        let mut writer = writer(Bounds { rows: 2, bytes: 1000 });
+        writer.row(&row("1"), "SELECT").unwrap();
+        writer.row(&row("2"), "SELECT").unwrap();
+        let json = String::from_utf8(writer.finish("SELECT 2")).unwrap();
         let expected =
             r#"{"columns":[{"name":"n","type":"bigint"}],"rows":[["1"],["2"]],"tag":"SELECT 2","row_count":2}"#;
-        assert_eq!(String::from_utf8(json).unwrap(), expected);
+        assert_eq!(json, expected);
     }
 
-    #[tokio::test]
-    async fn a_result_past_its_bound_is_an_error() {
-        let answer = answer_of(&["1", "2", "3"]);
-        let error = Writer::new(&answer, Bounds { rows: 2, bytes: 1000 }).write(answer).await.unwrap_err();
+    #[test]
+    fn a_result_past_its_bounds_is_an_error() {
+        let mut rows = writer(Bounds { rows: 1, bytes: 1000 });
+        rows.row(&row("1"), "SELECT").unwrap();
+        let error = rows.row(&row("2"), "SELECT").unwrap_err();
+        assert_eq!((error.sqlstate(), error.get_detail()), (SqlState::PROGRAM_LIMIT_EXCEEDED, None));
+        let mut bytes = writer(Bounds { rows: 1000, bytes: 60 });
+        let error = (0..100).find_map(|_| bytes.row(&row("12345678"), "SELECT").err()).unwrap();
         assert_eq!(error.sqlstate(), SqlState::PROGRAM_LIMIT_EXCEEDED);
-        assert_eq!(error.get_detail(), None);
     }
 
     #[test]
