@@ -250,7 +250,10 @@ fn what_needs_no_server_says_so_to_programs_too() {
     std::fs::write(&file, "colour = 1\n[limits]\nmax_clients = 0\n").expect("written");
     let checked = shardctl(&nobody, &["-o", "json", "config", "check", "--config", file.to_str().expect("a path")]);
     let told: Value = serde_json::from_str(&checked.stdout).expect("JSON");
-    assert_eq!((checked.code, &told["ok"], told["problems"].as_array().map(Vec::len)), (1, &Value::from(false), Some(2)));
+    assert_eq!(
+        (checked.code, &told["ok"], told["problems"].as_array().map(Vec::len)),
+        (1, &Value::from(false), Some(2))
+    );
     let shown = shardctl(&nobody, &["config", "show", "--local"]);
     assert!(shown.code == 0 && shown.stdout.contains("listen.admin"), "{}", shown.stderr);
 }
