@@ -26,6 +26,9 @@ mod typed;
 mod window;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use ddl::{SchemaChange, change, create_all, drop_all};
 pub use refusal::{REFUSALS, Refusal};
 

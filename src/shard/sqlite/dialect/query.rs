@@ -39,6 +39,8 @@ pub(super) struct QueryOutput {
     pub(super) point_read: bool,
     /// It is made of several SELECTs: cannot be an operand on the right as it is.
     pub(super) compound: bool,
+    /// It has WITH, ORDER BY or LIMIT: cannot be an operand at all as it is.
+    pub(super) closed: bool,
 }
 
 /// A query without its ORDER BY and LIMIT, whose untyped columns may still be given types.
@@ -141,6 +143,7 @@ impl Translator<'_> {
             other => self.finish_other(other, order, &limit, untyped)?,
         };
         output.sql.insert_str(0, &with);
+        output.closed |= !with.is_empty();
         output.single_row |= limit.one;
         Ok(output)
     }
@@ -229,13 +232,24 @@ impl Translator<'_> {
             }
         }
         let word = if *set_quantifier == ast::SetQuantifier::All { "UNION ALL" } else { "UNION" };
-        let second_sql = if second.compound { format!("SELECT * FROM ({})", second.sql) } else { second.sql };
-        let sql = format!("{} {word} {second_sql}", first.sql);
+        let second_sql =
+            if second.compound || second.closed { format!("SELECT * FROM ({})", second.sql) } else { second.sql };
+        let first_sql = if first.closed { format!("SELECT * FROM ({})", first.sql) } else { first.sql };
+        let sql = format!("{first_sql} {word} {second_sql}");
         let mut columns = first.columns;
         for column in &mut columns {
             column.not_null = false;
         }
-        Ok(QueryOutput { sql, columns, single_row: false, compound: true, point_read: false, ..first })
+        let column_names = numbered(columns.len());
+        Ok(QueryOutput {
+            sql,
+            columns,
+            column_names,
+            single_row: false,
+            point_read: false,
+            compound: true,
+            closed: false,
+        })
     }
 
     fn body<'s>(&mut self, body: &SetExpr, scope: &'s Scope<'s>) -> Result<Body<'s>> {
@@ -343,6 +357,7 @@ impl Translator<'_> {
             single_row: false,
             point_read: false,
             compound: true,
+            closed: false,
         })
     }
 
@@ -356,11 +371,13 @@ impl Translator<'_> {
             Body::Values(_) => {
                 let output = self.finish_body(body, &Limit::default(), Untyped::Exactly(types))?;
                 let sql = wrap(&output, types, keyed);
-                Ok(QueryOutput { sql, column_names: numbered(types.len()), compound: false, ..output })
+                Ok(QueryOutput { sql, column_names: numbered(types.len()), compound: false, closed: false, ..output })
             }
             Body::Output(output) => {
                 let same = output.columns.iter().zip(types).all(|(column, data_type)| column.data_type == *data_type);
-                if same && output.compound {
+                let plain =
+                    !keyed || !types.iter().any(|data_type| matches!(data_type, PgType::Numeric | PgType::Bpchar));
+                if same && output.compound && !output.closed && plain {
                     return Ok(output);
                 }
                 self.recast(output, types, keyed)
@@ -383,7 +400,14 @@ impl Translator<'_> {
             list.push(format!("{sql} AS c{}", index + 1));
         }
         let sql = format!("SELECT {} FROM ({}) AS {alias}", list.join(", "), output.sql);
-        Ok(QueryOutput { sql, column_names: numbered(columns.len()), columns, compound: false, ..output })
+        Ok(QueryOutput {
+            sql,
+            column_names: numbered(columns.len()),
+            columns,
+            compound: false,
+            closed: false,
+            ..output
+        })
     }
 
     /// A body without ORDER BY.
@@ -428,7 +452,8 @@ impl Translator<'_> {
         let order_by = if keys.is_empty() { String::new() } else { format!(" ORDER BY {}", keys.join(", ")) };
         output.sql = format!("SELECT {} FROM ({}) AS {alias}{order_by}{}", list.join(", "), output.sql, limit.sql);
         output.column_names = numbered(output.columns.len());
-        output.compound = true;
+        output.compound = false;
+        output.closed = true;
         Ok(output)
     }
 
@@ -503,6 +528,7 @@ impl Translator<'_> {
             single_row,
             point_read: false,
             compound: true,
+            closed: false,
         })
     }
 

@@ -196,7 +196,8 @@ impl Translator<'_> {
             columns,
             single_row,
             point_read: body.point_read && limit.is_none() && !body.grouped,
-            compound: !keys.is_empty() || !limit.is_none(),
+            compound: false,
+            closed: !keys.is_empty() || !limit.is_none(),
         })
     }
 

@@ -19,8 +19,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("pg_json_get_path_text", 2, |a| raw_text(raw_path(a)?)),
     strict("pg_jsonb_get", 2, |a| Ok(shown(jsonb(a, 0)?.get(a.text(1)?)))),
     strict("pg_jsonb_get_text", 2, |a| Ok(plain(jsonb(a, 0)?.get(a.text(1)?)))),
-    strict("pg_jsonb_get_index", 2, |a| Ok(shown(jsonb(a, 0)?.element(a.integer(1)?)))),
-    strict("pg_jsonb_get_index_text", 2, |a| Ok(plain(jsonb(a, 0)?.element(a.integer(1)?)))),
+    strict("pg_jsonb_get_index", 2, |a| Ok(shown(indexed(a)?.element(a.integer(1)?)))),
+    strict("pg_jsonb_get_index_text", 2, |a| Ok(plain(indexed(a)?.element(a.integer(1)?)))),
     strict("pg_jsonb_get_path", 2, |a| with_path(a, |value, path| Ok(shown(value.at_path(path))))),
     strict("pg_jsonb_get_path_text", 2, |a| with_path(a, |value, path| Ok(plain(value.at_path(path))))),
     strict("pg_jsonb_contains", 2, |a| Ok(boolean(jsonb(a, 0)?.contains(&jsonb(a, 1)?)))),
@@ -158,6 +158,14 @@ fn array_length(arguments: &Arguments<'_>) -> Result<Value> {
         raw::Parts::Object(_) => Err(invalid("cannot get array length of a non-array")),
         raw::Parts::Scalar => Err(invalid("cannot get array length of a scalar")),
     }
+}
+
+/// What `->` and `->>` take an index of: Postgres holds a scalar as an array of one.
+fn indexed(arguments: &Arguments<'_>) -> Result<Json> {
+    Ok(match jsonb(arguments, 0)? {
+        value @ (Json::Array(_) | Json::Object(_)) => value,
+        scalar => Json::Array(vec![scalar]),
+    })
 }
 
 /// (json, name of Postgres's function): an array cell of the elements, as json or as their text.

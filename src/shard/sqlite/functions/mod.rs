@@ -70,7 +70,7 @@
 //! **Series**, as arrays: `pg_generate_series(i, i, step) -> a`, `pg_generate_series_timestamp(i, i, v, zone or NULL)* -> a`.
 //!
 //! **Demands.** `pg_not_null(x, table, column)* -> x` (23502), `pg_affects_once(o)*` (21000 when a key comes twice),
-//! `pg_raise(sqlstate, message)`.
+//! `pg_raise(sqlstate, message)`, `pg_limit(i)*` and `pg_offset(i)*` (2201W, 2201X; NULL is none).
 //!
 //! **Keys.** `pg_slot(i|t|b) -> i`: the slot of a sharding key.
 
