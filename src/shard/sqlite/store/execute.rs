@@ -24,6 +24,9 @@ pub(super) struct Ended {
     pub(super) affected: u64,
 }
 
+/// Room for most single rows.
+const ONE_ROW_BYTES: usize = 256;
+
 /// Runs the call to its end. `budget` is in ticks.
 pub(super) fn run(
     connection: &Connection,
@@ -61,13 +64,14 @@ pub(super) fn run_while(
 
 /// Puts the watch's reason in the place of SQLite's "interrupted".
 fn explain_end(call: &Call, watching: &Watching<'_>, ended: Result<Ended, Failure>) -> Result<Ended, Failure> {
-    match (ended, watching.stopped()) {
-        (Err(Failure::Sqlite(error)), Some(stopped)) if is_interrupt(&error) => Err(match stopped {
-            Stopped::Canceled => call.cancel.error().map_or(Failure::Abandoned, Failure::Told),
-            Stopped::Budget => Failure::TooLong,
-            Stopped::Abandoned => Failure::Abandoned,
+    match ended {
+        Err(Failure::Sqlite(error)) if is_interrupt(&error) => Err(match watching.stopped() {
+            Some(Stopped::Canceled) => call.cancel.error().map_or(Failure::Abandoned, Failure::Told),
+            Some(Stopped::Budget) => Failure::TooLong,
+            Some(Stopped::Abandoned) => Failure::Abandoned,
+            None => Failure::Sqlite(error),
         }),
-        (ended, _) => ended,
+        ended => ended,
     }
 }
 
@@ -87,6 +91,9 @@ pub(super) fn prepare_and_step(
     let mut batch = RowBatch::default();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
+        if batch.rows == 0 {
+            batch.frames.reserve(ONE_ROW_BYTES);
+        }
         if batch.frames.len() >= BATCH_BYTES {
             sink.full(&mut batch, watch)?;
         }

@@ -15,6 +15,7 @@ mod execute;
 mod failure;
 mod limits;
 mod outlet;
+mod pool;
 mod queue;
 mod reader;
 mod redo;
@@ -54,9 +55,10 @@ use crate::shard::Rows;
 use crate::topology::Schema;
 use crate::types::ShardId;
 use connection::{Backend, Role};
+use pool::Pool;
 use queue::{Job, Place, TransactionJob, WriteJob};
-use reader::{Held, Pool, Readers};
-use shared::{Counters, InFlight, Shared};
+use reader::Readers;
+use shared::{Counters, Shared};
 use transaction::{Ends, Serving};
 use writer::Writer;
 
@@ -126,15 +128,12 @@ impl SqliteShard {
     /// The schema that is stored in the file.
     pub async fn schema(&self) -> Result<Schema> {
         let lease = self.pool.take(&self.shared, &CancelFlag::new()).await?;
-        let backend = lease.backend().ok_or_else(reader::lost)?;
-        schema::read(&backend.connection).map_err(|error| self.shared.translate(&error))?
+        schema::read(&lease.backend().connection).map_err(|error| self.shared.translate(&error))?
     }
 
     /// Runs a read in a snapshot of its own: it sees everything that was answered before it was called.
     pub async fn read(&self, call: Call) -> Result<Rows> {
         self.shared.check_serving()?;
-        let _in_flight = InFlight::new(&self.shared);
-        Counters::add(&self.shared.counters.reads, 1);
         self.readers.read(&self.shared, call).await
     }
 
@@ -144,7 +143,6 @@ impl SqliteShard {
     /// Nothing was written, unless the error's `Retry` is `Unknown`.
     pub async fn write(&self, call: Call) -> Result<Written> {
         self.shared.check_serving()?;
-        let _in_flight = InFlight::new(&self.shared);
         let place = Place::new();
         let cancel = call.cancel.clone();
         let (answer, answered) = oneshot::channel();
@@ -206,21 +204,18 @@ impl SqliteShard {
     }
 
     async fn begin_snapshot(&self, cancel: &CancelFlag) -> Result<SqliteTransaction> {
-        let lease = self.snapshots.take(&self.shared, cancel).await?.detach(|| Arc::clone(&self.snapshots));
+        let lease = self.snapshots.take(&self.shared, cancel).await?.detach(&self.snapshots);
         let Ends { transaction, work, ended } = SqliteTransaction::ends(&self.shared);
         let (began, answer) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
-        self.shared.runtime.spawn_blocking(move || {
-            let Some(backend) = lease.backend() else { return };
-            match Serving::begin_reading(&shared, backend) {
-                Ok(serving) => {
-                    if began.send(Ok(())).is_ok() {
-                        serving.serve(&work, &ended);
-                    }
+        self.shared.runtime.spawn_blocking(move || match Serving::begin_reading(&shared, lease.backend()) {
+            Ok(serving) => {
+                if began.send(Ok(())).is_ok() {
+                    serving.serve(&work, &ended);
                 }
-                Err(error) => {
-                    let _ = began.send(Err(shared.translate(&error)));
-                }
+            }
+            Err(error) => {
+                let _ = began.send(Err(shared.translate(&error)));
             }
         });
         answer.await.map_err(|_| self.shared.closing())??;
@@ -234,7 +229,7 @@ impl SqliteShard {
     }
 
     pub fn statistics(&self) -> Statistics {
-        statistics::collect(&self.shared)
+        statistics::collect(&self.shared, &self.pool, &self.snapshots)
     }
 
     /// Ends what waits and what is idle, finishes what runs, and closes the file.

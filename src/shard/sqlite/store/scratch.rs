@@ -13,7 +13,8 @@ use super::cancel::CancelFlag;
 use super::cells;
 use super::connection::{Backend, Role};
 use super::limits::Limits;
-use super::reader::{Held, OwnedLease, Pool, Readers, lost, read_on_thread};
+use super::pool::{OwnedLease, Pool};
+use super::reader::{Held, Readers, read_on_thread};
 use super::shared::Shared;
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::ShardMetrics;
@@ -68,10 +69,10 @@ impl Scratch {
         max_bytes: usize,
         cancel: &CancelFlag,
     ) -> Result<ScratchTable> {
-        let lease = self.tables.take(&self.shared, cancel).await?.detach(|| Arc::clone(&self.tables));
+        let lease = self.tables.take(&self.shared, cancel).await?.detach(&self.tables);
         let table = declare(name, program);
         let columns: Vec<String> = table.columns.iter().map(column_definition).collect();
-        let backend = lease.backend().ok_or_else(lost)?;
+        let backend = lease.backend();
         let made = backend.connection.execute_batch(&format!(
             "BEGIN; CREATE TABLE {} ({}) STRICT",
             quoted(name),
@@ -146,17 +147,16 @@ pub struct ScratchTable {
 struct Emptied(OwnedLease);
 
 impl Held for Emptied {
-    fn backend(&self) -> Option<&Backend> {
+    fn backend(&self) -> &Backend {
         self.0.backend()
     }
 }
 
 impl Drop for Emptied {
     fn drop(&mut self) {
-        if let Some(backend) = self.0.backend()
-            && !backend.connection.is_autocommit()
-        {
-            let _ = backend.connection.execute_batch("ROLLBACK");
+        let connection = &self.0.backend().connection;
+        if !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
         }
     }
 }
@@ -180,7 +180,7 @@ impl ScratchTable {
             )
             .hint("Restrict the statement to fewer keys or fewer groups, or raise merge_max_bytes."));
         }
-        let backend = self.lease.backend().ok_or_else(lost)?;
+        let backend = self.lease.backend();
         let told = |error: rusqlite::Error| self.shared.translate(&error);
         let mut insert = backend.connection.prepare_cached(&self.insert).map_err(told)?;
         let mut frames = &batch.frames[..];

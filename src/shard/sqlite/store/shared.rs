@@ -39,13 +39,11 @@ pub(super) struct Shared {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) reads: AtomicU64,
     /// Reads that did not end on the thread that asked.
     pub(super) moved_reads: AtomicU64,
     pub(super) writes: AtomicU64,
     pub(super) groups: AtomicU64,
     pub(super) transactions: AtomicU64,
-    pub(super) in_flight: AtomicU64,
     pub(super) largest_group: AtomicU64,
     /// Writes that were run again because another one of their group broke the transaction.
     pub(super) repeated_writes: AtomicU64,
@@ -54,22 +52,6 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
-    }
-}
-
-/// Counts a statement as in flight until it is dropped.
-pub(super) struct InFlight<'a>(&'a AtomicU64);
-
-impl<'a> InFlight<'a> {
-    pub(super) fn new(shared: &'a Shared) -> InFlight<'a> {
-        shared.counters.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(&shared.counters.in_flight)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::pool::Pool;
 use super::shared::Shared;
 
 /// A shard's numbers. Counts are since it was opened.
@@ -10,9 +11,11 @@ pub struct Statistics {
     /// Of the file, and of its write-ahead log.
     pub file_bytes: u64,
     pub log_bytes: u64,
-    pub in_flight: u64,
+    /// Readers and snapshots that are in use.
+    pub reading: u64,
+    pub snapshots: u64,
     pub waiting_writes: u64,
-    pub reads: u64,
+    /// Reads that were too long for the thread of whoever asked.
     pub moved_reads: u64,
     pub writes: u64,
     pub groups: u64,
@@ -21,7 +24,7 @@ pub struct Statistics {
     pub transactions: u64,
 }
 
-pub(super) fn collect(shared: &Shared) -> Statistics {
+pub(super) fn collect(shared: &Shared, readers: &Pool, snapshots: &Pool) -> Statistics {
     let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut log = shared.path.clone().into_os_string();
     log.push("-wal");
@@ -29,9 +32,9 @@ pub(super) fn collect(shared: &Shared) -> Statistics {
     Statistics {
         file_bytes: size(&shared.path),
         log_bytes: size(log.as_ref()),
-        in_flight: counters.in_flight.load(Ordering::Relaxed),
+        reading: readers.in_use() as u64,
+        snapshots: snapshots.in_use() as u64,
         waiting_writes: shared.queue.len() as u64,
-        reads: counters.reads.load(Ordering::Relaxed),
         moved_reads: counters.moved_reads.load(Ordering::Relaxed),
         writes: counters.writes.load(Ordering::Relaxed),
         groups: counters.groups.load(Ordering::Relaxed),

@@ -1,0 +1,250 @@
+//! Connections of one role, lent to one user at a time.
+//!
+//! A thread asks the same place first each time, so that threads neither meet nor move a connection's page cache from
+//! core to core. Whoever finds every place taken waits in line.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::cancel::CancelFlag;
+use super::connection::{Backend, Role};
+use super::shared::Shared;
+use crate::error::{Error, Fault, Result, Retry, SqlState};
+
+pub(super) struct Pool {
+    places: Box<[Place]>,
+    /// How many wait. While somebody does, nobody takes a place past them.
+    waiting: AtomicUsize,
+    given_back: Notify,
+    role: Role,
+    what: &'static str,
+}
+
+/// On a cache line of its own.
+#[repr(align(128))]
+struct Place {
+    state: Mutex<State>,
+}
+
+impl Place {
+    /// Closes the connection when it is here, or in any case. `false`: it is lent.
+    fn close(&self, in_any_case: bool) -> bool {
+        let mut state = self.state.lock();
+        let closed = in_any_case || !matches!(*state, State::Lent);
+        if closed {
+            *state = State::Closed;
+        }
+        closed
+    }
+
+    fn give_back(&self, backend: Option<Backend>) {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Closed) {
+            *state = backend.map_or(State::Unopened, State::Idle);
+        }
+    }
+}
+
+enum State {
+    /// Nobody needed it yet.
+    Unopened,
+    Idle(Backend),
+    Lent,
+    Closed,
+}
+
+thread_local! {
+    /// Where this thread looks first.
+    static FIRST: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+fn first() -> usize {
+    FIRST.get().unwrap_or_else(|| {
+        let number = THREADS.fetch_add(1, Ordering::Relaxed);
+        FIRST.set(Some(number));
+        number
+    })
+}
+
+/// A place that was found.
+enum Found {
+    Opened(Backend),
+    Unopened,
+}
+
+impl Pool {
+    pub(super) fn new(role: Role, size: usize, what: &'static str) -> Pool {
+        let places = (0..size.max(1)).map(|_| Place { state: Mutex::new(State::Unopened) }).collect();
+        Pool { places, waiting: AtomicUsize::new(0), given_back: Notify::new(), role, what }
+    }
+
+    /// Opens all connections now, so that no client waits for it.
+    pub(super) fn fill(&self, shared: &Shared) -> rusqlite::Result<()> {
+        for place in &self.places {
+            *place.state.lock() = State::Idle(Backend::open(self.role, shared)?);
+        }
+        Ok(())
+    }
+
+    /// A connection, or 53300 when none is given back in time.
+    pub(super) async fn take(&self, shared: &Shared, cancel: &CancelFlag) -> Result<Lease<'_>> {
+        let free = if self.waiting.load(Ordering::Relaxed) == 0 { self.try_take() } else { None };
+        let (place, found) = match free {
+            Some(found) => found,
+            None => self.wait(shared, cancel).await?,
+        };
+        // From here on the lease gives the place back.
+        let mut lease = Lease { backend: None, pool: self, place };
+        lease.backend = Some(match found {
+            Found::Opened(backend) => backend,
+            Found::Unopened => Backend::open(self.role, shared).map_err(|error| shared.translate(&error))?,
+        });
+        Ok(lease)
+    }
+
+    fn try_take(&self) -> Option<(usize, Found)> {
+        let first = first();
+        for offset in 0..self.places.len() {
+            let place = (first + offset) % self.places.len();
+            let Some(mut state) = self.places[place].state.try_lock() else { continue };
+            match std::mem::replace(&mut *state, State::Lent) {
+                State::Idle(backend) => return Some((place, Found::Opened(backend))),
+                State::Unopened => return Some((place, Found::Unopened)),
+                other => *state = other,
+            }
+        }
+        None
+    }
+
+    async fn wait(&self, shared: &Shared, cancel: &CancelFlag) -> Result<(usize, Found)> {
+        let _waiting = Waiting::new(&self.waiting);
+        let since = Instant::now();
+        let deadline = tokio::time::sleep(shared.limits.queue_deadline);
+        tokio::pin!(deadline);
+        loop {
+            let given_back = self.given_back.notified();
+            tokio::pin!(given_back);
+            given_back.as_mut().enable();
+            shared.check_serving()?;
+            // Whoever gives back after this look sees that somebody waits.
+            fence(Ordering::SeqCst);
+            if let Some(found) = self.try_take() {
+                shared.metrics.queue_wait(since.elapsed());
+                return Ok(found);
+            }
+            tokio::select! {
+                biased;
+                () = &mut given_back => {}
+                error = cancel.raised() => return Err(error),
+                () = &mut deadline => return Err(self.busy(shared, since.elapsed())),
+            }
+        }
+    }
+
+    fn busy(&self, shared: &Shared, waited: Duration) -> Error {
+        Error::new(
+            SqlState::TOO_MANY_CONNECTIONS,
+            format!("all {} {} of shard \"{}\" are in use", self.places.len(), self.what, shared.name),
+        )
+        .detail(format!("Waited {} ms.", waited.as_millis()))
+        .hint("Send fewer long statements at the same time, or try again later.")
+        .fault(Fault::Shard)
+        .retry(Retry::Safe)
+    }
+
+    fn give_back(&self, place: usize, backend: Option<Backend>) {
+        self.places[place].give_back(backend);
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.given_back.notify_one();
+        }
+    }
+
+    /// How many are lent.
+    pub(super) fn in_use(&self) -> usize {
+        self.places.iter().filter(|place| matches!(*place.state.lock(), State::Lent)).count()
+    }
+
+    /// Waits until all connections are back, for as long as `limit`, and closes them. No more are lent.
+    pub(super) async fn close(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        for place in &self.places {
+            while !place.close(Instant::now() >= until) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        self.given_back.notify_waiters();
+    }
+}
+
+/// Counted among those who wait, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Waiting<'a> {
+        count.fetch_add(1, Ordering::SeqCst);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A connection that goes back to its pool.
+pub(super) struct Lease<'a> {
+    /// There until it is given back or detached.
+    backend: Option<Backend>,
+    pool: &'a Pool,
+    place: usize,
+}
+
+impl Lease<'_> {
+    #[expect(clippy::expect_used, reason = "a lease holds its connection until it is dropped or detached")]
+    pub(super) fn backend(&self) -> &Backend {
+        self.backend.as_ref().expect("a lease holds its connection")
+    }
+
+    /// Takes the connection along to another thread. `pool` is the one that it came from.
+    pub(super) fn detach(mut self, pool: &Arc<Pool>) -> OwnedLease {
+        debug_assert!(std::ptr::eq(self.pool, Arc::as_ptr(pool)), "a lease goes back to where it came from");
+        let owned = OwnedLease { backend: self.backend.take(), pool: Arc::clone(pool), place: self.place };
+        std::mem::forget(self);
+        owned
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.pool.give_back(self.place, self.backend.take());
+    }
+}
+
+/// A connection that is used on another thread, and goes back to its pool.
+pub(super) struct OwnedLease {
+    backend: Option<Backend>,
+    pool: Arc<Pool>,
+    place: usize,
+}
+
+impl OwnedLease {
+    #[expect(clippy::expect_used, reason = "a lease holds its connection until it is dropped")]
+    pub(super) fn backend(&self) -> &Backend {
+        self.backend.as_ref().expect("a lease holds its connection")
+    }
+}
+
+impl Drop for OwnedLease {
+    fn drop(&mut self) {
+        self.pool.give_back(self.place, self.backend.take());
+    }
+}
