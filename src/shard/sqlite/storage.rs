@@ -25,6 +25,26 @@ use crate::types::json::{self, Json};
 use crate::types::write_numeric_text_as_binary;
 use crate::types::{Datum, Format, Interval, Numeric, PgType, TextStyle, datetime, out_of_range, scalar};
 
+/// What a column of the type is declared with: its cells, and their order.
+pub fn column_type(data_type: PgType) -> &'static str {
+    match data_type {
+        PgType::Bool
+        | PgType::Int2
+        | PgType::Int4
+        | PgType::Int8
+        | PgType::Oid
+        | PgType::Date
+        | PgType::Time
+        | PgType::Timestamp
+        | PgType::Timestamptz => "INTEGER",
+        PgType::Float4 | PgType::Float8 => "REAL",
+        PgType::Numeric => "TEXT COLLATE pg_numeric",
+        PgType::Bpchar => "TEXT COLLATE RTRIM",
+        PgType::Uuid | PgType::Bytea | PgType::Interval => "BLOB",
+        _ => "TEXT",
+    }
+}
+
 /// The cell of a value, borrowed from it where that is possible.
 ///
 /// # Errors

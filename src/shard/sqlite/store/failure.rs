@@ -5,6 +5,7 @@
 use rusqlite::ffi;
 
 use crate::error::{Error, Fault, Retry, SqlState};
+use crate::shard::sqlite::functions;
 
 /// Why a statement did not run to its end.
 #[derive(Debug)]
@@ -47,12 +48,12 @@ pub(super) fn primary(extended: i32) -> i32 {
 
 /// What a client of the shard called `shard` is told.
 pub(super) fn translate(shard: &str, error: &rusqlite::Error) -> Error {
+    if let Some(raised) = functions::raised(error) {
+        return raised;
+    }
     let Some((extended, text)) = parts(error) else {
         return Error::internal(format!("shard \"{shard}\": {error}"));
     };
-    if let Some(raised) = raised(text) {
-        return raised;
-    }
     match primary(extended) {
         ffi::SQLITE_ERROR => statement_error(shard, text),
         ffi::SQLITE_TOOBIG => Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "a value or row is too large")
@@ -138,27 +139,7 @@ fn shard_error(shard: &str, code: i32, text: &str) -> Error {
     }
 }
 
-/// An error on its way through a registered function, which SQLite lets say one string.
-pub(super) fn raise(error: &Error) -> rusqlite::Error {
-    let text = format!(
-        "\u{1}{}\u{1}{}\u{1}{}\u{1}{}",
-        error.sqlstate(),
-        error.message(),
-        error.get_detail().unwrap_or(""),
-        error.get_hint().unwrap_or("")
-    );
-    rusqlite::Error::UserFunctionError(text.into())
-}
-
+/// Whether a registered function said it.
 pub(super) fn is_raised(text: &str) -> bool {
     text.starts_with('\u{1}')
-}
-
-/// The error that a registered function raised.
-fn raised(text: &str) -> Option<Error> {
-    let mut fields = text.strip_prefix('\u{1}')?.splitn(4, '\u{1}');
-    let error = Error::new(SqlState::from_code(fields.next()?), fields.next()?);
-    let (detail, hint) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
-    let error = if detail.is_empty() { error } else { error.detail(detail) };
-    Some(if hint.is_empty() { error } else { error.hint(hint) })
 }

@@ -5,7 +5,6 @@
 
 mod call;
 mod cancel;
-mod cells;
 mod changeset;
 mod checkpoint;
 mod connection;

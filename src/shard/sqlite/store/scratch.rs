@@ -10,7 +10,6 @@ use rusqlite::types::ToSqlOutput;
 use super::Opening;
 use super::call::Call;
 use super::cancel::CancelFlag;
-use super::cells;
 use super::connection::{Backend, Role};
 use super::limits::Limits;
 use super::pool::{OwnedLease, Pool};
@@ -125,7 +124,7 @@ fn declare(name: &str, program: &Program) -> Table {
 }
 
 fn column_definition(column: &Column) -> String {
-    format!("{} {}", quoted(&column.name), cells::column_type(column.data_type))
+    format!("{} {}", quoted(&column.name), storage::column_type(column.data_type))
 }
 
 fn quoted(name: &str) -> String {

@@ -14,6 +14,7 @@ use rusqlite::functions::FunctionFlags;
 
 use super::schema;
 use crate::error::{Error, SqlState};
+use crate::shard::sqlite::functions;
 use crate::topology::{Schema, TableKind};
 use crate::types::{PgType, ShardId};
 
@@ -59,7 +60,7 @@ impl Sequences {
         connection.create_scalar_function("pg_next_id", 2, FunctionFlags::SQLITE_UTF8, move |context| {
             let table = context.get_raw(0).as_str().map_err(|e| rusqlite::Error::UserFunctionError(e.into()))?;
             let column = context.get_raw(1).as_str().map_err(|e| rusqlite::Error::UserFunctionError(e.into()))?;
-            sequences.next(table, column).map_err(|error| super::failure::raise(&error))
+            sequences.next(table, column).map_err(|error| functions::raise(&error))
         })
     }
 

@@ -11,6 +11,7 @@ use super::super::typed::Typed;
 use super::super::write::is_row_id;
 use super::schema_translator;
 use crate::error::{Error, Result, SqlState};
+use crate::shard::sqlite::storage;
 use crate::sql::ast::{self, Expr};
 use crate::topology::{ForeignKeyAction, Schema, Table, UniqueKey};
 use crate::types::PgType;
@@ -22,7 +23,7 @@ pub(super) fn create_statement(table: &Table, schema: &Schema, name: &str) -> Re
         .iter()
         .map(|column| {
             let not_null = if column.not_null { " NOT NULL" } else { "" };
-            format!("{} {}{not_null}", quote(&column.name), cell_type(column.data_type))
+            format!("{} {}{not_null}", quote(&column.name), storage::column_type(column.data_type))
         })
         .collect();
     let columns = |indexes: &[usize]| {
@@ -63,26 +64,6 @@ pub(super) fn create_statement(table: &Table, schema: &Schema, name: &str) -> Re
         table.primary_key.as_ref().is_some_and(|key| !is_row_id(table, key.columns[0]) || key.columns.len() > 1);
     let options = if rowless { "STRICT, WITHOUT ROWID" } else { "STRICT" };
     Ok(format!("CREATE TABLE {} ({}) {options}", quote(name), parts.join(", ")))
-}
-
-/// The cells of a type, and the order that a column of it has.
-fn cell_type(data_type: PgType) -> &'static str {
-    match data_type {
-        PgType::Bool
-        | PgType::Int2
-        | PgType::Int4
-        | PgType::Int8
-        | PgType::Oid
-        | PgType::Date
-        | PgType::Time
-        | PgType::Timestamp
-        | PgType::Timestamptz => "INTEGER",
-        PgType::Float4 | PgType::Float8 => "REAL",
-        PgType::Numeric => "TEXT COLLATE pg_numeric",
-        PgType::Bpchar => "TEXT COLLATE RTRIM",
-        PgType::Uuid | PgType::Bytea | PgType::Interval => "BLOB",
-        _ => "TEXT",
-    }
 }
 
 fn action(event: &str, action: ForeignKeyAction) -> String {

@@ -3,8 +3,10 @@
 mod changes;
 mod constraints;
 mod groups;
+mod kill;
 mod opening;
 mod reads;
+mod scratch;
 mod sequences;
 mod transactions;
 
