@@ -122,14 +122,27 @@ fn is_zero(number: &str) -> bool {
 pub fn write_f64(value: f64, out: &mut BytesMut) {
     match special(value) {
         Some(text) => out.extend_from_slice(text.as_bytes()),
-        None => write_shortest(&format!("{value:e}"), 15, out),
+        None => {
+            match longer_than_shortest(value, value.next_up(), value.next_down(), 17, |text| text.parse() == Ok(value))
+            {
+                Some(text) => write_shortest(&text, 15, out),
+                None => write_shortest(ryu::Buffer::new().format_finite(value), 15, out),
+            }
+        }
     }
 }
 
 pub fn write_f32(value: f32, out: &mut BytesMut) {
     match special(f64::from(value)) {
         Some(text) => out.extend_from_slice(text.as_bytes()),
-        None => write_shortest(&format!("{value:e}"), 6, out),
+        None => {
+            let wide = f64::from(value);
+            let (above, below) = (f64::from(value.next_up()), f64::from(value.next_down()));
+            match longer_than_shortest(wide, above, below, 9, |text| text.parse() == Ok(value)) {
+                Some(text) => write_shortest(&text, 6, out),
+                None => write_shortest(ryu::Buffer::new().format_finite(value), 6, out),
+            }
+        }
     }
 }
 
@@ -142,16 +155,54 @@ fn special(value: f64) -> Option<&'static str> {
     }
 }
 
-/// From Rust's `d.ddde-x` to Postgres's form: plain for exponents from -5 to below `plain_limit`.
-fn write_shortest(scientific: &str, plain_limit: i32, out: &mut BytesMut) {
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
+/// Postgres does not print a number that lies half-way to a neighbour, though it would read back by rounding to even. Only
+/// integers past the mantissa can have such short forms. Gives the digits to print instead, in scientific form.
+fn longer_than_shortest(
+    value: f64,
+    above: f64,
+    below: f64,
+    most_digits: usize,
+    reads_back: impl Fn(&str) -> bool,
+) -> Option<String> {
+    if (above - value).abs() < 2.0 || value.abs() >= 1e38 {
+        return None;
+    }
+    let integer = |value: f64| value.abs() as u128;
+    let (far, near) = (integer(above).max(integer(below)), integer(above).min(integer(below)));
+    let bounds = [integer(value) + far, integer(value) + near];
+    // Twice the decimal, to be compared with the sum of two neighbours.
+    let doubled = |text: &str| {
+        text.parse::<super::Numeric>().ok().and_then(|decimal| decimal.abs().to_i128()).map(|d| d as u128 * 2)
+    };
+    let mut shortest = None;
+    for digits in 1..=most_digits {
+        let text = format!("{value:.places$e}", places = digits - 1);
+        if reads_back(&text) {
+            if doubled(&text).is_some_and(|doubled| !bounds.contains(&doubled)) {
+                return shortest.map(|()| text);
+            }
+            shortest = Some(());
+        }
+    }
+    None
+}
+
+/// From ryu's form to Postgres's: plain for exponents from -4 to below `plain_limit`. The digits are ryu's, which, unlike
+/// the standard library's, end in an even digit where two are equally near, as Postgres's do.
+fn write_shortest(text: &str, plain_limit: i32, out: &mut BytesMut) {
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let (sign, mantissa) = match mantissa.strip_prefix('-') {
         Some(rest) => ("-", rest),
         None => ("", mantissa),
     };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole.as_bytes(), fraction.as_bytes()].concat();
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count().min(digits.len() - 1);
+    let exponent = exponent.parse().unwrap_or(0) + whole.len() as i32 - 1 - zeros as i32;
+    let significant = digits[zeros..].iter().rposition(|digit| *digit != b'0').map_or(1, |last| last + 1);
+    let digits = &digits[zeros..zeros + significant];
+    let exponent = if digits == b"0" { 0 } else { exponent };
     out.extend_from_slice(sign.as_bytes());
-    let digits: Vec<u8> = mantissa.bytes().filter(|byte| *byte != b'.').collect();
     if exponent < -4 || exponent >= plain_limit {
         out.put_u8(digits[0]);
         if digits.len() > 1 {
@@ -165,12 +216,12 @@ fn write_shortest(scientific: &str, plain_limit: i32, out: &mut BytesMut) {
     if exponent < 0 {
         out.extend_from_slice(b"0.");
         out.put_bytes(b'0', (-exponent - 1) as usize);
-        out.extend_from_slice(&digits);
+        out.extend_from_slice(digits);
         return;
     }
     let point = exponent as usize + 1;
     if digits.len() <= point {
-        out.extend_from_slice(&digits);
+        out.extend_from_slice(digits);
         out.put_bytes(b'0', point - digits.len());
     } else {
         out.extend_from_slice(&digits[..point]);
@@ -348,6 +399,10 @@ mod tests {
             (f64::NAN, "NaN"),
             (5e-324, "5e-324"),
             (1.0 / 3.0, "0.3333333333333333"),
+            (1_203_384_780_460_105.25, "1.2033847804601052e+15"),
+            (-44_732_829_064_286_224.0, "-4.4732829064286224e+16"),
+            (100.0, "100"),
+            (0.0, "0"),
         ] {
             let mut out = BytesMut::new();
             write_f64(value, &mut out);

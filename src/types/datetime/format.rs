@@ -134,7 +134,8 @@ impl Moment<'_> {
         let twelve = if hour % 12 == 0 { 12 } else { hour % 12 };
         let day_of_year = self.days - Civil { year: civil.year, month: 1, day: 1 }.to_days() + 1;
         let number = |value: i64, width: usize| {
-            let width = if fill { width } else { 0 };
+            // The sign does not take a digit's place.
+            let width = if fill { width + usize::from(value < 0) } else { 0 };
             format!("{value:0width$}")
         };
         Ok(match pattern {
@@ -295,6 +296,8 @@ mod tests {
             assert_eq!(format_timestamp(timestamp, format).unwrap().as_deref(), Some(expected), "{format}");
         }
         assert_eq!(format_timestamp(i64::MAX, "YYYY").unwrap(), None);
+        let ancient = parse_timestamp("0577-12-14 BC", &TextStyle::default()).unwrap();
+        assert_eq!(format_timestamp(ancient, "YYYY CC BC").unwrap().as_deref(), Some("0577 -06 BC"));
     }
 
     #[test]

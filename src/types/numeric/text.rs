@@ -38,6 +38,14 @@ impl Numeric {
     }
 }
 
+impl std::str::FromStr for Numeric {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Numeric> {
+        Numeric::parse(text)
+    }
+}
+
 /// The digits round the point, and the exponent.
 struct Parts<'a> {
     integer: &'a str,
