@@ -34,7 +34,7 @@ pub(crate) fn parse(element: PgType, text: &str, style: &TextStyle) -> Result<Da
         if rest.starts_with('{') {
             return Err(multidimensional());
         }
-        let (item, tail) = parse_item(rest).map_err(|detail| malformed(detail))?;
+        let (item, tail) = parse_item(rest).map_err(malformed)?;
         values.push(match item {
             None => Datum::Null,
             Some(item) => Datum::from_text(element, &item, style)?,

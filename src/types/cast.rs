@@ -115,7 +115,7 @@ fn from_float(value: f64, from: PgType, to: PgType) -> Result<Datum> {
         PgType::Int2 | PgType::Int4 | PgType::Int8 => {
             let rounded = value.round_ties_even();
             // 2^63 as a double; the comparison is false for NaN.
-            if !(rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0) {
+            if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded) {
                 return Err(out_of_range(to));
             }
             return from_integer(rounded as i64, PgType::Int8, to);
@@ -174,10 +174,7 @@ fn from_jsonb(text: &str, to: PgType, style: &TextStyle) -> Result<Datum> {
             | PgType::Float8
             | PgType::Numeric,
         ) => {
-            let kind = match value.type_name() {
-                kind @ ("array" | "object") => format!("{kind}"),
-                kind => kind.to_owned(),
-            };
+            let kind = value.type_name();
             let message = format!("cannot cast jsonb {kind} to type {to}");
             Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message))
         }

@@ -111,11 +111,11 @@ fn put_offset(offset: i32, out: &mut BytesMut) {
     out.extend_from_slice(if offset < 0 { b"-" } else { b"+" });
     let seconds = offset.unsigned_abs();
     put_two(seconds / 3600, out);
-    if seconds % 3600 != 0 {
+    if !seconds.is_multiple_of(3600) {
         out.extend_from_slice(b":");
         put_two(seconds / 60 % 60, out);
     }
-    if seconds % 60 != 0 {
+    if !seconds.is_multiple_of(60) {
         out.extend_from_slice(b":");
         put_two(seconds % 60, out);
     }

@@ -61,7 +61,7 @@ impl Interval {
         }
         result_days += month_remainder as i64;
         let microseconds = (by(self.microseconds as f64) + seconds * MICROSECONDS_PER_SECOND as f64).round_ties_even();
-        if !(-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&microseconds) {
+        if !(-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&microseconds) {
             return Err(out_of_range());
         }
         Ok(Interval {

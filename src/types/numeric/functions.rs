@@ -3,6 +3,8 @@
 //! The number of places follows Postgres's rules (`numeric.c`); the digits are computed in fixed point with guard digits,
 //! so they are the correctly rounded ones.
 
+use std::f64::consts::LOG10_E;
+
 use num_bigint::{BigInt, Sign};
 
 use super::arithmetic::division_by_zero;
@@ -12,7 +14,6 @@ use super::{
 };
 use crate::error::{Error, Result, SqlState};
 
-const LOG10_E: f64 = 0.434_294_481_903_252;
 /// Beyond this, e to the power of it is past every limit of the format.
 const MAX_EXPONENT: f64 = 6_000.0;
 /// Digits computed past those that are shown.
