@@ -53,8 +53,8 @@ f overlaps timestamptz,timestamptz,timestamptz,interval bool -
 f overlaps timestamptz,timestamptz,timestamptz,timestamptz bool -
 f statement_timestamp () timestamptz {statement}
 f timeofday () text -
-f timezone interval,timestamp timestamptz -
-f timezone interval,timestamptz timestamp -
+f timezone interval,timestamp timestamptz pg_timestamp_at_zone({1}, pg_interval_zone({0}))
+f timezone interval,timestamptz timestamp pg_timestamptz_at_zone({1}, pg_interval_zone({0}))
 f timezone text,timestamp timestamptz pg_timestamp_at_zone({1}, {0})
 f timezone text,timestamptz timestamp pg_timestamptz_at_zone({1}, {0})
 f to_char interval,text text -
