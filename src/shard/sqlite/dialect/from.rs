@@ -282,8 +282,8 @@ impl Translator<'_> {
                     data_type: column.data_type,
                     modifier: column.modifier,
                     not_null: column.not_null && !cte.open,
-                    table_oid: 0,
-                    attribute: 0,
+                    table_oid: if cte.open { 0 } else { column.table_oid },
+                    attribute: if cte.open { 0 } else { column.attribute },
                     relation: own.clone(),
                 });
                 let item = Item {

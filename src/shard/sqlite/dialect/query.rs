@@ -696,6 +696,8 @@ fn cte_columns(name: &str, columns: &[ResultColumn], aliases: &[ast::TableAliasC
             data_type: column.data_type,
             modifier: column.modifier,
             not_null: column.not_null,
+            table_oid: column.table_oid,
+            attribute: column.attribute,
         })
         .collect())
 }

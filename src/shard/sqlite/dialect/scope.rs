@@ -58,6 +58,9 @@ pub(super) struct CteColumn {
     pub(super) data_type: PgType,
     pub(super) modifier: i32,
     pub(super) not_null: bool,
+    /// The table's column that it passes on, or 0 and 0.
+    pub(super) table_oid: u32,
+    pub(super) attribute: i16,
 }
 
 /// What a GROUP BY clause gives a value.
