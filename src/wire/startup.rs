@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn options_are_read_as_a_command_line() {
         let startup =
-            start(0, b"options\0-c geqo=off -csearch_path=a\\ b,c --lock-timeout=5s -c= -c -x y\0user\0a\0z\01\0\0");
+            start(0, b"options\0-c geqo=off -csearch_path=a\\ b,c --lock-timeout=5s -c= -c -x y\0user\0a\0z\x001\0\0");
         let expected = [("geqo", "off"), ("search_path", "a b,c"), ("lock_timeout", "5s"), ("z", "1")];
         assert_eq!(startup.settings, pairs(&expected));
     }
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn replication_is_recognised_in_every_spelling() {
         assert!(start(0, b"user\0a\0replication\0database\0\0").replication);
-        assert!(start(0, b"user\0a\0replication\01\0\0").replication);
+        assert!(start(0, b"user\0a\0replication\x001\0\0").replication);
         assert!(!start(0, b"user\0a\0replication\0off\0\0").replication);
     }
 
