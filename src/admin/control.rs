@@ -21,7 +21,8 @@ pub trait Control: Send + Sync + 'static {
     /// Whether a shard answers. Callers bound the wait.
     fn ping(&self, shard: ShardId) -> Pending<'_, Result<()>>;
 
-    /// What a shard counts about itself, by name; empty when it is not open. `file_bytes` is its size.
+    /// What a shard counts about itself, by name; empty when it is not open. `file_bytes` and
+    /// `log_bytes` are its size.
     fn statistics(&self, shard: ShardId) -> BTreeMap<String, u64>;
 
     /// The lines that `EXPLAIN (SHARDD)` prints.

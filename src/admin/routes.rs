@@ -64,7 +64,7 @@ async fn summaries(door: &Door) -> Vec<ShardSummary> {
     let mut summaries = Vec::with_capacity(healths.len());
     for (id, health) in healths {
         if let Some(shard) = topology.shard(id) {
-            let size_bytes = door.control.statistics(id).get("file_bytes").copied();
+            let size_bytes = view::size_of(&door.control.statistics(id));
             summaries.push(view::summary(&topology, shard, health, size_bytes));
         }
     }

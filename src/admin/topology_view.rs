@@ -61,6 +61,12 @@ pub(super) fn summary(
     }
 }
 
+/// What a shard's files take, of what it counts about itself.
+pub(super) fn size_of(statistics: &BTreeMap<String, u64>) -> Option<u64> {
+    let file_bytes = statistics.get("file_bytes")?;
+    Some(file_bytes.saturating_add(statistics.get("log_bytes").copied().unwrap_or(0)))
+}
+
 pub(super) fn description(
     topology: &Topology,
     shard: &Shard,
@@ -76,7 +82,7 @@ pub(super) fn description(
         (keyspace.name.clone(), texts.collect())
     });
     let ranges = ranges.collect();
-    let size_bytes = statistics.get("file_bytes").copied();
+    let size_bytes = size_of(&statistics);
     let ShardSummary { shard, number, url, weight, state, error, slots, size_bytes } =
         summary(topology, shard, health, size_bytes);
     ShardDescription { shard, number, url, weight, state, error, size_bytes, slots, ranges, statistics }

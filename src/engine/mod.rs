@@ -109,7 +109,7 @@ impl Engine {
             live: parts.live,
             shards: ArcSwap::from_pointee(shards),
             catalog: parts.catalog,
-            plans: PlanCache::new(parts.limits.plan_cache_statements),
+            plans: PlanCache::new(parts.limits.plan_cache_statements, Arc::clone(&parts.metrics)),
             scratch: Scratch::open(Arc::clone(parts.metrics.no_shard()))?,
             limits: parts.limits,
             shard_limits: parts.shard_limits,

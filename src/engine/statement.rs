@@ -5,8 +5,10 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::plan::{self, Local, Plan, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::sqlite::{OutputColumn, Program};
@@ -152,6 +154,7 @@ impl Prepared {
 #[derive(Debug)]
 pub(super) struct PlanCache {
     statements: quick_cache::sync::Cache<CacheKey, Arc<Statement>>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,8 +201,8 @@ pub(super) struct PlanScope<'a> {
 }
 
 impl PlanCache {
-    pub(super) fn new(statements: usize) -> PlanCache {
-        PlanCache { statements: quick_cache::sync::Cache::new(statements) }
+    pub(super) fn new(statements: usize, metrics: Arc<Metrics>) -> PlanCache {
+        PlanCache { statements: quick_cache::sync::Cache::new(statements), metrics }
     }
 
     /// The cached statement of this version of the schema.
@@ -223,6 +226,7 @@ impl PlanCache {
     ) {
         let key = CacheKey { text: lifted.text.as_ref().into(), declared: declared.into(), lifted: kinds.into() };
         self.statements.insert(key, Arc::clone(statement));
+        self.metrics.plan_cache_entries.set(i64::try_from(self.statements.len()).unwrap_or(i64::MAX));
     }
 
     /// Prepares a client's text.
@@ -240,10 +244,16 @@ impl PlanCache {
         let lifted = sql::lift(text)?;
         let kinds: Vec<LiteralKind> = lifted.kinds().collect();
         let statement = match self.get(&lifted, &kinds, declared, schema) {
-            Some(statement) => statement,
+            Some(statement) => {
+                self.metrics.plan_cache_hits.inc();
+                statement
+            }
             None => {
+                self.metrics.plan_cache_misses.inc();
+                let begun = Instant::now();
                 let compiled =
                     Statement::compile(&lifted.text, lifted.client_parameters, &kinds, declared, schema, keyspaces);
+                self.metrics.prepare_seconds.observe(begun.elapsed().as_secs_f64());
                 let statement = Arc::new(compiled.map_err(|error| as_written(error, text, &lifted))?);
                 if shared {
                     self.insert(&lifted, &kinds, declared, &statement);

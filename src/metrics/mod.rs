@@ -215,4 +215,22 @@ mod tests {
         assert!(text.contains("shardd_slots{keyspace=\"default\",shard=\"s2\"} 7"));
         assert!(!text.contains("shard=\"s1\""));
     }
+
+    #[test]
+    fn the_reference_has_every_metric_with_its_type_and_no_other() {
+        let metrics = Metrics::new();
+        let shard = metrics.shard("s1");
+        shard.query(Door::Http, Kind::Write, Outcome::Ok, Duration::ZERO);
+        shard.set_up(true);
+        shard.group_commit(1, Duration::ZERO);
+        shard.queue_wait(Duration::ZERO);
+        metrics.set_topology(1, &[SlotCount { shard: "s1", keyspace: "default", slots: 1 }]);
+        let text = metrics.render();
+        let told: std::collections::BTreeSet<(&str, &str)> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+        let reference = include_str!("../../docs/metrics.md");
+        let rows = reference.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let described = rows.map(|(name, rest)| (name, rest.split(' ').next().unwrap_or_default())).collect();
+        assert_eq!(told, described);
+    }
 }
