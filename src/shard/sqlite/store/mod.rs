@@ -22,6 +22,7 @@ mod row_text;
 mod schema;
 mod scratch;
 mod sequence;
+mod serving;
 mod shared;
 mod statistics;
 mod transaction;
@@ -57,8 +58,9 @@ use connection::{Backend, Role};
 use pool::Pool;
 use queue::{Job, Place, TransactionJob, WriteJob};
 use reader::Readers;
+use serving::Serving;
 use shared::{Counters, Shared};
-use transaction::{Ends, Serving};
+use transaction::Ends;
 use writer::Writer;
 
 /// What a shard is opened with.

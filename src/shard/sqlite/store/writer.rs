@@ -20,8 +20,8 @@ use super::execute;
 use super::failure::Failure;
 use super::outlet::Held;
 use super::queue::{Job, Loan, LoanJob, TransactionJob, WriteJob};
+use super::serving::Serving;
 use super::shared::{Counters, Shared};
-use super::transaction::Serving;
 use crate::error::{Error, Result, Retry, SqlState};
 
 pub(super) struct Writer {
@@ -90,7 +90,7 @@ impl Writer {
             // Only possible between transactions.
             let _ = connection.pragma_update(None, "foreign_keys", false);
         }
-        match Serving::begin_writing(&self.shared, &self.backend) {
+        match Serving::begin_writing(&self.shared, &self.backend, job.schema) {
             Ok(serving) => {
                 if job.granted.send(Ok(())).is_ok() {
                     serving.serve(&job.work, &job.ended);

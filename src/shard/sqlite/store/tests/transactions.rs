@@ -215,3 +215,44 @@ async fn a_change_of_the_schema_is_a_transaction() {
     let (state, ..) = said(fixture.write("DELETE FROM seats", vec![]).await);
     assert_eq!(state, "23503");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_were_written_while_keys_rested_are_looked_at() {
+    let fixture = Fixture::new().await;
+    let mut transaction = fixture.begin(TransactionMode::Schema).await.unwrap();
+    transaction.run_batch(vec!["CREATE TABLE notes (id INTEGER PRIMARY KEY) STRICT".to_owned()]).await.unwrap();
+    run(&mut transaction, "INSERT INTO orders VALUES (1, 1, 1, NULL)").await.unwrap();
+    let (state, message, _) = said(transaction.commit().await);
+    assert_eq!(state, "23503", "{message}");
+    assert_eq!(fixture.number("SELECT count(*) FROM sqlite_schema WHERE name = 'notes'").await, 0);
+    // With its parent the row may stay.
+    let mut transaction = fixture.begin(TransactionMode::Schema).await.unwrap();
+    run(&mut transaction, "INSERT INTO orders VALUES (1, 1, 1, NULL)").await.unwrap();
+    run(&mut transaction, "INSERT INTO seats VALUES (1, 1, 1, NULL)").await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(fixture.number("SELECT count(*) FROM orders").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuilt_table_does_not_take_its_children_along() {
+    let fixture = Fixture::new().await;
+    fixture.write("INSERT INTO venues VALUES (1, 'a')", vec![]).await.unwrap();
+    fixture.write("INSERT INTO orders VALUES (1, 1, NULL, 1)", vec![]).await.unwrap();
+    let mut transaction = fixture.begin(TransactionMode::Write).await.unwrap();
+    let (state, ..) = said(transaction.run_batch(vec!["DROP TABLE \"venues\"".to_owned()]).await);
+    assert_eq!(state, "0A000");
+    transaction.run_batch(vec!["DROP TABLE \"log\"".to_owned()]).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(fixture.number("SELECT count(*) FROM orders").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_records_what_it_writes() {
+    let fixture = Fixture::new().await;
+    let mut snapshot = fixture.begin(TransactionMode::Snapshot).await.unwrap();
+    assert_eq!(ask(&mut snapshot, "SELECT count(*) FROM seats").await.unwrap(), 0);
+    run(&mut snapshot, "INSERT INTO seats VALUES (1, 1, 1, NULL)").await.unwrap();
+    assert!(!snapshot.take_changes().await.unwrap().is_empty());
+    assert!(snapshot.take_changes().await.unwrap().is_empty());
+    snapshot.commit().await.unwrap();
+}
