@@ -18,7 +18,7 @@ use crate::sql::ast::{
     FunctionArguments, GroupByExpr, Ident, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement,
     Value, VisitMut, VisitorMut,
 };
-use crate::sql::{fold, function_name, ident, parse_expression, with_stack};
+use crate::sql::{fold, function_name, ident, parse_expression, with_deep_stack, with_stack};
 use crate::types::PgType;
 
 /// Stand for an aggregate in the finishing statement until the types of the partial columns are known.
@@ -32,6 +32,7 @@ pub struct Aggregate {
     /// The finishing statement, with marks where it depends on types.
     template: Statement,
     columns: usize,
+    deep: bool,
 }
 
 impl Aggregate {
@@ -50,7 +51,7 @@ impl Aggregate {
                 self.columns
             )));
         }
-        with_stack(|| {
+        with_deep_stack(self.deep, || {
             let mut statement = self.template.clone();
             match VisitMut::visit(&mut statement, &mut Finisher { partial }) {
                 ControlFlow::Continue(()) => Ok(statement),
@@ -139,7 +140,7 @@ impl VisitorMut for Finisher<'_> {
 ///
 /// # Errors
 /// Why its aggregates cannot be put together from parts.
-pub(super) fn build(query: &Query, select: &Select, scope: &Scope<'_>) -> Result<Aggregate> {
+pub(super) fn build(query: &Query, select: &Select, scope: &Scope<'_>, deep: bool) -> Result<Aggregate> {
     if matches!(select.distinct, Some(Distinct::On(_))) {
         return Err(Error::unsupported("DISTINCT ON of aggregates across shards", "Give the key in WHERE."));
     }
@@ -168,7 +169,7 @@ pub(super) fn build(query: &Query, select: &Select, scope: &Scope<'_>) -> Result
     let columns = partial.len();
     let statement = partial_statement(query, select, partial, (0..group_count).chain(extra))?;
     let template = template(query, select, projection, having, order_by, group_count)?;
-    Ok(Aggregate { statement, template, columns })
+    Ok(Aggregate { statement, template, columns, deep })
 }
 
 /// ORDER BY over the finished rows: by the client's columns, or by what is computed from the partial ones.

@@ -16,7 +16,7 @@ use crate::sql::ast::{
     BinaryOperator, Cte, Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, Statement, TableWithJoins, Visit,
     Visitor,
 };
-use crate::sql::{Span, fold, name_parts, with_stack};
+use crate::sql::{Parsed, Span, fold, name_parts, with_stack};
 use crate::topology::{Keyspace, Schema, Table, TableKind};
 use crate::types::KeyType;
 
@@ -62,6 +62,7 @@ pub(super) struct Analysis<'a> {
     pub(super) schema: &'a Schema,
     pub(super) keyspaces: &'a [std::sync::Arc<Keyspace>],
     pub(super) text: &'a str,
+    pub(super) deep: bool,
     pub(super) graph: Graph,
     pub(super) key_type: KeyType,
     pub(super) keyspace: Option<String>,
@@ -74,11 +75,16 @@ pub(super) struct Analysis<'a> {
 }
 
 impl<'a> Analysis<'a> {
-    pub(super) fn new(schema: &'a Schema, keyspaces: &'a [std::sync::Arc<Keyspace>], text: &'a str) -> Analysis<'a> {
+    pub(super) fn new(
+        statement: &'a Parsed,
+        schema: &'a Schema,
+        keyspaces: &'a [std::sync::Arc<Keyspace>],
+    ) -> Analysis<'a> {
         Analysis {
             schema,
             keyspaces,
-            text,
+            text: &statement.text,
+            deep: statement.deep,
             graph: Graph::default(),
             key_type: KeyType::Bigint,
             keyspace: None,
@@ -211,7 +217,7 @@ impl<'a> Analysis<'a> {
                     "a data-modifying WITH across shards",
                     "Give the key in every part of the statement.",
                 );
-                self.write(statement, ctes, outer, level)?;
+                self.write(statement, ctes, outer, level + 1)?;
                 Output::default()
             }
             SetExpr::Merge(_) => return Err(Error::unsupported("MERGE", "Use INSERT ... ON CONFLICT.")),

@@ -135,6 +135,9 @@ impl Analysis<'_> {
         place: Place<'_>,
         strays: &mut Vec<Variable>,
     ) -> Result<Source> {
+        if inner.joins.is_empty() && matches!(inner.relation, TableFactor::Table { .. }) {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error: a table alone stands without parentheses"));
+        }
         let source = self.joined_at(inner, place, strays)?;
         let Some(alias) = alias else { return Ok(source) };
         // Only the alias can be named outside.

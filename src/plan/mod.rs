@@ -29,7 +29,7 @@ pub use route::{Keys, Pin, Route, Slots, Targets};
 
 use crate::error::{Error, Result, SqlState};
 pub use crate::sql::{Discard, Isolation, Local};
-use crate::sql::{Parsed, Tree, ast, with_stack};
+use crate::sql::{Parsed, Tree, ast, with_deep_stack};
 use crate::topology::{Keyspace, Schema};
 use crate::types::{Datum, Key, KeyType};
 
@@ -97,12 +97,13 @@ pub struct Insert {
     key_column: String,
     /// Of a `varchar(n)` key: how many characters are kept when only blanks are cut.
     key_length: Option<usize>,
+    deep: bool,
 }
 
 impl Insert {
     /// The statement with only these rows (indexes into `row_keys`) of its VALUES.
     pub fn part(&self, rows: &[usize]) -> ast::Statement {
-        with_stack(|| {
+        with_deep_stack(self.deep, || {
             let mut statement = self.statement.clone();
             if let ast::Statement::Insert(insert) = &mut statement {
                 if let Some(ast::SetExpr::Values(values)) = insert.source.as_mut().map(|query| &mut *query.body) {
@@ -203,17 +204,20 @@ pub fn plan(statement: &Parsed, schema: &Schema, keyspaces: &[Arc<Keyspace>]) ->
         Tree::Local(local) => return Ok(Plan::Local(Box::new(local.clone()))),
         Tree::Sql(tree) => tree,
     };
-    let analysis = analysis::Analysis::new(schema, keyspaces, &statement.text);
-    match &**tree {
+    with_deep_stack(statement.deep, || plan_sql(tree, analysis::Analysis::new(statement, schema, keyspaces)))
+}
+
+fn plan_sql(tree: &ast::Statement, analysis: analysis::Analysis<'_>) -> Result<Plan> {
+    match tree {
         ast::Statement::Query(query) => {
             if let Some(local) = read::local_call(query)? {
                 return Ok(Plan::Local(Box::new(local)));
             }
-            functions::refuse_forbidden(tree, &statement.text)?;
+            functions::refuse_forbidden(tree, analysis.text)?;
             read::plan(analysis, query)
         }
         ast::Statement::Insert(_) | ast::Statement::Update(_) | ast::Statement::Delete(_) => {
-            functions::refuse_forbidden(tree, &statement.text)?;
+            functions::refuse_forbidden(tree, analysis.text)?;
             write::plan(analysis, tree)
         }
         ast::Statement::Truncate(truncate) => {
@@ -228,18 +232,14 @@ pub fn plan(statement: &Parsed, schema: &Schema, keyspaces: &[Arc<Keyspace>]) ->
         | ast::Statement::CreateExtension(_)
         | ast::Statement::CreateType { .. }
         | ast::Statement::CreateDomain(_)
-        | ast::Statement::CreateFunction(_)
-        | ast::Statement::CreateTrigger(_)
         | ast::Statement::AlterTable(_)
         | ast::Statement::AlterIndex { .. }
         | ast::Statement::AlterType(_)
         | ast::Statement::AlterView { .. }
         | ast::Statement::Drop { .. }
-        | ast::Statement::DropFunction(_)
-        | ast::Statement::DropTrigger(_)
         | ast::Statement::DropExtension(_)
         | ast::Statement::DropDomain(_)
-        | ast::Statement::Comment { .. } => Ok(Plan::Ddl(tree.clone())),
+        | ast::Statement::Comment { .. } => Ok(Plan::Ddl(Box::new(tree.clone()))),
         other => Err(refused(other)),
     }
 }

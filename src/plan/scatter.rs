@@ -68,7 +68,7 @@ fn build_select(analysis: &mut Analysis<'_>, query: &Query, select: &Select, out
         ));
     }
     if shape.aggregates && !by_key(&shape.grouped) {
-        return aggregate::build(query, select, &scope).map(Scatter::Aggregate);
+        return aggregate::build(query, select, &scope, analysis.deep).map(Scatter::Aggregate);
     }
     merge_select(query, select, &scope)
 }

@@ -57,6 +57,7 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
             key_type,
             key_column,
             key_length,
+            deep: analysis.deep,
         })));
     }
     let route = Route { keyspace, keys: analysis.graph.keys() };

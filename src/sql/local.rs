@@ -136,13 +136,35 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
             }
             Local::Nothing { tag: "UNLISTEN" }
         }
-        other => return refused(other).map_or(Ok(None), Err),
+        other => return for_shards(cursor, other).map(|()| None),
     };
     cursor.expect_end()?;
     Ok(Some(local))
 }
 
-/// Statements that have no place in front of shards, and what to do instead.
+/// Lets statements through that are for the shards, and no others: the parser knows many that are not Postgres's.
+///
+/// # Errors
+/// 0A000 with what to do instead, or 42601.
+fn for_shards(cursor: &Cursor<'_>, word: &str) -> Result<()> {
+    match word {
+        "select" | "insert" | "update" | "delete" | "with" | "values" | "truncate" | "comment" => Ok(()),
+        "create" | "alter" | "drop" => {
+            let object = cursor.second_word().unwrap_or_default().to_ascii_lowercase();
+            match object.as_str() {
+                "table" | "temp" | "temporary" | "unlogged" | "index" | "unique" | "view" | "materialized"
+                | "sequence" | "schema" | "type" | "domain" | "extension" | "or" => Ok(()),
+                _ => Err(Error::unsupported(
+                    format!("{} {}", word.to_ascii_uppercase(), object.to_ascii_uppercase()),
+                    "Tables, indexes and their columns are kept by shardd; run anything else on each shard directly.",
+                )),
+            }
+        }
+        other => Err(refused(other).unwrap_or_else(|| cursor.error())),
+    }
+}
+
+/// Statements of Postgres that have no place in front of shards.
 fn refused(word: &str) -> Option<Error> {
     let (construct, hint) = match word {
         "listen" | "notify" => ("LISTEN and NOTIFY", "Use a message queue, or poll an outbox table by its key."),
@@ -155,14 +177,14 @@ fn refused(word: &str) -> Option<Error> {
             ("maintenance of tables by SQL", "Run it on each shard directly; SQLite shards need none.")
         }
         "do" | "call" | "load" | "import" | "security" | "reassign" | "refresh" => {
-            ("this statement", "Run it on each shard directly.")
+            let construct = word.to_ascii_uppercase();
+            return Some(Error::unsupported(construct, "Run it on each shard directly."));
         }
         "grant" | "revoke" => ("GRANT and REVOKE", "Users are set in shardd's configuration."),
         "merge" => ("MERGE", "Use INSERT ... ON CONFLICT."),
         "table" => ("TABLE", "Write SELECT * FROM the table."),
         _ => return None,
     };
-    let construct = if construct == "this statement" { word.to_ascii_uppercase() } else { construct.to_owned() };
     Some(Error::unsupported(construct, hint))
 }
 

@@ -25,7 +25,7 @@ pub use parse::{parse, parse_expression, position_of};
 pub use split::split;
 pub use sqlparser::ast;
 pub use sqlparser::tokenizer::Span;
-pub use stack::with_stack;
+pub use stack::{with_deep_stack, with_stack};
 pub use value::{MAX_NAME_BYTES, cut_name, fold_name, integer_value, quoted_word_value, string_value};
 
 /// One statement of a client's text, parsed. Cached and shared: it holds no values.
@@ -38,6 +38,8 @@ pub struct Parsed {
     pub client_parameters: usize,
     /// What the placeholders after the client's own stand for: `$client_parameters + 1` is `lifted[0]`.
     pub lifted: Vec<LiteralKind>,
+    /// The tree may be so deep that an ordinary thread's stack is too small to work on it: see [`with_deep_stack`].
+    pub deep: bool,
 }
 
 /// What a text was read as.

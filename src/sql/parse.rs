@@ -12,7 +12,7 @@ use super::cursor::Cursor;
 use super::lexer::{Token, TokenKind, position, syntax_error_at};
 use super::local::{Local, parse_local};
 use super::tokens::parser_tokens;
-use super::{LiteralKind, Parsed, Tree, ast, check};
+use super::{LiteralKind, Parsed, Tree, ast, check, with_deep_stack};
 use crate::error::{Error, Result, SqlState};
 
 /// How deep the parser may recurse. Its own stack grows when it must.
@@ -34,16 +34,16 @@ pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> 
             ));
         }
     }
-    let parsed = |tree| Parsed { text: Arc::from(text), tree, client_parameters, lifted };
+    let parsed = |tree, deep| Parsed { text: Arc::from(text), tree, client_parameters, lifted, deep };
     if cursor.at_end() {
-        return Ok(parsed(Tree::Local(Local::Empty)));
+        return Ok(parsed(Tree::Local(Local::Empty), false));
     }
     if let Some(local) = parse_local(&mut cursor)? {
-        return Ok(parsed(Tree::Local(local)));
+        return Ok(parsed(Tree::Local(local), false));
     }
-    let statement = parse_with(text, cursor.tokens(), |parser| parser.parse_statement())?;
-    check::check(&statement, text)?;
-    Ok(parsed(Tree::Sql(Box::new(statement))))
+    let (statement, deep) = parse_with(text, cursor.tokens(), |parser| parser.parse_statement().map(Box::new))?;
+    with_deep_stack(deep, || check::check(&statement, text))?;
+    Ok(parsed(Tree::Sql(statement), deep))
 }
 
 /// The expressions of a list: `1, 'a'`.
@@ -51,7 +51,7 @@ pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> 
 /// # Errors
 /// 42601.
 pub(super) fn parse_expressions(text: &str, tokens: &[Token]) -> Result<Vec<ast::Expr>> {
-    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_expr))
+    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_expr)).map(|(list, _)| list)
 }
 
 /// The types of a list: `int, text`.
@@ -59,7 +59,7 @@ pub(super) fn parse_expressions(text: &str, tokens: &[Token]) -> Result<Vec<ast:
 /// # Errors
 /// 42601.
 pub(super) fn parse_data_types(text: &str, tokens: &[Token]) -> Result<Vec<ast::DataType>> {
-    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_data_type))
+    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_data_type)).map(|(list, _)| list)
 }
 
 /// An expression by itself: a column's default, a CHECK's condition.
@@ -68,20 +68,20 @@ pub(super) fn parse_data_types(text: &str, tokens: &[Token]) -> Result<Vec<ast::
 /// 42601.
 pub fn parse_expression(text: &str) -> Result<ast::Expr> {
     let cursor = Cursor::new(text)?;
-    parse_with(text, cursor.tokens(), |parser| parser.parse_expr())
+    parse_with(text, cursor.tokens(), |parser| parser.parse_expr()).map(|(expression, _)| expression)
 }
 
 fn parse_with<T>(
     text: &str,
     tokens: &[Token],
     read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
-) -> Result<T> {
-    let converted = parser_tokens(text, tokens)?;
+) -> Result<(T, bool)> {
+    let (converted, deep) = parser_tokens(text, tokens)?;
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(converted);
-    let tree = read(&mut parser).map_err(|error| parse_error(text, tokens, &error))?;
+    let tree = with_deep_stack(deep, || read(&mut parser)).map_err(|error| parse_error(text, tokens, &error))?;
     let rest = parser.peek_token_ref();
     match (&rest.token, rest.span.start.column) {
-        (sqlparser::tokenizer::Token::EOF, _) => Ok(tree),
+        (sqlparser::tokenizer::Token::EOF, _) => Ok((tree, deep)),
         (_, column) => Err(error_at(text, tokens, column)),
     }
 }

@@ -17,9 +17,14 @@ pub(super) const MAX_TOKENS: usize = 250_000;
 /// The most operators that may follow one another, and the deepest nesting, in sum: the depth of the tree is below it.
 pub(super) const MAX_DEPTH: usize = 1_000;
 
+/// Trees no deeper than this need no special stack.
+const SHALLOW: usize = 24;
+
+/// The tokens, and whether the tree may be deep.
+///
 /// # Errors
 /// 42601 for what no statement can hold, 54001 for a text that is too long or too deep.
-pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<Vec<TokenWithSpan>> {
+pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<(Vec<TokenWithSpan>, bool)> {
     if tokens.len() > MAX_TOKENS {
         return Err(Error::new(
             SqlState::PROGRAM_LIMIT_EXCEEDED,
@@ -39,7 +44,7 @@ pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<Vec<TokenWit
         converted.push(TokenWithSpan::new(parser_token(text, *token)?, span(*token)));
         before = Some(*token);
     }
-    Ok(converted)
+    Ok((converted, depth.deepest > SHALLOW))
 }
 
 fn span(token: Token) -> Span {
@@ -144,12 +149,17 @@ struct Depth {
     levels: Vec<usize>,
     current: usize,
     total: usize,
+    deepest: usize,
 }
 
 impl Depth {
     fn note(&mut self, text: &str, token: Token) -> Result<()> {
         match token.kind {
             TokenKind::LeftParen | TokenKind::LeftBracket => {
+                if token.kind == TokenKind::LeftBracket {
+                    // `a[1][2]`: also read as a type, which nests.
+                    self.deeper(1);
+                }
                 self.levels.push(self.current);
                 self.total += 1;
                 self.current = 1;
@@ -164,10 +174,11 @@ impl Depth {
                 self.total -= self.current;
                 self.current = 0;
             }
-            TokenKind::Operator | TokenKind::DoubleColon => self.deeper(),
-            TokenKind::Word if chains(token.text(text)) => self.deeper(),
+            TokenKind::Operator | TokenKind::DoubleColon => self.deeper(1),
+            TokenKind::Word => self.deeper(depth_of(token.text(text))),
             _ => {}
         }
+        self.deepest = self.deepest.max(self.total);
         if self.total > MAX_DEPTH {
             return Err(Error::new(
                 SqlState::STATEMENT_TOO_COMPLEX,
@@ -179,39 +190,44 @@ impl Depth {
         Ok(())
     }
 
-    fn deeper(&mut self) {
-        self.current += 1;
-        self.total += 1;
+    fn deeper(&mut self, by: usize) {
+        self.current += by;
+        self.total += by;
     }
 }
 
-/// Words that make the tree one deeper.
-fn chains(word: &str) -> bool {
+/// How much deeper a word makes the tree.
+fn depth_of(word: &str) -> usize {
     /// The longest of them.
     const LONGEST: usize = 9;
-    word.len() <= LONGEST
-        && [
-            "and",
-            "or",
-            "not",
-            "is",
-            "isnull",
-            "notnull",
-            "in",
-            "like",
-            "ilike",
-            "similar",
-            "between",
-            "collate",
-            "at",
-            "union",
-            "except",
-            "intersect",
-            "case",
-            "overlaps",
-            "operator",
-            "join",
-        ]
-        .iter()
-        .any(|chaining| word.eq_ignore_ascii_case(chaining))
+    /// Words that chain or nest.
+    const DEEPER: &[&str] = &[
+        "and",
+        "or",
+        "not",
+        "is",
+        "isnull",
+        "notnull",
+        "in",
+        "like",
+        "ilike",
+        "similar",
+        "between",
+        "collate",
+        "at",
+        "union",
+        "except",
+        "intersect",
+        "case",
+        "overlaps",
+        "operator",
+    ];
+    if word.len() > LONGEST {
+        return 0;
+    }
+    if word.eq_ignore_ascii_case("join") {
+        // Joins without conditions nest, and the parser takes much stack for each.
+        return 4;
+    }
+    usize::from(DEEPER.iter().any(|deeper| word.eq_ignore_ascii_case(deeper)))
 }

@@ -1,7 +1,9 @@
 //! Statements and the plans that they must get.
 
 mod aggregates;
+mod deep;
 mod reads;
+mod routes;
 mod writes;
 
 use std::sync::Arc;
