@@ -222,7 +222,7 @@ fn plan_sql(tree: &ast::Statement, analysis: analysis::Analysis<'_>) -> Result<P
         }
         ast::Statement::Truncate(truncate) => {
             write::check_truncate(analysis, truncate)?;
-            Ok(Plan::Ddl(tree.clone()))
+            Ok(Plan::Ddl(Box::new(tree.clone())))
         }
         ast::Statement::CreateTable(_)
         | ast::Statement::CreateIndex(_)

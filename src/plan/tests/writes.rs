@@ -129,10 +129,10 @@ fn updates_and_deletes_go_by_their_conditions() {
             "DELETE FROM venues WHERE venue_id IN (SELECT venue_id FROM events)",
             "0A000 a write to the reference table...",
         ),
-        ("TRUNCATE seats", "write every"),
-        ("TRUNCATE TABLE seats, orders", "write every"),
-        ("TRUNCATE venues", "reference venues"),
-        ("TRUNCATE venues, seats", "0A000 ..."),
+        ("TRUNCATE seats", "ddl"),
+        ("TRUNCATE TABLE seats, orders", "ddl"),
+        ("TRUNCATE venues", "ddl"),
+        ("TRUNCATE venues, seats", "ddl"),
     ]);
 }
 
@@ -158,15 +158,15 @@ fn writes_within_with_need_one_key() {
 #[test]
 fn the_session_answers_what_is_its_own() {
     check(&[
-        ("BEGIN", "Begin { isolation: None, read_only: None }"),
-        ("begin work", "Begin { isolation: None, read_only: None }"),
+        ("BEGIN", "Begin { tag: \"BEGIN\", isolation: None, read_only: None }"),
+        ("begin work", "Begin { tag: \"BEGIN\", isolation: None, read_only: None }"),
         (
             "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-            "Begin { isolation: Some(RepeatableRead), read_only: Some(true) }",
+            "Begin { tag: \"START TRANSACTION\", isolation: Some(RepeatableRead), read_only: Some(true) }",
         ),
         (
             "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE NOT DEFERRABLE",
-            "Begin { isolation: Some(Serializable), read_only: Some(false) }",
+            "Begin { tag: \"BEGIN\", isolation: Some(Serializable), read_only: Some(false) }",
         ),
         ("COMMIT", "Commit { chain: false }"),
         ("END TRANSACTION", "Commit { chain: false }"),
