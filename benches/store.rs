@@ -256,5 +256,6 @@ fn call(program: &Arc<Program>, environment: &Arc<Environment>, parameters: Vec<
         environment: Arc::clone(environment),
         style: TextStyle::default(),
         cancel: CancelFlag::new(),
+        schema: None,
     }
 }

@@ -19,6 +19,7 @@ use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::{Door, Outcome};
 use crate::plan::{Local, Plan};
+use crate::shard::is_schema_changed;
 use crate::shard::sqlite::{Call, CancelFlag, Environment, Formats, Program};
 use crate::sql;
 use crate::topology::Schema;
@@ -236,11 +237,29 @@ impl Session {
         if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) && !ends_transaction(prepared) {
             return Err(in_failed_transaction());
         }
+        let answer = self.run_once(prepared, &parameters, &formats, scope).await;
+        match answer {
+            Err(error) if is_schema_changed(&error) => {
+                // Whoever changes the schema holds this until the new one is published.
+                drop(self.engine.lock_schema().await?);
+                self.run_once(prepared, &parameters, &formats, scope).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn run_once(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: &RawParameters,
+        formats: &Formats,
+        scope: Scope,
+    ) -> Result<Answer> {
         let statement = self.current(prepared)?;
         let mut values = decode_parameters(&statement, parameters, &self.settings)?;
         values.extend_from_slice(&prepared.literals);
         let environment = self.environment(&statement);
-        let execution = Execution { statement, parameters: values, formats, scope, environment };
+        let execution = Execution { statement, parameters: values, formats: formats.clone(), scope, environment };
         self.dispatch(&execution).await
     }
 
@@ -296,7 +315,14 @@ impl Session {
             environment: Arc::clone(&execution.environment),
             style: self.settings.text_style().clone(),
             cancel: self.cancel.clone(),
+            schema: self.shared_schema(execution),
         }
+    }
+
+    /// The schema that a statement was translated for, unless it is the open transaction's own.
+    fn shared_schema(&self, execution: &Execution) -> Option<Arc<Schema>> {
+        let own = self.transaction.as_ref().is_some_and(|transaction| transaction.schema.is_some());
+        (!own).then(|| Arc::clone(&execution.statement.schema))
     }
 
     /// Sync, or the end of a simple query: commits what a batch wrote outside BEGIN, or rolls it back after a failure.
@@ -392,7 +418,7 @@ pub(super) fn microseconds_since_2000() -> i64 {
     i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX) - UNIX_TO_2000_US
 }
 
-fn decode_parameters(statement: &Statement, raw: RawParameters, settings: &Settings) -> Result<Vec<Datum>> {
+fn decode_parameters(statement: &Statement, raw: &RawParameters, settings: &Settings) -> Result<Vec<Datum>> {
     let types = statement.parameters();
     if raw.values.len() != types.len() {
         return Err(Error::new(

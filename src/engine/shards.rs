@@ -236,5 +236,6 @@ fn plain_call(program: &Arc<Program>, parameters: Vec<Datum>) -> Call {
         }),
         style: TextStyle::default(),
         cancel: CancelFlag::new(),
+        schema: None,
     }
 }

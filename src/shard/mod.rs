@@ -4,3 +4,18 @@ mod rows;
 pub mod sqlite;
 
 pub use rows::{RowBatch, Rows};
+
+use crate::error::{Error, Retry, SqlState};
+
+const SCHEMA_CHANGED: &str = "the schema changed while the statement waited for its shard";
+
+/// A write that was translated for a schema that is no longer the shard's. Nothing was executed: it is translated and
+/// run again, so that it fills the columns that there are now.
+pub fn schema_changed() -> Error {
+    Error::new(SqlState::SERIALIZATION_FAILURE, SCHEMA_CHANGED).retry(Retry::Safe)
+}
+
+/// Whether an error is [`schema_changed`].
+pub fn is_schema_changed(error: &Error) -> bool {
+    error.sqlstate() == SqlState::SERIALIZATION_FAILURE && error.message() == SCHEMA_CHANGED
+}

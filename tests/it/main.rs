@@ -17,4 +17,5 @@ mod http;
 mod lifecycle;
 mod protocol;
 mod rust_drivers;
+mod schema_change;
 mod support_works;

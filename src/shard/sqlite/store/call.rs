@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::cancel::CancelFlag;
+use super::shared::Shared;
+use crate::error::Result;
 use crate::shard::sqlite::{EnvironmentValue, Formats, Program};
-use crate::shard::{RowBatch, Rows};
+use crate::shard::{RowBatch, Rows, schema_changed};
+use crate::topology::Schema;
 use crate::types::{Datum, TextStyle};
 
 /// A program and its values.
@@ -17,6 +20,20 @@ pub struct Call {
     pub environment: Arc<Environment>,
     pub style: TextStyle,
     pub cancel: CancelFlag,
+    /// The schema that the program was translated for. `None`: it is its transaction's own, which nobody else changes.
+    pub schema: Option<Arc<Schema>>,
+}
+
+impl Call {
+    /// # Errors
+    /// [`schema_changed`] when the shard's schema is another by now. To be asked where it can change no more: with the
+    /// writer held.
+    pub(super) fn check_schema(&self, shared: &Shared) -> Result<()> {
+        match &self.schema {
+            Some(schema) if !Arc::ptr_eq(schema, &shared.schema.load()) => Err(schema_changed()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a statement may learn of its session. Times are microseconds since 2000-01-01 UTC.

@@ -21,6 +21,7 @@ use super::transaction::Work;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::shard::Rows;
 use crate::shard::sqlite::Effect;
+use crate::topology::Schema;
 
 /// A savepoint's name for SQLite, which does not tell upper from lower case.
 fn savepoint_name(name: &str) -> String {
@@ -67,6 +68,8 @@ pub(super) struct Serving<'c> {
     recording: Option<Recording<'c>>,
     /// The schema or whole rows were changed from outside the statements: what is known of sequences is not certain.
     reload_sequences: bool,
+    /// It ran statements that change the schema.
+    changes_schema: bool,
     stored_sequences: bool,
     keys: ForeignKeys,
 }
@@ -101,6 +104,7 @@ impl<'c> Serving<'c> {
             loan: None,
             recording: None,
             reload_sequences: false,
+            changes_schema: false,
             stored_sequences: false,
             keys: ForeignKeys::Enforced,
         }
@@ -160,6 +164,7 @@ impl<'c> Serving<'c> {
     fn write(&mut self, call: &Call, gone: Gone) -> Result<Output> {
         self.check_alive()?;
         self.take_writer(&call.cancel)?;
+        call.check_schema(self.shared)?;
         self.shared.sequences.begin_statement();
         let mut held = Held { limit: self.shared.limits.held_bytes };
         let ended = execute::run_while(&self.backend.connection, &self.backend.watch, call, Some(gone), &mut held)
@@ -225,6 +230,7 @@ impl<'c> Serving<'c> {
         self.check_alive()?;
         self.take_writer(&CancelFlag::new())?;
         self.reload_sequences = true;
+        self.changes_schema = true;
         self.store_sequences().map_err(|error| self.shared.translate(&error))?;
         // The session extension fails with SQLITE_SCHEMA when a table that it recorded gets other columns.
         let recorded = self.recording.take().is_some();
@@ -369,6 +375,11 @@ impl<'c> Serving<'c> {
             self.shared.metrics.group_commit(1, since.elapsed());
         }
         self.reload_sequences = false;
+        if self.changes_schema {
+            // A schema that no program was translated for, until the engine publishes the one that was committed.
+            let current = self.shared.schema.load_full();
+            self.shared.schema.store(Arc::new(Schema::clone(&current)));
+        }
         self.end();
         Ok(())
     }

@@ -182,6 +182,7 @@ impl Group {
 
     /// Runs one write in its savepoint.
     fn run(&mut self, writer: &Writer, job: &WriteJob) -> Result<Written> {
+        job.call.check_schema(&writer.shared)?;
         let told = |error: rusqlite::Error| writer.shared.translate(&error);
         run_plain(writer, "SAVEPOINT job").map_err(told)?;
         writer.shared.sequences.begin_statement();

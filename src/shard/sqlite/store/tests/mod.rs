@@ -220,6 +220,7 @@ pub(super) fn call(program: Arc<Program>, parameters: Vec<Datum>) -> Call {
         }),
         style: TextStyle::default(),
         cancel: CancelFlag::new(),
+        schema: None,
     }
 }
 
