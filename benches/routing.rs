@@ -24,7 +24,8 @@ fn keyspace(key_type: KeyType) -> Keyspace {
 fn owner_of_a_key(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("owner_of_a_key");
     group.throughput(Throughput::Elements(KEYS as u64));
-    let cases: [(&str, KeyType, fn(usize) -> Key); 3] = [
+    type KeyOf = fn(usize) -> Key;
+    let cases: [(&str, KeyType, KeyOf); 3] = [
         ("bigint", KeyType::Bigint, |number| Key::Bigint(number as i64 * 7_919)),
         ("text_of_20_bytes", KeyType::Text, |number| Key::Text(format!("customer:{number:011}").into())),
         ("uuid", KeyType::Uuid, |number| Key::Uuid((number as u128 * 0x9e37_79b9_7f4a_7c15).to_be_bytes())),

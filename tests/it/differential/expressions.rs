@@ -86,7 +86,7 @@ const TEMPLATES: &[(Type, &[&str])] = &[
     (Type::Json, &["{=j}", "{j} -> 'b'", "{jb}::json", "json_build_object('k', {i4})", "to_json({t})"]),
     (Type::Jsonb, &[
         "{jb} -> 'b'", "{jb} -> 'nested'", "{jb} || '{\"z\": 1}'", "{jb} - 'a'", "jsonb_build_object('k', {i4}, 't', {t})", "to_jsonb({t})",
-        "to_jsonb({n})", "to_jsonb({i4})", "jsonb_set({jb}, '{a}', '5')", "{jb} #> '{b,0}'", "jsonb_build_array({i4}, {t}, {b})", "coalesce({jb}, '{}')",
+        "to_jsonb({n})", "to_jsonb({i4})", "jsonb_set(jsonb_build_object('a', {i4}), '{a}', '5')", "{jb} #> '{b,0}'", "jsonb_build_array({i4}, {t}, {b})", "coalesce({jb}, '{}')",
         "{j}::jsonb", "jsonb_build_object('n', {n}, 'd', {d})", "jsonb_strip_nulls({jb})", "({jb} -> 'b') -> 0",
     ]),
 ];

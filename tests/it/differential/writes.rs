@@ -51,7 +51,7 @@ impl Script {
             86..88 => reference_write(random),
             88..94 => {
                 let sql = (random.pick(ERRORS)).to_owned();
-                Script::one("error", sql, true, None)
+                Script::one("error", sql, false, None)
             }
             94..98 => transaction(random),
             _ => schema_script(random, number),

@@ -45,7 +45,7 @@ fn lengths_that_cannot_be_end_their_own_connection_only() {
             let mut client = server.client();
             let message = [&[kind][..], &length.to_be_bytes()].concat();
             client.send(&crate::support::frames::Writer { bytes: message }).expect("sent");
-            if length < 4 || length > 1 << 29 {
+            if !(4..=1 << 29).contains(&length) {
                 assert_eq!(sqlstate(&client.receive().expect("an error")), "08P01", "{} {length}", kind as char);
                 assert!(client.receive().is_err(), "the connection ends");
             }
