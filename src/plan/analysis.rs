@@ -304,8 +304,12 @@ impl<'a> Analysis<'a> {
         for (left, right) in left.columns.into_iter().zip(right.columns) {
             let key = match (left.key, right.key) {
                 (Some(left), Some(right)) if left_and_right(&mut self.graph, (left, one), (right, other)) => {
-                    by_key = true;
                     let both = self.graph.variable(level);
+                    if self.graph.is_missing(left) || self.graph.is_missing(right) {
+                        self.graph.may_be_missing(both);
+                    } else {
+                        by_key = true;
+                    }
                     self.graph.unite(both, left);
                     self.graph.implies(both, left);
                     self.graph.implies(both, right);

@@ -21,12 +21,15 @@ pub(super) struct Graph {
     edges: Vec<(Variable, Variable)>,
     pins: Vec<(Variable, Vec<KeyExpression>)>,
     tables: Vec<Variable>,
+    /// By variable: it is NULL in rows where an outer join found none for its side.
+    missing: Vec<bool>,
 }
 
 impl Graph {
     pub(super) fn variable(&mut self, level: usize) -> Variable {
         self.parents.push(self.parents.len());
         self.levels.push(level);
+        self.missing.push(false);
         Variable(self.parents.len() - 1)
     }
 
@@ -52,6 +55,21 @@ impl Graph {
 
     pub(super) fn together(&mut self, one: Variable, other: Variable) -> bool {
         self.root(one) == self.root(other)
+    }
+
+    /// The key's side of an outer join may be missing: the key is NULL there, on any shard.
+    pub(super) fn may_be_missing(&mut self, variable: Variable) {
+        self.missing[variable.0] = true;
+    }
+
+    pub(super) fn is_missing(&self, variable: Variable) -> bool {
+        self.missing[variable.0]
+    }
+
+    /// Rows that are equal in this key are on one shard, for a query whose rows lie where `anchor` says: each shard can
+    /// group by it alone. NULLs are on several.
+    pub(super) fn divides(&mut self, key: Variable, anchor: Variable) -> bool {
+        !self.is_missing(key) && self.together(key, anchor)
     }
 
     /// The level of the outermost query that the class reaches into.

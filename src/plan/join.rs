@@ -175,6 +175,12 @@ impl Analysis<'_> {
             _ => return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error: this kind of join is not Postgres's")),
         };
         self.expect_kept_side_drives(kept, &left, &right);
+        if matches!(kept, Kept::Left | Kept::Both) {
+            self.may_be_missing(&right);
+        }
+        if matches!(kept, Kept::Right | Kept::Both) {
+            self.may_be_missing(&left);
+        }
         let left_relations = left.relations.len();
         let left_keys = left.keys.clone();
         let (left_anchor, right_anchor) = (left.anchor, right.anchor);
@@ -197,6 +203,13 @@ impl Analysis<'_> {
             Kept::Right => right_anchor,
         };
         Ok(both)
+    }
+
+    fn may_be_missing(&mut self, side: &Source) {
+        let columns = side.relations.iter().flat_map(|relation| &relation.columns).chain(&side.visible);
+        for key in columns.filter_map(|column| column.key).chain(side.keys.iter().copied()) {
+            self.graph.may_be_missing(key);
+        }
     }
 
     /// Every shard has the reference table's rows: it would return those that a key's rows elsewhere match as unmatched.

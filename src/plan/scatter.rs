@@ -59,7 +59,7 @@ fn build_select(analysis: &mut Analysis<'_>, query: &Query, select: &Select, out
     let shape = analysis.shape(select, query, &scope);
     let anchor = output.anchor;
     let mut by_key = |keys: &[super::graph::Variable]| {
-        keys.iter().any(|key| anchor.is_some_and(|anchor| analysis.graph.together(*key, anchor)))
+        keys.iter().any(|key| anchor.is_some_and(|anchor| analysis.graph.divides(*key, anchor)))
     };
     if shape.windows && !by_key(&shape.partitioned) {
         return Err(Error::unsupported(

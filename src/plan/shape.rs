@@ -112,18 +112,18 @@ impl Analysis<'_> {
         anchor: Option<Variable>,
     ) -> Option<&'static str> {
         let anchor = anchor?;
-        if shape.aggregates && !shape.grouped.iter().any(|key| self.graph.together(*key, anchor)) {
+        if shape.aggregates && !shape.grouped.iter().any(|key| self.graph.divides(*key, anchor)) {
             return Some("an aggregate");
         }
-        if shape.windows && !shape.partitioned.iter().any(|key| self.graph.together(*key, anchor)) {
+        if shape.windows && !shape.partitioned.iter().any(|key| self.graph.divides(*key, anchor)) {
             return Some("a window function");
         }
-        if shape.distinct && !columns.iter().filter_map(|column| column.key).any(|key| self.graph.together(key, anchor))
+        if shape.distinct && !columns.iter().filter_map(|column| column.key).any(|key| self.graph.divides(key, anchor))
         {
             return Some("DISTINCT");
         }
         match &shape.distinct_on {
-            Some(keys) if !keys.iter().any(|key| self.graph.together(*key, anchor)) => Some("DISTINCT ON"),
+            Some(keys) if !keys.iter().any(|key| self.graph.divides(*key, anchor)) => Some("DISTINCT ON"),
             _ => None,
         }
     }

@@ -434,7 +434,7 @@ fn insert_from_query(
     }
     let from = output.columns.get(place).and_then(|column| column.key);
     match (from, output.anchor) {
-        (Some(from), Some(anchor)) if output.complete && analysis.graph.together(from, anchor) => {
+        (Some(from), Some(anchor)) if output.complete && analysis.graph.divides(from, anchor) => {
             analysis.graph.equal(key, from);
             Ok(())
         }

@@ -108,6 +108,21 @@ fn joins_carry_keys_where_they_hold_for_every_row() {
 }
 
 #[test]
+fn a_key_that_an_outer_join_leaves_null_does_not_divide_rows_among_shards() {
+    let join = "FROM events e LEFT JOIN seats s ON s.event_id = e.event_id";
+    check(&[
+        (&format!("SELECT e.event_id, count(*) {join} GROUP BY e.event_id"), "every | merge"),
+        (&format!("SELECT s.event_id, count(*) {join} GROUP BY s.event_id"), "every | aggregate"),
+        (&format!("SELECT row_number() OVER (PARTITION BY e.event_id ORDER BY seat_id) {join}"), "every | merge"),
+        (
+            &format!("SELECT row_number() OVER (PARTITION BY s.event_id ORDER BY seat_id) {join}"),
+            "every | 0A000 a window...",
+        ),
+        (&format!("SELECT s.event_id {join} EXCEPT SELECT event_id FROM seats"), "every | 0A000 EXCEPT..."),
+    ]);
+}
+
+#[test]
 fn outer_joins_confine_only_the_side_that_may_be_missing() {
     check(&[
         ("SELECT * FROM seats s LEFT JOIN orders o ON o.event_id = s.event_id WHERE s.event_id = 1", "{1} | merge"),
