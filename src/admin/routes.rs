@@ -120,8 +120,11 @@ pub(super) async fn route(State(door): DoorState, query: Result<Query<RouteQuery
     let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let answer = view::route(&door.control.topology(), &query.table, &query.key).map_err(|error| {
         let unknown = error.sqlstate() == crate::error::SqlState::UNDEFINED_TABLE;
-        let problem = Problem::from(error);
-        if unknown { Problem { status: StatusCode::NOT_FOUND, ..problem } } else { problem }
+        let mut problem = Problem::from(error);
+        if unknown {
+            problem.status = StatusCode::NOT_FOUND;
+        }
+        problem
     })?;
     ok(&answer)
 }

@@ -162,7 +162,10 @@ fn logs(client: &Client, output: &mut Output, arguments: &LogsArguments) -> Resu
     log_page(output, &page)?;
     // A server that has logged nothing gives 0, which asks for the last lines again.
     let mut after = page.next;
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(());
+    }
+    loop {
         let page: LogPage = client.get(&format!("/v1/logs?level={level}&after={after}&wait_ms={FOLLOW_WAIT_MS}"))?;
         if page.missed {
             eprintln!("some lines came faster than they could be read");
@@ -170,7 +173,6 @@ fn logs(client: &Client, output: &mut Output, arguments: &LogsArguments) -> Resu
         log_page(output, &page)?;
         after = page.next;
     }
-    Ok(())
 }
 
 fn log_page(output: &mut Output, page: &LogPage) -> Result<(), Failure> {

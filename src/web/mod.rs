@@ -12,5 +12,5 @@ mod time;
 pub use access::{AllowedHosts, Secret};
 pub use frame::{Frame, OwnBody, RequestId, read_body, read_json};
 pub use listener::{ConnectionLimits, Listener};
-pub use problem::{PROBLEM_JSON, Problem};
+pub use problem::{PROBLEM_JSON, Problem, ProblemFields};
 pub use time::rfc3339;

@@ -88,8 +88,13 @@ impl Authenticator {
 
     /// Every token is compared, so that the time does not tell which was nearly right.
     fn bearer(&self, offered: &str) -> Option<String> {
-        let matching = self.tokens.iter().filter(|token| token.secret.matches(offered.as_bytes()));
-        matching.map(|token| token.user.clone()).last()
+        let mut user = None;
+        for token in &self.tokens {
+            if token.secret.matches(offered.as_bytes()) {
+                user = Some(token.user.clone());
+            }
+        }
+        user
     }
 
     async fn basic(&self, user: String, password: String) -> Option<String> {

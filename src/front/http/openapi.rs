@@ -245,6 +245,15 @@ fn headers() -> Value {
 }
 
 fn schemas() -> Value {
+    let mut all = Map::new();
+    for part in [schemas_of_entries(), schemas_of_batches(), schemas_of_sql()] {
+        all.extend(part.as_object().cloned().unwrap_or_default());
+    }
+    all.insert("Problem".into(), problem());
+    Value::Object(all)
+}
+
+fn schemas_of_entries() -> Value {
     json!({
         "Version": {"type": "string", "pattern": "^[0-9]+$", "description": "Grows with every write of the entry, also across deletion."},
         "Written": object(json!({"key": {"type": "string"}, "version": reference("schemas", "Version")}), &["key", "version"]),
@@ -265,6 +274,11 @@ fn schemas() -> Value {
             }),
             &["key", "version", "content_type", "size_bytes", "updated_at"],
         ),
+    })
+}
+
+fn schemas_of_batches() -> Value {
+    json!({
         "Batch": object(
             json!({"items": {"type": "array", "minItems": 1, "maxItems": BATCH_ITEMS_MAX, "items": reference("schemas", "BatchItem")}}),
             &["items"],
@@ -284,6 +298,11 @@ fn schemas() -> Value {
             }),
             &["key", "status"],
         ),
+    })
+}
+
+fn schemas_of_sql() -> Value {
+    json!({
         "Statement": object(
             json!({
                 "statement": {"type": "string", "examples": ["SELECT * FROM events WHERE event_id = $1"]},
@@ -307,7 +326,6 @@ fn schemas() -> Value {
             }),
             &["columns", "rows", "tag", "row_count"],
         ),
-        "Problem": problem(),
     })
 }
 

@@ -186,22 +186,23 @@ fn answer(key: &Key, written: Written) -> Result<Response<Body>, Problem> {
         }
         headers
     };
-    let problem = match written.done {
+    let mut problem = match written.done {
         Done::Created(version) | Done::Replaced(version) => {
             let body = json!({"key": key.as_str(), "version": version.to_string()});
             let mut response = json_response(written.done.status(), &body);
-            response.headers_mut().extend(replayed(vec![(header::ETAG, etag(version))]).into_iter());
+            response.headers_mut().extend(replayed(vec![(header::ETAG, etag(version))]));
             return Ok(response);
         }
         Done::Deleted => {
             let mut response = StatusCode::NO_CONTENT.into_response();
-            response.headers_mut().extend(replayed(Vec::new()).into_iter());
+            response.headers_mut().extend(replayed(Vec::new()));
             return Ok(response);
         }
         Done::Missing => no_entry(),
         Done::Failed(version) => precondition_failed(version),
     };
-    Err(Problem { headers: replayed(problem.headers.clone()), ..problem })
+    problem.headers = replayed(std::mem::take(&mut problem.headers));
+    Err(problem)
 }
 
 pub(super) fn no_entry() -> Problem {
