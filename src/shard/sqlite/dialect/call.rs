@@ -47,10 +47,10 @@ impl Translator<'_> {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"NULLS\""));
         }
         let call = read_call(function)?;
-        if name.schema.is_none() {
-            if let Some(typed) = self.keyword_function(&name.name, &call, place)? {
-                return Ok(typed);
-            }
+        if name.schema.is_none()
+            && let Some(typed) = self.keyword_function(&name.name, &call, place)?
+        {
+            return Ok(typed);
         }
         if let Some(schema) = name.schema.as_deref().filter(|schema| !matches!(*schema, "public" | "pg_catalog")) {
             let error = Error::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{schema}\" does not exist"));

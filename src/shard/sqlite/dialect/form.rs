@@ -81,8 +81,8 @@ impl Translator<'_> {
             "out" => self.output(argument)?,
             "cell" => cell(argument),
             "element" => quote_text(argument.data_type.element().unwrap_or(argument.data_type).name()),
-            "json" => self.to_json(argument, "json"),
-            "jsonb" => self.to_json(argument, "jsonb"),
+            "json" => self.as_json(argument, "json"),
+            "jsonb" => self.as_json(argument, "jsonb"),
             _ => return Err(Error::internal(format!("the catalog's form has a hole of the unknown kind {how}"))),
         })
     }
@@ -95,7 +95,7 @@ impl Translator<'_> {
         Ok(self.cast(argument.clone(), PgType::Text.into(), Context::Explicit)?.sql)
     }
 
-    fn to_json(&mut self, argument: &Typed, form: &str) -> String {
+    fn as_json(&mut self, argument: &Typed, form: &str) -> String {
         let zone = self.parameters.environment(EnvironmentValue::TimeZone);
         format!("pg_to_{form}({}, '{}', {zone})", argument.sql, argument.data_type.name())
     }

@@ -30,7 +30,7 @@ enum Kinds {
 
 impl Translator<'_> {
     /// A FROM clause, with a space before; its items go to the scope.
-    pub(super) fn from_clause(&mut self, tables: &[ast::TableWithJoins], scope: &mut Scope<'_>) -> Result<String> {
+    pub(super) fn tables_of(&mut self, tables: &[ast::TableWithJoins], scope: &mut Scope<'_>) -> Result<String> {
         let mut texts = Vec::with_capacity(tables.len());
         for (index, table) in tables.iter().enumerate() {
             let (sql, items) = self.joined(table, scope)?;
@@ -178,30 +178,8 @@ impl Translator<'_> {
 
     fn factor(&mut self, factor: &TableFactor, scope: &Scope<'_>, before: &[Item]) -> Result<Element> {
         match factor {
-            TableFactor::Table {
-                name,
-                alias,
-                args: None,
-                sample,
-                with_hints,
-                version,
-                with_ordinality,
-                partitions,
-                json_path,
-                index_hints,
-            } => {
-                if sample.is_some() {
-                    return Err(refusal::TABLESAMPLE.error());
-                }
-                let plain = with_hints.is_empty()
-                    && version.is_none()
-                    && !with_ordinality
-                    && partitions.is_empty()
-                    && json_path.is_none()
-                    && index_hints.is_empty();
-                if !plain {
-                    return Err(Error::new(SqlState::SYNTAX_ERROR, "a clause of FROM that is not Postgres's"));
-                }
+            TableFactor::Table { name, alias, args: None, .. } => {
+                check_plain(factor)?;
                 self.named_relation(name, alias.as_ref(), scope)
             }
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
@@ -244,18 +222,7 @@ impl Translator<'_> {
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let (sql, items) = self.nested(|translator| translator.joined(table_with_joins, scope))?;
                 let Some(alias) = alias else { return Ok((sql, items)) };
-                let columns = visible(&items).cloned().collect();
-                let mut item = Item {
-                    name: Some(fold(&alias.name)),
-                    columns,
-                    columns_visible: true,
-                    table: None,
-                    alias: String::new(),
-                    scalar: false,
-                };
-                rename_columns(&mut item, alias)?;
-                // The alias hides what is inside.
-                Ok((sql, vec![item]))
+                aliased_join(&items, alias).map(|item| (sql, vec![item]))
             }
             other => {
                 Err(Error::unsupported(format_args!("{other} in FROM"), "docs/sql.md lists what can stand there."))
@@ -475,6 +442,39 @@ impl Translator<'_> {
             }
         }
     }
+}
+
+/// A join in parentheses with an alias, which hides what is inside.
+fn aliased_join(items: &[Item], alias: &ast::TableAlias) -> Result<Item> {
+    let mut item = Item {
+        name: Some(fold(&alias.name)),
+        columns: visible(items).cloned().collect(),
+        columns_visible: true,
+        table: None,
+        alias: String::new(),
+        scalar: false,
+    };
+    rename_columns(&mut item, alias)?;
+    Ok(item)
+}
+
+/// Clauses of a table that other dialects have.
+fn check_plain(factor: &TableFactor) -> Result<()> {
+    let TableFactor::Table { sample, with_hints, version, with_ordinality, partitions, json_path, index_hints, .. } =
+        factor
+    else {
+        return Ok(());
+    };
+    if sample.is_some() {
+        return Err(refusal::TABLESAMPLE.error());
+    }
+    let plain = with_hints.is_empty()
+        && version.is_none()
+        && !with_ordinality
+        && partitions.is_empty()
+        && json_path.is_none()
+        && index_hints.is_empty();
+    if plain { Ok(()) } else { Err(Error::new(SqlState::SYNTAX_ERROR, "a clause of FROM that is not Postgres's")) }
 }
 
 fn visible(items: &[Item]) -> impl Iterator<Item = &ScopeColumn> {

@@ -13,17 +13,21 @@ mod ddl;
 mod expression;
 mod form;
 mod from;
+mod group;
 mod literal;
 mod membership;
 mod names;
 mod operate;
+mod order;
 mod parameters;
 mod query;
 mod refusal;
 mod scope;
 mod select;
+mod set_operation;
 mod typed;
 mod window;
+mod with;
 mod write;
 
 #[cfg(test)]

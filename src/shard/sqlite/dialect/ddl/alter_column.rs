@@ -123,7 +123,7 @@ impl Change<'_> {
                 self.set_type(&mut table, index, data_type, using.as_ref())?;
             }
             AlterColumnOperation::AddGenerated { generated_as, .. } => {
-                let generated = generated_as.clone().unwrap_or(ast::GeneratedAs::ByDefault);
+                let generated = generated_as.unwrap_or(ast::GeneratedAs::ByDefault);
                 if !table.columns[index].not_null {
                     let message = format!(
                         "column \"{folded}\" of relation \"{}\" must be declared NOT NULL before identity can be added",

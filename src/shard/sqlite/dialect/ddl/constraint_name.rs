@@ -43,7 +43,7 @@ pub(super) fn joined<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
             joined.push('_');
         }
         joined.push_str(name);
-        if joined.len() >= NAME_BYTES + 1 {
+        if joined.len() > NAME_BYTES {
             break;
         }
     }

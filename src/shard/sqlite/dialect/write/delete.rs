@@ -30,7 +30,7 @@ impl Translator<'_> {
         scope.add(vec![item])?;
         let using = match &delete.using {
             None => String::new(),
-            Some(tables) => self.from_clause(tables, &mut scope)?,
+            Some(tables) => self.tables_of(tables, &mut scope)?,
         };
         let condition = match &delete.selection {
             None => String::new(),

@@ -28,7 +28,7 @@ impl Translator<'_> {
         scope.add(vec![item])?;
         let from = match &update.from {
             None => String::new(),
-            Some(ast::UpdateTableFromKind::AfterSet(tables)) => self.from_clause(tables, &mut scope)?,
+            Some(ast::UpdateTableFromKind::AfterSet(tables)) => self.tables_of(tables, &mut scope)?,
             Some(_) => return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"FROM\"")),
         };
         let assignments = self.assignments(&update.assignments, &table, &scope)?;

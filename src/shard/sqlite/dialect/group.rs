@@ -1,0 +1,167 @@
+//! GROUP BY, and the check that every column outside aggregates has one value.
+//!
+//! Expressions are the same when their texts are; a whole primary key gives all columns of its table.
+
+use sqlparser::ast::Spanned;
+
+use super::column_name::column_name;
+use super::expression::{Clause, Place};
+use super::names::fold;
+use super::operate::order_key;
+use super::order::ordinal;
+use super::scope::{Grouping, Scope};
+use super::typed::Typed;
+use super::{Translator, refusal};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::ast::{self, Expr, SelectItem};
+use crate::types::PgType;
+
+impl Translator<'_> {
+    /// GROUP BY: whether there is one, and its keys under their types' equality.
+    pub(super) fn group_by(&mut self, select: &ast::Select, scope: &mut Scope<'_>) -> Result<(bool, Vec<String>)> {
+        let keys = match &select.group_by {
+            ast::GroupByExpr::Expressions(keys, modifiers) if modifiers.is_empty() => keys,
+            _ => return Err(refusal::GROUPING_SETS.error()),
+        };
+        let mut texts = Vec::with_capacity(keys.len());
+        let mut grouping = Grouping::default();
+        for key in keys {
+            if let Expr::Tuple(parts) = key {
+                for part in parts {
+                    self.group_key(part, select, scope, &mut grouping, &mut texts)?;
+                }
+                continue;
+            }
+            self.group_key(key, select, scope, &mut grouping, &mut texts)?;
+        }
+        grouping.relations = determined_relations(scope, &grouping.expressions);
+        scope.grouping = grouping;
+        Ok((!keys.is_empty(), texts))
+    }
+
+    fn group_key(
+        &mut self,
+        key: &Expr,
+        select: &ast::Select,
+        scope: &Scope<'_>,
+        grouping: &mut Grouping,
+        texts: &mut Vec<String>,
+    ) -> Result<()> {
+        let place = Place::new(scope, Clause::GroupBy);
+        let meant = self.group_expression(key, select, scope)?;
+        let typed = match meant {
+            GroupKey::Expression(expression) => self.expression(expression, place)?,
+            GroupKey::Column(index) => self.numbered_output(&select.projection, scope, index)?,
+        };
+        let typed = if typed.is_untyped() { self.implicit(typed, PgType::Text)? } else { typed };
+        if typed.facts.window {
+            return Err(Error::new(SqlState::WINDOWING_ERROR, "window functions are not allowed in GROUP BY"));
+        }
+        if typed.data_type == PgType::Json {
+            let message = format!("could not identify an equality operator for type {}", typed.data_type);
+            return Err(self.error_at(Error::new(SqlState::UNDEFINED_FUNCTION, message), key.span()));
+        }
+        texts.push(order_key(&typed.sql, typed.data_type));
+        grouping.expressions.push(typed.sql);
+        Ok(())
+    }
+
+    /// The result column of this number, from 0.
+    fn numbered_output(&mut self, items: &[SelectItem], scope: &Scope<'_>, index: usize) -> Result<Typed> {
+        let mut passed = 0;
+        for item in items {
+            if let SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } = item {
+                if passed < index {
+                    passed += 1;
+                    continue;
+                }
+            }
+            let outputs = self.outputs(std::slice::from_ref(item), scope, Clause::GroupBy)?;
+            let count = outputs.len();
+            if let Some(output) = outputs.into_iter().nth(index - passed) {
+                return Ok(output.value);
+            }
+            passed += count;
+        }
+        Err(position_out_of_list("GROUP BY", index + 1))
+    }
+
+    /// What a GROUP BY item means: an input column first, then an output column, then an expression.
+    fn group_expression<'e>(
+        &mut self,
+        key: &'e Expr,
+        select: &'e ast::Select,
+        scope: &Scope<'_>,
+    ) -> Result<GroupKey<'e>> {
+        match key {
+            Expr::Identifier(name) => {
+                let folded = fold(name);
+                let input = scope.items.iter().filter(|item| item.columns_visible);
+                if input.flat_map(|item| &item.columns).any(|column| column.name == folded) {
+                    return Ok(GroupKey::Expression(key));
+                }
+                let mut meant = None;
+                for item in &select.projection {
+                    let (expression, own) = match item {
+                        SelectItem::ExprWithAlias { expr, alias } => (expr, fold(alias)),
+                        SelectItem::UnnamedExpr(expr) => (expr, column_name(expr)),
+                        _ => continue,
+                    };
+                    if own != folded {
+                        continue;
+                    }
+                    if meant.is_some_and(|known: &Expr| known != expression) {
+                        let message = format!("GROUP BY \"{folded}\" is ambiguous");
+                        return Err(self.error_at(Error::new(SqlState::AMBIGUOUS_COLUMN, message), name.span));
+                    }
+                    meant = Some(expression);
+                }
+                Ok(GroupKey::Expression(meant.unwrap_or(key)))
+            }
+            Expr::Value(value) => {
+                let index = ordinal(&value.value, usize::MAX, "GROUP BY");
+                match index.map_err(|error| self.error_at(error, value.span))? {
+                    Some(index) => Ok(GroupKey::Column(index)),
+                    None => Ok(GroupKey::Expression(key)),
+                }
+            }
+            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => Err(refusal::GROUPING_SETS.error()),
+            _ => Ok(GroupKey::Expression(key)),
+        }
+    }
+}
+
+enum GroupKey<'e> {
+    Expression(&'e Expr),
+    /// A result column, from 0.
+    Column(usize),
+}
+
+/// 42803 for a column that GROUP BY gives no value.
+pub(super) fn check_grouped(value: &Typed) -> Result<()> {
+    let Some(column) = &value.facts.ungrouped else { return Ok(()) };
+    let message = if column.in_subquery {
+        format!("subquery uses ungrouped column \"{}\" from outer query", column.display)
+    } else {
+        format!("column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function", column.display)
+    };
+    let error = Error::new(SqlState::GROUPING_ERROR, message);
+    Err(match column.position {
+        Some(position) => error.position(position),
+        None => error,
+    })
+}
+
+fn position_out_of_list(clause: &str, number: usize) -> Error {
+    let message = format!("{clause} position {number} is not in select list");
+    Error::new(SqlState::INVALID_COLUMN_REFERENCE, message)
+}
+
+/// Tables whose whole primary key is among the grouped expressions.
+fn determined_relations(scope: &Scope<'_>, grouped: &[String]) -> Vec<String> {
+    let determined = scope.items.iter().filter(|item| {
+        let Some(key) = item.table.as_ref().and_then(|table| table.primary_key.as_ref()) else { return false };
+        key.columns.iter().all(|column| grouped.contains(&item.columns[*column].sql))
+    });
+    determined.map(|item| item.alias.clone()).collect()
+}
