@@ -49,6 +49,7 @@ impl Writer {
 
     /// Works until the queue is closed.
     pub(super) fn run(mut self) {
+        let _last_words = LastWords(Arc::clone(&self.shared));
         while let Some(job) = self.shared.queue.next() {
             self.shared.metrics.queue_wait(job.place().since.elapsed());
             match job {
@@ -122,6 +123,19 @@ impl Writer {
         let moved = self.backend.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = moved {
             tracing::warn!(shard = %self.shared.name, %error, "the write-ahead log could not be moved into the database");
+        }
+    }
+}
+
+/// A writer that dies of a defect takes nobody's time: the shard says so at once.
+struct LastWords(Arc<Shared>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = Error::internal(format!("the writer of shard \"{}\" ended by a defect", self.0.name));
+            self.0.suspend(Some(reason.detail("A restart of shardd brings the shard back; what was answered is kept.")));
+            self.0.queue.close();
         }
     }
 }
