@@ -410,7 +410,7 @@ fn show_duration(milliseconds: u64) -> String {
     if milliseconds == 0 {
         return "0".to_owned();
     }
-    let unit = UNITS.iter().find(|(size, _)| milliseconds % size == 0);
+    let unit = UNITS.iter().find(|(size, _)| milliseconds.is_multiple_of(*size));
     unit.map_or_else(|| format!("{milliseconds}ms"), |(size, name)| format!("{}{name}", milliseconds / size))
 }
 

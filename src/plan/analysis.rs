@@ -404,11 +404,10 @@ impl<'a> Analysis<'a> {
         let columns = self.outputs(select, &scope, limited, &shape, level);
         let mixes = if limited { Some("LIMIT") } else { self.mixes(&shape, &columns, source.anchor) };
         self.expect_key_local(source.anchor, level, mixes);
-        if level > 0 && source.anchor.is_some() {
-            if let Some(name) = volatile(select) {
+        if level > 0 && source.anchor.is_some()
+            && let Some(name) = volatile(select) {
                 self.cannot_scatter(&format!("{name}() in a subquery across shards"), "Compute it in the application.");
             }
-        }
         Ok(Output { columns, complete: source.complete(), anchor: source.anchor, source })
     }
 
@@ -543,11 +542,10 @@ impl Subqueries<'_, '_, '_> {
     }
 
     fn compare(&mut self, left: &Expr, query: &Query) {
-        if let Some(key) = key_column(left, self.scope, self.analysis.key_type) {
-            if !key.outer {
+        if let Some(key) = key_column(left, self.scope, self.analysis.key_type)
+            && !key.outer {
                 self.compared.insert(std::ptr::from_ref(query) as usize, key.variable);
             }
-        }
     }
 }
 
@@ -556,11 +554,10 @@ impl Visitor for Subqueries<'_, '_, '_> {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Box<Error>> {
         self.depth += 1;
-        if self.depth == 1 {
-            if let Err(error) = self.read(query) {
+        if self.depth == 1
+            && let Err(error) = self.read(query) {
                 return ControlFlow::Break(Box::new(error));
             }
-        }
         ControlFlow::Continue(())
     }
 
@@ -613,11 +610,10 @@ impl Analysis<'_> {
         ctes: Option<&Ctes<'_>>,
         level: usize,
     ) -> Result<Source> {
-        if schema.is_none() {
-            if let Some(found) = find_cte(ctes, name) {
+        if schema.is_none()
+            && let Some(found) = find_cte(ctes, name) {
                 return self.cte(found, level);
             }
-        }
         if matches!(schema, Some("pg_catalog" | "information_schema")) || (schema.is_none() && name.starts_with("pg_"))
         {
             self.names_catalog = true;

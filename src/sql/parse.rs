@@ -26,14 +26,13 @@ static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 /// 42601 for a syntax error or more than one statement, 54001 past a limit, 0A000 for what is always refused.
 pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> Result<Parsed> {
     let mut cursor = Cursor::new(text)?;
-    if let Some(second) = cursor.tokens().iter().position(|token| token.kind == TokenKind::Semicolon) {
-        if cursor.tokens().get(second + 1).is_some() {
+    if let Some(second) = cursor.tokens().iter().position(|token| token.kind == TokenKind::Semicolon)
+        && cursor.tokens().get(second + 1).is_some() {
             return Err(Error::new(
                 SqlState::SYNTAX_ERROR,
                 "cannot insert multiple commands into a prepared statement",
             ));
         }
-    }
     let parsed = |tree, deep| Parsed { text: Arc::from(text), tree, client_parameters, lifted, deep };
     if cursor.at_end() {
         return Ok(parsed(Tree::Local(Local::Empty), false));

@@ -200,11 +200,10 @@ impl Translator<'_> {
         if !keeps_modifier {
             cast = self.apply_modifier(cast, to, context);
         }
-        if from != to.data_type {
-            if !matches!(cast.origin, Origin::Constant) {
+        if from != to.data_type
+            && !matches!(cast.origin, Origin::Constant) {
                 cast.origin = Origin::Computed;
             }
-        }
         Ok(Some(cast))
     }
 
