@@ -47,7 +47,10 @@ impl Statement {
         let plan = plan::plan(&parsed, schema, keyspaces)?;
         let types = ParameterTypes { text, declared, client_parameters, lifted };
         let program = match whole_statement(&plan) {
-            Some(tree) => Some(Arc::new(dialect::translate(tree, schema, types)?)),
+            Some(tree) => {
+                let translated = sql::with_deep_stack(parsed.deep, || dialect::translate(tree, schema, types));
+                Some(Arc::new(translated?))
+            }
             None => None,
         };
         let (placeholders, columns) = match &program {
@@ -87,11 +90,8 @@ impl Statement {
     pub(super) fn translate_over(&self, tree: &ast::Statement, schema: &Schema) -> Result<Program> {
         let declared = self.placeholder_types();
         let client_parameters = declared.len();
-        dialect::translate(
-            tree,
-            schema,
-            ParameterTypes { text: "", declared: &declared, client_parameters, lifted: &[] },
-        )
+        let types = ParameterTypes { text: "", declared: &declared, client_parameters, lifted: &[] };
+        sql::with_deep_stack(self.parsed.deep, || dialect::translate(tree, schema, types))
     }
 
     /// Translates a statement that was derived from this one and shares its parameters.

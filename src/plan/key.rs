@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, CastKind, DataType, Expr, UnaryOperator, Value};
-use crate::types::{Datum, Key, KeyType};
+use crate::types::{Datum, Key, KeyType, Numeric};
 
 /// A key as a statement gives it: a literal that was not lifted, or a placeholder.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +130,12 @@ fn keys_of(datum: &Datum, key_type: KeyType) -> Keys {
         // A string that no context gave a type: what the database's cast would make of it.
         (Datum::Text(text), KeyType::Bigint) => text.trim().parse().ok().map(Key::Bigint),
         (Datum::Text(text), KeyType::Uuid) => parse_uuid(text).map(Key::Uuid),
+        // Equal to an integer, or to none; but a cast may have rounded it, so that other values stay unknown.
+        (Datum::Numeric(value), KeyType::Bigint) => value
+            .to_i128()
+            .and_then(|integer| i64::try_from(integer).ok())
+            .filter(|integer| Numeric::from_parts(i128::from(*integer), 0).cmp(value).is_eq())
+            .map(Key::Bigint),
         _ => Key::from_datum(datum).filter(|key| key.key_type() == key_type),
     };
     key.map_or(Keys::Unknown, |key| Keys::These(vec![key]))
@@ -297,6 +303,14 @@ mod tests {
         assert_eq!(KeyExpression::Parameter(1).keys(KeyType::Bigint, &[Datum::Float8(7.0)]), Keys::Unknown);
         assert_eq!(KeyExpression::Parameter(1).keys(KeyType::Bigint, &[Datum::Null]), Keys::These(Vec::new()));
         assert_eq!(KeyExpression::Parameter(2).keys(KeyType::Bigint, &[Datum::Null]), Keys::Unknown);
+        let numeric = |text: &str| [Datum::Numeric(Numeric::parse(text).unwrap())];
+        for (text, key) in [("7", 7), ("7.00", 7), ("-7", -7)] {
+            let keys = KeyExpression::Parameter(1).keys(KeyType::Bigint, &numeric(text));
+            assert_eq!(keys, Keys::These(vec![Key::Bigint(key)]), "{text}");
+        }
+        for text in ["7.5", "NaN", "9223372036854775808"] {
+            assert_eq!(KeyExpression::Parameter(1).keys(KeyType::Bigint, &numeric(text)), Keys::Unknown, "{text}");
+        }
     }
 
     #[test]
