@@ -73,13 +73,13 @@ impl Session {
 
     fn begin(&mut self, tag: &'static str, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<Answer> {
         match &mut self.transaction {
-            Some(Transaction { opened: Opened::ByClient, .. }) => {
+            Some(Transaction { opened: Opened::Client, .. }) => {
                 self.notices
                     .push(Error::new(SqlState::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress"));
             }
             // What the batch did until now becomes part of the client's transaction, as in Postgres.
-            Some(transaction) => transaction.opened = Opened::ByClient,
-            none => *none = Some(Transaction::new(Opened::ByClient, &self.settings, &self.cancel)),
+            Some(transaction) => transaction.opened = Opened::Client,
+            none => *none = Some(Transaction::new(Opened::Client, &self.settings, &self.cancel)),
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.set(isolation, read_only)?;
@@ -112,7 +112,7 @@ impl Session {
 
     /// The open transaction, to be ended; with a warning when the client opened none.
     fn take_transaction(&mut self, chain: bool) -> Result<Option<Transaction>> {
-        let by_client = self.transaction.as_ref().is_some_and(|t| t.opened == Opened::ByClient);
+        let by_client = self.transaction.as_ref().is_some_and(|t| t.opened == Opened::Client);
         if !by_client && chain {
             let word = "AND CHAIN can only be used in transaction blocks";
             return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, word));
@@ -149,7 +149,7 @@ impl Session {
 
     async fn savepoint_control(&mut self, local: &Local) -> Result<Answer> {
         let settings = self.settings.clone();
-        let Some(transaction) = self.transaction.as_mut().filter(|t| t.opened == Opened::ByClient) else {
+        let Some(transaction) = self.transaction.as_mut().filter(|t| t.opened == Opened::Client) else {
             let word = match local {
                 Local::Savepoint(_) => "SAVEPOINT",
                 Local::Release(_) => "RELEASE SAVEPOINT",

@@ -61,7 +61,7 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return self.engine.shard(shard)?.read(call).await;
         };
-        let mode = match (transaction.isolation, locks_rows && transaction.opened == Opened::ByClient) {
+        let mode = match (transaction.isolation, locks_rows && transaction.opened == Opened::Client) {
             (_, true) => Some(TransactionMode::Write),
             (Isolation::ReadCommitted, false) => None,
             (Isolation::RepeatableRead | Isolation::Serializable, false) => Some(TransactionMode::Snapshot),

@@ -120,8 +120,8 @@ impl Session {
 
     pub fn status(&self) -> TransactionStatus {
         match &self.transaction {
-            Some(Transaction { opened: Opened::ByClient, failed: true, .. }) => TransactionStatus::Failed,
-            Some(Transaction { opened: Opened::ByClient, .. }) => TransactionStatus::Active,
+            Some(Transaction { opened: Opened::Client, failed: true, .. }) => TransactionStatus::Failed,
+            Some(Transaction { opened: Opened::Client, .. }) => TransactionStatus::Active,
             _ => TransactionStatus::Idle,
         }
     }
@@ -330,7 +330,7 @@ impl Session {
     /// # Errors
     /// The commit failed.
     pub async fn end_batch(&mut self) -> Result<()> {
-        match self.transaction.take_if(|transaction| transaction.opened == Opened::ByBatch) {
+        match self.transaction.take_if(|transaction| transaction.opened == Opened::Batch) {
             Some(transaction) if transaction.failed => {
                 transaction.rollback().await;
                 Ok(())

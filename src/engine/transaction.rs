@@ -24,11 +24,11 @@ use crate::types::ShardId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opened {
     /// BEGIN: it ends with COMMIT or ROLLBACK.
-    ByClient,
+    Client,
     /// Several statements between two synchronisation points: it ends with the second.
-    ByBatch,
+    Batch,
     /// One statement that writes on several shards: it ends with the statement.
-    ByStatement,
+    Statement,
 }
 
 #[derive(Debug)]
@@ -321,11 +321,11 @@ fn level_name(level: usize) -> String {
 /// 0A000: the second shard was not touched.
 pub(super) fn second_shard(first: &str, second: &str, opened: Opened) -> Error {
     let hint = match opened {
-        Opened::ByClient => {
+        Opened::Client => {
             "Commit before writing to another key's shard, or write both with one statement outside BEGIN, which is \
              atomic. Rows of one key are always on one shard."
         }
-        Opened::ByBatch | Opened::ByStatement => {
+        Opened::Batch | Opened::Statement => {
             "Statements sent together are one transaction: send a Sync between them (or one statement in each simple \
              query), or use one multi-row statement, which is atomic."
         }

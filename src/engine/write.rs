@@ -110,7 +110,7 @@ impl Session {
     /// Writes on one shard: in the open transaction, or by itself.
     async fn write_one(&mut self, part: Part, execution: &Execution) -> Result<Written> {
         if self.transaction.is_none() && execution.scope == Scope::Batch {
-            self.transaction = Some(Transaction::new(Opened::ByBatch, &self.settings, &self.cancel));
+            self.transaction = Some(Transaction::new(Opened::Batch, &self.settings, &self.cancel));
         }
         self.permit_write(execution)?;
         self.ran_on.add(part.shard);
@@ -153,7 +153,7 @@ impl Session {
     fn refuse_second_shard(&self, first: ShardId, second: ShardId, scope: Scope) -> Result<()> {
         let opened = match (&self.transaction, scope) {
             (None, Scope::Alone) => return Ok(()),
-            (None, Scope::Batch) => Opened::ByBatch,
+            (None, Scope::Batch) => Opened::Batch,
             (Some(transaction), _) if transaction.spans() => return Ok(()),
             (Some(transaction), _) => transaction.opened,
         };
@@ -166,8 +166,8 @@ impl Session {
         let own = self.transaction.is_none();
         if own {
             let opened = match execution.scope {
-                Scope::Alone => Opened::ByStatement,
-                Scope::Batch => Opened::ByBatch,
+                Scope::Alone => Opened::Statement,
+                Scope::Batch => Opened::Batch,
             };
             self.transaction = Some(Transaction::new(opened, &self.settings, &self.cancel));
         }

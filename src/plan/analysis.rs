@@ -404,10 +404,12 @@ impl<'a> Analysis<'a> {
         let columns = self.outputs(select, &scope, limited, &shape, level);
         let mixes = if limited { Some("LIMIT") } else { self.mixes(&shape, &columns, source.anchor) };
         self.expect_key_local(source.anchor, level, mixes);
-        if level > 0 && source.anchor.is_some()
-            && let Some(name) = volatile(select) {
-                self.cannot_scatter(&format!("{name}() in a subquery across shards"), "Compute it in the application.");
-            }
+        if level > 0
+            && source.anchor.is_some()
+            && let Some(name) = volatile(select)
+        {
+            self.cannot_scatter(&format!("{name}() in a subquery across shards"), "Compute it in the application.");
+        }
         Ok(Output { columns, complete: source.complete(), anchor: source.anchor, source })
     }
 
@@ -543,9 +545,10 @@ impl Subqueries<'_, '_, '_> {
 
     fn compare(&mut self, left: &Expr, query: &Query) {
         if let Some(key) = key_column(left, self.scope, self.analysis.key_type)
-            && !key.outer {
-                self.compared.insert(std::ptr::from_ref(query) as usize, key.variable);
-            }
+            && !key.outer
+        {
+            self.compared.insert(std::ptr::from_ref(query) as usize, key.variable);
+        }
     }
 }
 
@@ -555,9 +558,10 @@ impl Visitor for Subqueries<'_, '_, '_> {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Box<Error>> {
         self.depth += 1;
         if self.depth == 1
-            && let Err(error) = self.read(query) {
-                return ControlFlow::Break(Box::new(error));
-            }
+            && let Err(error) = self.read(query)
+        {
+            return ControlFlow::Break(Box::new(error));
+        }
         ControlFlow::Continue(())
     }
 
@@ -611,9 +615,10 @@ impl Analysis<'_> {
         level: usize,
     ) -> Result<Source> {
         if schema.is_none()
-            && let Some(found) = find_cte(ctes, name) {
-                return self.cte(found, level);
-            }
+            && let Some(found) = find_cte(ctes, name)
+        {
+            return self.cte(found, level);
+        }
         if matches!(schema, Some("pg_catalog" | "information_schema")) || (schema.is_none() && name.starts_with("pg_"))
         {
             self.names_catalog = true;

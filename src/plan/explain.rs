@@ -195,11 +195,12 @@ fn routed(route: &Route, tables: &[String], parameters: &[Datum], topology: &Top
         hint: None,
     };
     if let Keys::Of(pins) = &route.keys
-        && pins.iter().any(|pin| depends_on_unknown(pin, parameters.len())) {
-            explained.keys = Some(pins.iter().map(describe_pin).collect());
-            explained.reason = "the shard of the key, once it is known".into();
-            return explained;
-        }
+        && pins.iter().any(|pin| depends_on_unknown(pin, parameters.len()))
+    {
+        explained.keys = Some(pins.iter().map(describe_pin).collect());
+        explained.reason = "the shard of the key, once it is known".into();
+        return explained;
+    }
     let targets = match route.shards(parameters, topology) {
         Ok(targets) => targets,
         Err(error) => {

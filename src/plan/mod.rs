@@ -106,10 +106,11 @@ impl Insert {
         with_deep_stack(self.deep, || {
             let mut statement = self.statement.clone();
             if let ast::Statement::Insert(insert) = &mut statement
-                && let Some(ast::SetExpr::Values(values)) = insert.source.as_mut().map(|query| &mut *query.body) {
-                    let mut all: Vec<_> = std::mem::take(&mut values.rows).into_iter().map(Some).collect();
-                    values.rows = rows.iter().filter_map(|row| all.get_mut(*row)?.take()).collect();
-                }
+                && let Some(ast::SetExpr::Values(values)) = insert.source.as_mut().map(|query| &mut *query.body)
+            {
+                let mut all: Vec<_> = std::mem::take(&mut values.rows).into_iter().map(Some).collect();
+                values.rows = rows.iter().filter_map(|row| all.get_mut(*row)?.take()).collect();
+            }
             statement
         })
     }

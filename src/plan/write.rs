@@ -262,11 +262,12 @@ fn analyse_insert(
     let scope = Scope { source: &source, outer };
     let mut strays = Vec::new();
     if let Some(OnInsert::OnConflict(conflict)) = &insert.on
-        && let OnConflictAction::DoUpdate(update) = &conflict.action {
-            refuse_key_assignment(&table, &update.assignments)?;
-            analysis.subqueries(&update.assignments, &scope, ctes, level, &[], &mut strays)?;
-            analysis.subqueries(&update.selection, &scope, ctes, level, &[], &mut strays)?;
-        }
+        && let OnConflictAction::DoUpdate(update) = &conflict.action
+    {
+        refuse_key_assignment(&table, &update.assignments)?;
+        analysis.subqueries(&update.assignments, &scope, ctes, level, &[], &mut strays)?;
+        analysis.subqueries(&update.selection, &scope, ctes, level, &[], &mut strays)?;
+    }
     analysis.subqueries(&insert.returning, &scope, ctes, level, &[], &mut strays)?;
     let place = key_place(&table, insert)?;
     let mut row_keys = None;

@@ -251,14 +251,14 @@ impl<'a> Lifter<'a> {
                     }
                 }
                 TokenKind::Integer | TokenKind::RadixInteger | TokenKind::Decimal
-                    if self.may_lift() && number_may_follow(before) => {
-                        self.lift_number(*token);
-                    }
-                kind if kind.is_string()
-                    && self.may_lift() && string_may_follow(before) => {
-                        let value = string_value(self.text, *token)?;
-                        self.replace(*token, Literal::Text(value));
-                    }
+                    if self.may_lift() && number_may_follow(before) =>
+                {
+                    self.lift_number(*token);
+                }
+                kind if kind.is_string() && self.may_lift() && string_may_follow(before) => {
+                    let value = string_value(self.text, *token)?;
+                    self.replace(*token, Literal::Text(value));
+                }
                 _ => {}
             }
             before = [(token.kind, keyword), before[0]];

@@ -27,12 +27,10 @@ static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> Result<Parsed> {
     let mut cursor = Cursor::new(text)?;
     if let Some(second) = cursor.tokens().iter().position(|token| token.kind == TokenKind::Semicolon)
-        && cursor.tokens().get(second + 1).is_some() {
-            return Err(Error::new(
-                SqlState::SYNTAX_ERROR,
-                "cannot insert multiple commands into a prepared statement",
-            ));
-        }
+        && cursor.tokens().get(second + 1).is_some()
+    {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement"));
+    }
     let parsed = |tree, deep| Parsed { text: Arc::from(text), tree, client_parameters, lifted, deep };
     if cursor.at_end() {
         return Ok(parsed(Tree::Local(Local::Empty), false));

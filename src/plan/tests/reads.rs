@@ -164,6 +164,7 @@ fn outer_joins_confine_only_the_side_that_may_be_missing() {
     ]);
 }
 
+#[allow(clippy::too_many_lines, reason = "a table of statements and their plans")]
 #[test]
 fn subqueries_and_ctes_carry_keys() {
     check(&[

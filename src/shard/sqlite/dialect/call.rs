@@ -459,12 +459,13 @@ impl Translator<'_> {
             Expr::Position { expr, r#in } => ("position", vec![r#in, expr]),
             Expr::Substring { expr, substring_from, substring_for, .. } => {
                 if substring_from.is_none()
-                    && let Some(length) = substring_for {
-                        let value = self.expression(expr, place)?;
-                        let length = self.expression(length, place)?;
-                        let first = Typed::constant("1", PgType::Int4);
-                        return self.call_builtin("substring", vec![value, first, length]);
-                    }
+                    && let Some(length) = substring_for
+                {
+                    let value = self.expression(expr, place)?;
+                    let length = self.expression(length, place)?;
+                    let first = Typed::constant("1", PgType::Int4);
+                    return self.call_builtin("substring", vec![value, first, length]);
+                }
                 let bounds = substring_from.iter().chain(substring_for).map(AsRef::as_ref);
                 ("substring", std::iter::once(expr.as_ref()).chain(bounds).collect())
             }

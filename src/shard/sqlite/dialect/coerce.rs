@@ -200,10 +200,9 @@ impl Translator<'_> {
         if !keeps_modifier {
             cast = self.apply_modifier(cast, to, context);
         }
-        if from != to.data_type
-            && !matches!(cast.origin, Origin::Constant) {
-                cast.origin = Origin::Computed;
-            }
+        if from != to.data_type && !matches!(cast.origin, Origin::Constant) {
+            cast.origin = Origin::Computed;
+        }
         Ok(Some(cast))
     }
 

@@ -280,9 +280,10 @@ impl Translator<'_> {
     /// 42P01: there is none.
     pub(super) fn table(&self, name: &QualifiedName) -> Result<std::sync::Arc<crate::topology::Table>> {
         if name.is_public()
-            && let Some(table) = self.schema.table(&name.name) {
-                return Ok(std::sync::Arc::clone(table));
-            }
+            && let Some(table) = self.schema.table(&name.name)
+        {
+            return Ok(std::sync::Arc::clone(table));
+        }
         let catalog = matches!(name.schema.as_deref(), Some("pg_catalog" | "information_schema"))
             || (name.schema.is_none() && name.name.starts_with("pg_"));
         let error = if catalog {

@@ -71,10 +71,11 @@ impl Translator<'_> {
         let mut passed = 0;
         for item in items {
             if let SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } = item
-                && passed < index {
-                    passed += 1;
-                    continue;
-                }
+                && passed < index
+            {
+                passed += 1;
+                continue;
+            }
             let outputs = self.outputs(std::slice::from_ref(item), scope, Clause::GroupBy)?;
             let count = outputs.len();
             if let Some(output) = outputs.into_iter().nth(index - passed) {

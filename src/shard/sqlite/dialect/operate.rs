@@ -101,9 +101,10 @@ impl Translator<'_> {
         };
         // Postgres's grammar takes the sign into the constant.
         if let (UnaryOperator::Minus, Expr::Value(value)) = (op, operand)
-            && let ast::Value::Number(digits, _) = &value.value {
-                return super::literal::number(&format!("-{digits}"));
-            }
+            && let ast::Value::Number(digits, _) = &value.value
+        {
+            return super::literal::number(&format!("-{digits}"));
+        }
         let value = self.expression(operand, place.value())?;
         self.operator(name, vec![value], operand.span())
     }

@@ -134,7 +134,8 @@ impl Drop for LastWords {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let reason = Error::internal(format!("the writer of shard \"{}\" ended by a defect", self.0.name));
-            self.0.suspend(Some(reason.detail("A restart of shardd brings the shard back; what was answered is kept.")));
+            self.0
+                .suspend(Some(reason.detail("A restart of shardd brings the shard back; what was answered is kept.")));
             self.0.queue.close();
         }
     }

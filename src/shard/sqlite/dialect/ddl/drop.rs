@@ -56,13 +56,12 @@ impl Change<'_> {
             .filter(|table| table.foreign_keys.iter().any(|foreign| dropped.contains(&foreign.references)))
             .map(|table| (**table).clone())
             .collect();
-        if !cascade
-            && let Some((table, foreign)) = first_reference(&referring, dropped) {
-                return Err(dependent(
-                    format!("cannot drop table {} because other objects depend on it", foreign.1),
-                    format!("constraint {} on table {table} depends on table {}", foreign.0, foreign.1),
-                ));
-            }
+        if !cascade && let Some((table, foreign)) = first_reference(&referring, dropped) {
+            return Err(dependent(
+                format!("cannot drop table {} because other objects depend on it", foreign.1),
+                format!("constraint {} on table {table} depends on table {}", foreign.0, foreign.1),
+            ));
+        }
         for mut table in referring {
             for foreign in table.foreign_keys.iter().filter(|foreign| dropped.contains(&foreign.references)) {
                 let message = format!("drop cascades to constraint {} on table {}", foreign.name, table.name);
