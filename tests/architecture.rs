@@ -48,7 +48,10 @@ const IMPURE: &[&str] = &[
 ];
 
 /// Files over the limit, each with the reason why it is one subject.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] = &[
+    ("src/plan/analysis.rs", "one walk over a query, whose clauses share one state"),
+    ("src/shard/sqlite/functions/tests.rs", "a table of functions and Postgres's answers"),
+];
 const LONGEST_FILE: usize = 600;
 
 fn root() -> PathBuf {
@@ -163,7 +166,8 @@ fn the_table_of_layers_has_no_cycle() {
 fn the_core_is_pure() {
     let mut wrong = Vec::new();
     for (file, text) in rust_files("src") {
-        if PURE.contains(&part_of(&file)) {
+        // Tests may start threads.
+        if PURE.contains(&part_of(&file)) && !file.contains("/tests/") {
             for line in code(&text) {
                 wrong.extend(IMPURE.iter().filter(|word| line.contains(**word)).map(|word| format!("{file}: {word}")));
             }

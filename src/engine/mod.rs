@@ -179,11 +179,14 @@ impl Engine {
 
     /// Publishes a committed change of the schema.
     async fn publish_schema(&self, schema: Arc<Schema>) -> Result<()> {
+        let current = self.live.snapshot();
+        // The change is on the shards: it is published whatever the catalog says, whose epoch a restart brings along.
+        if let Err(error) = self.catalog.bump_epoch(current.epoch, "schema", "a change of the schema", "client").await {
+            tracing::error!(%error, "the catalog could not note a change of the schema");
+        }
         for open in self.shards.load().values() {
             open.shard.set_schema(Arc::clone(&schema));
         }
-        let current = self.live.snapshot();
-        self.catalog.bump_epoch(current.epoch, "schema", "a change of the schema", "client").await?;
         self.live.publish(current.with_schema(schema)).map_err(|error| Error::internal(error.to_string()))
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct SpanningPart {
 }
 
 impl Engine {
-    /// Commits on several shards, on all or none.
+    /// Commits on several shards, on all or none. To be run to its end: whoever waits for it may go away.
     ///
     /// # Errors
     /// Nothing was committed when the record could not be written. Otherwise it is committed, and the error says which
@@ -27,21 +27,40 @@ impl Engine {
         let id = format!("{:032x}", rand::random::<u128>());
         let payloads = parts.iter().map(|part| (part.shard, RedoStep::encode(&part.steps))).collect();
         if let Err(error) = self.catalog.record_redo(&id, payloads).await {
-            for part in parts {
-                part.transaction.rollback().await;
-            }
-            return Err(error.into());
+            return Err(self.take_decision_back(&id, parts, error.into()).await);
         }
         let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
+        let mut behind = None;
         for part in parts {
             if let Err(error) = part.transaction.commit_as(&id).await {
                 tracing::error!(shard = self.shard_name(part.shard), %error, "a decided commit failed on one shard");
-                self.apply_missed(part.shard, &id, part.steps)
-                    .await
-                    .map_err(|error| committed_but_behind(&self.shard_name(part.shard), &error))?;
+                if let Err(error) = self.apply_missed(part.shard, &id, part.steps).await {
+                    behind.get_or_insert_with(|| committed_but_behind(&self.shard_name(part.shard), &error));
+                }
             }
         }
-        self.finish(&id, &shards).await
+        match behind {
+            Some(error) => Err(error),
+            None => self.finish(&id, &shards).await,
+        }
+    }
+
+    /// The record may or may not be there: it must not be, before the client is told that nothing happened.
+    async fn take_decision_back(&self, id: &str, parts: Vec<SpanningPart>, error: Error) -> Error {
+        let taken_back = self.catalog.finish_redo(id).await;
+        for part in parts {
+            part.transaction.rollback().await;
+        }
+        match taken_back {
+            Ok(()) => error,
+            Err(_) => Error::new(
+                SqlState::STATEMENT_COMPLETION_UNKNOWN,
+                format!("the catalog failed while a commit was decided: {error}"),
+            )
+            .fault(Fault::Proxy)
+            .retry(Retry::Unknown)
+            .hint("It is not applied now, and may be when shardd is started again. Read before you write it again."),
+        }
     }
 
     /// Every shard has done its part: the record and its marks are forgotten.

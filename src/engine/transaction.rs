@@ -14,7 +14,7 @@ use super::session::microseconds_since_2000;
 use super::settings::Settings;
 use super::spanning::SpanningPart;
 use super::write::held;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
 use crate::shard::sqlite::{Call, CancelFlag, RedoStep, SqliteTransaction, TransactionMode, Written};
 use crate::topology::Schema;
@@ -180,7 +180,19 @@ impl Transaction {
     ///
     /// # Errors
     /// Nothing was committed, unless the error says that the outcome is unknown.
-    pub(super) async fn commit(self, engine: &Engine) -> Result<()> {
+    pub(super) async fn commit(self, engine: &Arc<Engine>) -> Result<()> {
+        if !self.spans() && self.schema.is_none() {
+            return self.commit_to_the_end(engine).await;
+        }
+        // A client that goes away must not leave a decided commit, or a schema that nobody knows of.
+        let engine = Arc::clone(engine);
+        let commit = tokio::spawn(async move { self.commit_to_the_end(&engine).await });
+        commit.await.unwrap_or_else(|_| {
+            Err(Error::internal("a commit ended by a defect; a restart of shardd finishes it").retry(Retry::Unknown))
+        })
+    }
+
+    async fn commit_to_the_end(self, engine: &Engine) -> Result<()> {
         let (mut writers, readers): (Vec<_>, Vec<_>) = self.participants.into_iter().partition(|p| p.writes);
         for reader in readers {
             reader.transaction.rollback().await;
@@ -235,6 +247,10 @@ impl Transaction {
     pub(super) async fn savepoint(&mut self, name: &str, settings: &Settings) -> Result<()> {
         let level = level_name(self.savepoints.len());
         for participant in &mut self.participants {
+            // What was done before the savepoint stays in the redo record when it is rolled back to.
+            if participant.writes {
+                participant.settle_steps().await?;
+            }
             participant.transaction.savepoint(&level).await?;
         }
         self.savepoints.push(Savepoint {

@@ -266,9 +266,6 @@ impl Translator<'_> {
         typed.facts.aggregate = true;
         typed.facts.ungrouped = None;
         typed.facts.not_null = name.name == "count";
-        if matches!(name.name.as_str(), "min" | "max") {
-            typed.modifier = resolved.arguments[0].modifier;
-        }
         Ok(typed)
     }
 
@@ -416,8 +413,9 @@ impl Translator<'_> {
     fn greatest(&mut self, form: &str, texts: &[&str], common: PgType) -> Result<String> {
         let alias = self.alias();
         let column = Typed::computed(format!("{alias}.column1"), common, []);
-        let rows: Vec<String> = texts.iter().map(|text| format!("({text})")).collect();
-        Ok(format!("(SELECT {} FROM (VALUES {}) AS {alias})", self.extremum(form, &column)?, rows.join(", ")))
+        // Not VALUES: SQLite does not name its columns when they refer to an outer query's.
+        let rows: Vec<String> = texts.iter().map(|text| format!("SELECT ({text}) AS column1")).collect();
+        Ok(format!("(SELECT {} FROM ({}) AS {alias})", self.extremum(form, &column)?, rows.join(" UNION ALL ")))
     }
 
     fn nullif(&mut self, call: &Call<'_>, place: Place<'_>) -> Result<Typed> {
@@ -425,8 +423,8 @@ impl Translator<'_> {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "NULLIF takes two arguments"));
         };
         let left = self.expression(first, place)?;
-        let left = if left.is_untyped() { self.implicit(left, PgType::Text)? } else { left };
         let right = self.expression(second, place)?;
+        let left = if left.is_untyped() && right.is_untyped() { self.implicit(left, PgType::Text)? } else { left };
         let pair = self.comparison_operands("=", [left, right]);
         let (left, right) = pair.map_err(|error| self.error_at(error, first.span()))?;
         let sql = format!(

@@ -174,6 +174,9 @@ impl Translator<'_> {
         if value.data_type.is_array() && !matches!(op, "=" | "<>" | "IS" | "IS NOT") {
             return Err(Error::unsupported("the order of arrays", "Compare the elements."));
         }
+        if value.data_type == PgType::Jsonb && !matches!(op, "=" | "<>" | "IS" | "IS NOT") {
+            return Err(Error::unsupported("the order of jsonb", "Compare a member, as text or as a number."));
+        }
         Ok(order_key(&value.sql, value.data_type))
     }
 

@@ -122,6 +122,9 @@ impl Translator<'_> {
         if value.data_type.is_array() {
             return Err(Error::unsupported("the order of arrays", "Order by the elements."));
         }
+        if value.data_type == PgType::Jsonb {
+            return Err(Error::unsupported("the order of jsonb", "Order by a member, as text or as a number."));
+        }
         let descending = match &options.sort {
             None | Some(ast::OrderBySort::Asc) => false,
             Some(ast::OrderBySort::Desc) => true,
