@@ -411,7 +411,8 @@ impl Translator<'_> {
 
     /// NULLs are passed over, as an aggregate does.
     fn greatest(&mut self, form: &str, texts: &[&str], common: PgType) -> Result<String> {
-        let alias = self.alias();
+        // The same name each time, so that GROUP BY finds the expression again; it is seen nowhere else.
+        let alias = "shardd_values";
         let column = Typed::computed(format!("{alias}.column1"), common, []);
         // Not VALUES: SQLite does not name its columns when they refer to an outer query's.
         let rows: Vec<String> = texts.iter().map(|text| format!("SELECT ({text}) AS column1")).collect();
@@ -533,7 +534,7 @@ fn distinct_form(sql: &str, arguments: &[Typed], name: &str) -> Result<String> {
 
 fn read_call(function: &ast::Function) -> Result<Call<'_>> {
     let ast::FunctionArguments::List(list) = &function.args else {
-        return Err(Error::new(SqlState::SYNTAX_ERROR, "a subquery cannot be the arguments of a function"));
+        return Err(Error::unsupported("ARRAY(SELECT ...)", "Aggregate the subquery's rows with array_agg()."));
     };
     let name = function.name.0.last().map(ToString::to_string).unwrap_or_default();
     if name.eq_ignore_ascii_case("make_interval") {

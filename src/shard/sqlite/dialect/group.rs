@@ -61,7 +61,13 @@ impl Translator<'_> {
             let message = format!("could not identify an equality operator for type {}", typed.data_type);
             return Err(self.error_at(Error::new(SqlState::UNDEFINED_FUNCTION, message), key.span()));
         }
-        texts.push(order_key(&typed.sql, typed.data_type));
+        // A number alone would be the place of a column.
+        let text = if typed.sql.bytes().all(|byte| byte.is_ascii_digit()) {
+            format!("CAST({} AS INTEGER)", typed.sql)
+        } else {
+            order_key(&typed.sql, typed.data_type)
+        };
+        texts.push(text);
         grouping.expressions.push(typed.sql);
         Ok(())
     }

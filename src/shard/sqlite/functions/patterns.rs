@@ -51,19 +51,18 @@ enum Piece {
     Character(char),
     AnyOne,
     AnyMany,
+    /// An escape with nothing after it: an error, if the pattern is met that far.
+    Dangling,
 }
 
-fn pieces(pattern: &str, escape: Option<char>) -> Result<Vec<Piece>> {
+fn pieces(pattern: &str, escape: Option<char>) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(pattern.len());
     let mut characters = pattern.chars();
     while let Some(c) = characters.next() {
         pieces.push(match c {
             c if Some(c) == escape => match characters.next() {
                 Some(literal) => Piece::Character(literal),
-                None => {
-                    let message = "LIKE pattern must not end with escape character";
-                    return Err(Error::new(SqlState::INVALID_ESCAPE_SEQUENCE, message));
-                }
+                None => Piece::Dangling,
             },
             '%' if pieces.last() == Some(&Piece::AnyMany) => continue,
             '%' => Piece::AnyMany,
@@ -71,7 +70,7 @@ fn pieces(pattern: &str, escape: Option<char>) -> Result<Vec<Piece>> {
             c => Piece::Character(c),
         });
     }
-    Ok(pieces)
+    pieces
 }
 
 /// (text, pattern [, escape]); without an escape it is the backslash, an empty one is none.
@@ -89,13 +88,13 @@ fn like(arguments: &Arguments<'_>, fold: bool) -> Result<Value> {
             }
         }
     };
-    let compiled = arguments.compiled(1, |pattern| pieces(pattern, escape))?;
+    let compiled = arguments.compiled(1, |pattern| Ok(pieces(pattern, escape)))?;
     let matched = matches(arguments.text(0)?, &compiled, fold);
-    Ok(boolean(matched))
+    Ok(boolean(matched?))
 }
 
 /// The usual walk that goes back to the last `%` only: at most text times pattern steps.
-fn matches(value: &str, pieces: &[Piece], fold: bool) -> bool {
+fn matches(value: &str, pieces: &[Piece], fold: bool) -> Result<bool> {
     let same = |a: char, b: char| a == b || (fold && a.eq_ignore_ascii_case(&b));
     let mut rest = value.chars();
     let mut at = 0;
@@ -107,15 +106,19 @@ fn matches(value: &str, pieces: &[Piece], fold: bool) -> bool {
             (Some(Piece::AnyMany), _) => {
                 at += 1;
                 if at == pieces.len() {
-                    return true;
+                    return Ok(true);
                 }
                 retry = Some((at, rest.clone()));
                 continue;
             }
             (Some(Piece::AnyOne), Some(_)) => {}
             (Some(Piece::Character(wanted)), Some(c)) if same(*wanted, c) => {}
-            (None, None) => return true,
-            (_, None) => return false,
+            (Some(Piece::Dangling), Some(_)) => {
+                let message = "LIKE pattern must not end with escape character";
+                return Err(Error::new(SqlState::INVALID_ESCAPE_SEQUENCE, message));
+            }
+            (None, None) => return Ok(true),
+            (_, None) => return Ok(false),
             _ => match &mut retry {
                 Some((place, from)) => {
                     from.next();
@@ -123,7 +126,7 @@ fn matches(value: &str, pieces: &[Piece], fold: bool) -> bool {
                     at = *place;
                     continue;
                 }
-                None => return false,
+                None => return Ok(false),
             },
         }
         rest = ahead;
