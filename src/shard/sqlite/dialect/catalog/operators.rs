@@ -172,10 +172,10 @@ const OPERATORS: &str = "\
 >> int8 int4 int8 pg_int8_shr({0}, {1})
 + - float4 float4 {0}
 - - float4 float4 ({0} * -1.0)
-@ - float4 float4 abs({0})
+@ - float4 float4 (abs({0}) + 0.0)
 + - float8 float8 {0}
 - - float8 float8 ({0} * -1.0)
-@ - float8 float8 abs({0})
+@ - float8 float8 (abs({0}) + 0.0)
 + - numeric numeric {0}
 - - numeric numeric pg_numeric_neg({0})
 @ - numeric numeric pg_numeric_abs({0})

@@ -4,8 +4,8 @@
 
 /// `name arguments result form`; see the parent for the notation.
 pub(super) const TABLE: &str = "\
-f abs float4 float4 abs({0})
-f abs float8 float8 abs({0})
+f abs float4 float4 (abs({0}) + 0.0)
+f abs float8 float8 (abs({0}) + 0.0)
 f abs int2 int2 pg_int2(abs({0}))
 f abs int4 int4 pg_int4(abs({0}))
 f abs int8 int8 pg_int8_abs({0})
