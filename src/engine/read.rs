@@ -21,6 +21,9 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.used = true;
         }
+        if read.locks_rows {
+            self.permit_write("SELECT FOR UPDATE")?;
+        }
         let program = execution.whole_program()?;
         if read.tableless {
             let rows = self.engine.scratch.run(self.call(execution, program)).await?;

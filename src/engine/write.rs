@@ -112,7 +112,7 @@ impl Session {
         if self.transaction.is_none() && execution.scope == Scope::Batch {
             self.transaction = Some(Transaction::new(Opened::Batch, &self.settings, &self.cancel));
         }
-        self.permit_write(execution)?;
+        self.permit_write(execution.word())?;
         self.ran_on.add(part.shard);
         let call = self.call(execution, &part.program);
         if self.transaction.is_none() {
@@ -162,7 +162,7 @@ impl Session {
 
     /// A transaction that may span shards: the open one, or one of this statement's own. Tells whether it is its own.
     pub(super) fn open_spanning(&mut self, execution: &Execution) -> Result<bool> {
-        self.permit_write(execution)?;
+        self.permit_write(execution.word())?;
         let own = self.transaction.is_none();
         if own {
             let opened = match execution.scope {
@@ -188,7 +188,7 @@ impl Session {
 
     /// # Errors
     /// 25006 in a read-only transaction.
-    fn permit_write(&mut self, execution: &Execution) -> Result<()> {
+    pub(super) fn permit_write(&mut self, word: &str) -> Result<()> {
         let read_only = match &mut self.transaction {
             Some(transaction) => {
                 transaction.used = true;
@@ -199,7 +199,6 @@ impl Session {
         if !read_only {
             return Ok(());
         }
-        let word = execution.statement.program.as_ref().map_or("DDL", |program| tag_word(program.tag));
         Err(Error::new(
             SqlState::READ_ONLY_SQL_TRANSACTION,
             format!("cannot execute {word} in a read-only transaction"),
@@ -294,6 +293,11 @@ fn in_statement_order<'a>(
 
 /// A statement whose program must exist, since only the session's own statements have none.
 impl Execution {
+    /// What the statement does, for messages.
+    pub(super) fn word(&self) -> &'static str {
+        self.statement.program.as_ref().map_or("DDL", |program| tag_word(program.tag))
+    }
+
     pub(super) fn whole_program(&self) -> Result<&Arc<Program>> {
         self.statement
             .program

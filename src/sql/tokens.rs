@@ -35,7 +35,10 @@ pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<(Vec<TokenWi
     let mut converted = Vec::with_capacity(tokens.len());
     let mut depth = Depth::default();
     let mut before: Option<Token> = None;
-    for token in tokens {
+    for (index, token) in tokens.iter().enumerate() {
+        if weakens_a_lock(text, tokens, index) {
+            continue;
+        }
         depth.note(text, *token)?;
         if token.kind.is_string() && before.is_some_and(|before| before.kind.is_string()) {
             // The parser would join them; Postgres does so only across lines, which made them one token.
@@ -45,6 +48,19 @@ pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<(Vec<TokenWi
         before = Some(*token);
     }
     Ok((converted, depth.deepest > SHALLOW))
+}
+
+/// NO KEY of FOR NO KEY UPDATE, and KEY of FOR KEY SHARE, which the parser does not know: the stronger lock is right, too.
+fn weakens_a_lock(text: &str, tokens: &[Token], index: usize) -> bool {
+    let is = |at: Option<usize>, word: &str| {
+        at.and_then(|at| tokens.get(at))
+            .is_some_and(|token| token.kind == TokenKind::Word && token.text(text).eq_ignore_ascii_case(word))
+    };
+    let at = |offset: isize| index.checked_add_signed(offset);
+    let no = is(at(-1), "for") && is(at(0), "no") && is(at(1), "key") && is(at(2), "update");
+    let no_key = is(at(-2), "for") && is(at(-1), "no") && is(at(0), "key") && is(at(1), "update");
+    let key = is(at(-1), "for") && is(at(0), "key") && is(at(1), "share");
+    no || no_key || key
 }
 
 fn span(token: Token) -> Span {

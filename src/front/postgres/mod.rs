@@ -1,6 +1,6 @@
 //! The Postgres door: what a driver that was given a `DATABASE_URL` talks to.
 //!
-//! A task per client: the [`handshake`] authenticates it, then [`client`] turns its messages into calls on an
+//! A task per client: the `handshake` authenticates it, then `client` turns its messages into calls on an
 //! [`engine::Session`](crate::engine::Session) and the answers into frames. Rows arrive from the shards as frames and
 //! leave as such. The door owns what belongs to a connection (portals, time limits, cancel keys); everything that
 //! belongs to SQL is the session's.

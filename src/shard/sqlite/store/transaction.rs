@@ -142,7 +142,7 @@ impl SqliteTransaction {
     }
 
     /// # Errors
-    /// Nothing was committed, unless the error's [`Retry`] is `Unknown`.
+    /// Nothing was committed, unless the error's [`Retry`](crate::error::Retry) is `Unknown`.
     pub async fn commit(mut self) -> Result<()> {
         self.ask(|serving| serving.commit()).await
     }
