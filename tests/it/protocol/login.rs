@@ -152,7 +152,7 @@ fn a_database_that_does_not_exist_and_replication_are_refused() {
 #[test]
 fn the_client_over_the_limit_is_refused_and_can_still_cancel() {
     let server = Shardd::start_with("[limits]\nmax_clients = 2\n");
-    let (first, mut second) = (server.client(), server.client());
+    let (first, mut second) = (seated(&server), seated(&server));
     let messages = start(&server, 3 << 16, &WHO);
     assert_eq!(sqlstate(&messages[0]), "53300");
     assert_eq!(second.query("SELECT 1").value(), "1");
@@ -160,6 +160,17 @@ fn the_client_over_the_limit_is_refused_and_can_still_cancel() {
     let begin = std::time::Instant::now();
     while sqlstate_or_in(&start(&server, 3 << 16, &WHO)) != "in" {
         assert!(begin.elapsed() < PATIENCE, "a client that left keeps its seat");
+    }
+}
+
+/// A client that got a seat: the one that waited for the server's start may not have left its own yet.
+fn seated(server: &Shardd) -> Client {
+    let begin = std::time::Instant::now();
+    loop {
+        match Client::connect(server.ports.postgres) {
+            Ok(client) => return client,
+            Err(error) => assert!(begin.elapsed() < PATIENCE, "no seat: {error}"),
+        }
     }
 }
 
