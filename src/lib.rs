@@ -53,6 +53,7 @@
 pub mod admin;
 pub mod catalog;
 pub mod config;
+mod crash_point;
 pub mod engine;
 pub mod error;
 pub mod front;

@@ -40,8 +40,8 @@ use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::live_topology::LiveTopology;
 use crate::metrics::{Metrics, ShardMetrics};
 use crate::shard::sqlite::{self, Scratch, SqliteShard};
-use crate::topology::Schema;
-use crate::types::ShardId;
+use crate::topology::{Schema, Topology};
+use crate::types::{Epoch, ShardId};
 use recording::RanOn;
 use statement::PlanCache;
 
@@ -79,6 +79,10 @@ struct OpenShard {
     shard: Arc<SqliteShard>,
     metrics: Arc<ShardMetrics>,
 }
+
+/// An epoch of the catalog's that waits for its change of the schema.
+#[derive(Debug)]
+struct Announced(Epoch);
 
 /// What an engine is made of.
 pub struct Parts {
@@ -177,17 +181,25 @@ impl Engine {
         })
     }
 
-    /// Publishes a committed change of the schema.
-    async fn publish_schema(&self, schema: Arc<Schema>) -> Result<()> {
+    /// Raises the catalog's epoch for a change of the schema that is about to be committed. With the schema's lock held.
+    ///
+    /// # Errors
+    /// The catalog failed: nothing may be committed.
+    async fn announce_schema(&self) -> Result<Announced> {
+        let epoch = self.live.snapshot().epoch;
+        let announced = self.catalog.bump_epoch(epoch, "schema", "a change of the schema", "client").await?;
+        Ok(Announced(announced))
+    }
+
+    /// Publishes a committed change of the schema; none, when the commit failed and only the epoch has moved on.
+    fn publish_schema(&self, Announced(epoch): Announced, schema: Option<Arc<Schema>>) -> Result<()> {
         let current = self.live.snapshot();
-        // The change is on the shards: it is published whatever the catalog says, whose epoch a restart brings along.
-        if let Err(error) = self.catalog.bump_epoch(current.epoch, "schema", "a change of the schema", "client").await {
-            tracing::error!(%error, "the catalog could not note a change of the schema");
-        }
+        let schema = schema.unwrap_or_else(|| Arc::clone(&current.schema));
         for open in self.shards.load().values() {
             open.shard.set_schema(Arc::clone(&schema));
         }
-        self.live.publish(current.with_schema(schema)).map_err(|error| Error::internal(error.to_string()))
+        let next = Topology { epoch, schema, ..(*current).clone() };
+        self.live.publish(next).map_err(|error| Error::internal(error.to_string()))
     }
 }
 

@@ -163,6 +163,20 @@ impl Session {
     /// # Errors
     /// The text cannot be parsed, planned or translated; 25P02 in a failed transaction.
     pub async fn prepare(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
+        self.prepare_checked(text, declared).map(Arc::new)
+    }
+
+    /// The same for a statement that is executed once, at once: only its answer tells its columns, so it is planned again
+    /// when the schema changes in between, whatever its columns are then.
+    ///
+    /// # Errors
+    /// As [`Session::prepare`].
+    pub async fn prepare_once(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
+        let prepared = self.prepare_checked(text, declared)?;
+        Ok(Arc::new(Prepared { describable: false, ..prepared }))
+    }
+
+    fn prepare_checked(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
         let prepared = self.prepare_now(text, declared);
         if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) {
             match &prepared {
@@ -171,7 +185,6 @@ impl Session {
                 _ => return Err(in_failed_transaction()),
             }
         }
-        let prepared = prepared.map(Arc::new);
         if prepared.is_err() {
             self.fail();
         }
@@ -270,7 +283,8 @@ impl Session {
             return Ok(Arc::clone(statement));
         }
         let again = self.prepare_now(&prepared.text, &prepared.declared)?.statement;
-        if again.columns != statement.columns || again.parameters() != statement.parameters() {
+        let columns_stay = !prepared.describable || again.columns == statement.columns;
+        if !columns_stay || again.parameters() != statement.parameters() {
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type")
                 .hint("The table was changed since the statement was prepared: prepare it again."));
         }

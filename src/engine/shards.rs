@@ -131,12 +131,17 @@ impl Engine {
         next: Topology,
         current: &Arc<Topology>,
     ) -> Result<Arc<Topology>> {
-        shard.set_schema(Arc::clone(&current.schema));
         let mut shards = (**self.shards.load()).clone();
         let metrics = self.metrics.shard(shard.name());
         shards.insert(shard.id(), OpenShard { shard: Arc::clone(shard), metrics });
+        // A new version of the same schema: a write to a reference table that waits for its shards was planned for those
+        // that there were, and is now planned again.
+        let schema = Arc::new(Schema::clone(&current.schema));
+        for open in shards.values() {
+            open.shard.set_schema(Arc::clone(&schema));
+        }
         self.shards.store(Arc::new(shards));
-        let next = Topology { schema: Arc::clone(&current.schema), ..next };
+        let next = Topology { schema, ..next };
         self.live.publish(next).map_err(|error| Error::internal(error.to_string()))?;
         Ok(self.live.snapshot())
     }

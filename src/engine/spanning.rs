@@ -6,6 +6,7 @@
 //! shard whose commit failed answers nothing before its part was applied.
 
 use super::Engine;
+use crate::crash_point::{CommitStep, crash_point};
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::shard::sqlite::{RedoStep, SqliteTransaction};
 use crate::types::ShardId;
@@ -17,31 +18,57 @@ pub(super) struct SpanningPart {
     pub(super) steps: Vec<RedoStep>,
 }
 
+/// A commit that was decided.
+#[derive(Debug)]
+pub(super) enum Committed {
+    Everywhere,
+    /// It is committed, and a shard has yet to apply it: what its client is told.
+    Behind(Error),
+}
+
+impl Committed {
+    /// # Errors
+    /// A shard has yet to apply it.
+    pub(super) fn whole(self) -> Result<()> {
+        match self {
+            Committed::Everywhere => Ok(()),
+            Committed::Behind(error) => Err(error),
+        }
+    }
+}
+
 impl Engine {
     /// Commits on several shards, on all or none. To be run to its end: whoever waits for it may go away.
     ///
     /// # Errors
-    /// Nothing was committed when the record could not be written. Otherwise it is committed, and the error says which
-    /// shard has yet to apply it.
-    pub(super) async fn commit_together(&self, parts: Vec<SpanningPart>) -> Result<()> {
+    /// Nothing was committed, since the record could not be written.
+    pub(super) async fn commit_together(&self, parts: Vec<SpanningPart>) -> Result<Committed> {
         let id = format!("{:032x}", rand::random::<u128>());
+        crash_point(CommitStep::Deciding);
         let payloads = parts.iter().map(|part| (part.shard, RedoStep::encode(&part.steps))).collect();
         if let Err(error) = self.catalog.record_redo(&id, payloads).await {
             return Err(self.take_decision_back(&id, parts, error.into()).await);
         }
+        crash_point(CommitStep::Decided);
         let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
         let mut behind = None;
         for part in parts {
-            if let Err(error) = part.transaction.commit_as(&id).await {
+            let committed = part.transaction.commit_as(&id).await;
+            crash_point(CommitStep::CommittedOne);
+            if let Err(error) = committed {
                 tracing::error!(shard = self.shard_name(part.shard), %error, "a decided commit failed on one shard");
                 if let Err(error) = self.apply_missed(part.shard, &id, part.steps).await {
                     behind.get_or_insert_with(|| committed_but_behind(&self.shard_name(part.shard), &error));
                 }
             }
         }
+        crash_point(CommitStep::CommittedAll);
         match behind {
-            Some(error) => Err(error),
-            None => self.finish(&id, &shards).await,
+            Some(error) => Ok(Committed::Behind(error)),
+            None => {
+                self.forget(&id, &shards).await;
+                Ok(Committed::Everywhere)
+            }
         }
     }
 
@@ -63,13 +90,18 @@ impl Engine {
         }
     }
 
-    /// Every shard has done its part: the record and its marks are forgotten.
-    async fn finish(&self, id: &str, shards: &[ShardId]) -> Result<()> {
-        self.catalog.finish_redo(id).await?;
-        for &shard in shards {
-            self.shard(shard)?.forget_redo(vec![id.to_owned()]);
+    /// Every shard has done its part: the record goes, then the shards' marks of it. A record that stays is found at the
+    /// next start, where the marks say that there is nothing to do.
+    async fn forget(&self, id: &str, shards: &[ShardId]) {
+        if let Err(error) = self.catalog.finish_redo(id).await {
+            tracing::warn!(record = id, %error, "the record of a finished commit stays in the catalog until the next start");
+            return;
         }
-        Ok(())
+        crash_point(CommitStep::Forgotten);
+        let open = self.shards.load();
+        for shard in shards.iter().filter_map(|shard| open.get(shard)) {
+            shard.shard.forget_redo(vec![id.to_owned()]);
+        }
     }
 
     /// Applies a shard's part of a decided commit, unless it has it. The shard answers nothing before.

@@ -131,6 +131,8 @@ pub struct Prepared {
     pub(super) statement: Arc<Statement>,
     pub(super) declared: Box<[Option<PgType>]>,
     pub(super) literals: Vec<Datum>,
+    /// Its client may know its columns already, so they must stay what they are.
+    pub(super) describable: bool,
 }
 
 impl Prepared {
@@ -262,7 +264,7 @@ impl PlanCache {
             }
         };
         let literals = decode_literals(&statement, &lifted, style)?;
-        Ok(Prepared { text: text.into(), statement, declared: declared.into(), literals })
+        Ok(Prepared { text: text.into(), statement, declared: declared.into(), literals, describable: true })
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::Engine;
 use super::session::microseconds_since_2000;
 use super::settings::Settings;
-use super::spanning::SpanningPart;
+use super::spanning::{Committed, SpanningPart};
 use super::write::held;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
@@ -192,19 +192,32 @@ impl Transaction {
         })
     }
 
-    async fn commit_to_the_end(self, engine: &Engine) -> Result<()> {
+    async fn commit_to_the_end(mut self, engine: &Engine) -> Result<()> {
+        let Some(schema) = self.schema.take() else { return self.commit_participants(engine).await?.whole() };
+        let announced = match engine.announce_schema().await {
+            Ok(announced) => announced,
+            Err(error) => {
+                self.rollback().await;
+                return Err(error);
+            }
+        };
+        // The schema's lock is held until the new one is published.
+        let _lock = self.schema_lock.take();
+        let committed = self.commit_participants(engine).await;
+        engine.publish_schema(announced, committed.is_ok().then_some(schema))?;
+        committed?.whole()
+    }
+
+    /// Commits on every shard that was written on, and lets go of the others.
+    async fn commit_participants(self, engine: &Engine) -> Result<Committed> {
         let (mut writers, readers): (Vec<_>, Vec<_>) = self.participants.into_iter().partition(|p| p.writes);
         for reader in readers {
             reader.transaction.rollback().await;
         }
         match writers.len() {
-            0 => {}
-            1 => writers.remove(0).transaction.commit().await?,
-            _ => commit_spanning(engine, writers).await?,
-        }
-        match self.schema {
-            Some(schema) => engine.publish_schema(schema).await,
-            None => Ok(()),
+            0 => Ok(Committed::Everywhere),
+            1 => writers.remove(0).transaction.commit().await.map(|()| Committed::Everywhere),
+            _ => commit_spanning(engine, writers).await,
         }
     }
 
@@ -350,7 +363,7 @@ pub(super) fn second_shard(first: &str, second: &str, opened: Opened) -> Error {
 }
 
 /// Commits on several shards, on all or none: the redo record is the decision, and recovery finishes what it says.
-async fn commit_spanning(engine: &Engine, writers: Vec<Participant>) -> Result<()> {
+async fn commit_spanning(engine: &Engine, writers: Vec<Participant>) -> Result<Committed> {
     let mut parts = Vec::with_capacity(writers.len());
     for mut writer in writers {
         writer.settle_steps().await?;

@@ -95,12 +95,6 @@ impl Topology {
         Topology::validated(self.epoch.next(), shards, extended, Arc::clone(&self.schema))
     }
 
-    /// The next epoch, with another schema.
-    #[must_use]
-    pub fn with_schema(&self, schema: Arc<Schema>) -> Topology {
-        Topology { epoch: self.epoch.next(), schema, ..self.clone() }
-    }
-
     /// The weights of a keyspace's shards, as `assign` and `rebalance` take them.
     pub fn weights(&self, keyspace: &Keyspace) -> Vec<Weight> {
         weights_of(&keyspace.shards, &self.shards)

@@ -18,4 +18,5 @@ mod lifecycle;
 mod protocol;
 mod rust_drivers;
 mod schema_change;
+mod spanning;
 mod support_works;

@@ -59,3 +59,52 @@ fn a_change_of_the_schema_that_is_rolled_back_leaves_nothing() {
     client.run("COMMIT");
     assert_eq!(client.query("SELECT count(*) FROM kept").value(), "3");
 }
+
+/// What a reader may see: the column's type, and the value that belongs to it.
+const BOOLEAN: (u32, &str) = (16, "t");
+const INTEGER: (u32, &str) = (23, "42");
+
+#[test]
+fn a_read_never_takes_rows_of_one_schema_for_those_of_another() {
+    let server = Shardd::start();
+    let port = server.ports.postgres;
+    let mut client = Client::connect(port).expect("a client");
+    client.run("CREATE TABLE flags (event_id bigint PRIMARY KEY, flag boolean)");
+    let rows: Vec<String> = (1..=40).map(|key| format!("({key}, true)")).collect();
+    client.run(&format!("INSERT INTO flags VALUES {}", rows.join(", ")));
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = ["SELECT flag FROM flags WHERE event_id = 1", "SELECT flag FROM flags ORDER BY event_id"]
+            .into_iter()
+            .cycle()
+            .take(4)
+            .map(|question| {
+                let over = &over;
+                scope.spawn(move || {
+                    let mut client = Client::connect(port).expect("a client");
+                    let mut reads = 0;
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        let answer = client.query(question);
+                        let rows = answer.texts();
+                        let type_oid = answer.columns.as_ref().expect("columns")[0].type_oid;
+                        assert!(!rows.is_empty());
+                        for row in rows {
+                            let seen = (type_oid, row[0].as_deref().expect("a value"));
+                            assert!([BOOLEAN, INTEGER].contains(&seen), "{question}: {seen:?}");
+                        }
+                        reads += 1;
+                    }
+                    reads
+                })
+            })
+            .collect();
+        for _ in 0..25 {
+            client.run("ALTER TABLE flags ALTER COLUMN flag TYPE int USING CASE WHEN flag THEN 42 END");
+            client.run("ALTER TABLE flags ALTER COLUMN flag TYPE boolean USING flag = 42");
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        for reader in readers {
+            assert!(reader.join().expect("a reader") > 0, "nothing was read: the test shows nothing");
+        }
+    });
+}

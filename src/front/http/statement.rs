@@ -152,7 +152,7 @@ impl Statements {
         let values = parameters.into_iter().map(|parameter| Some(parameter.into_binary())).collect();
         let raw = RawParameters { formats: vec![Format::Binary], values };
         self.within_time(async |session| {
-            let prepared = session.prepare(text, &declared).await?;
+            let prepared = session.prepare_once(text, &declared).await?;
             let mut answer = session.execute(&prepared, raw, Formats::AllBinary, Scope::Alone).await?;
             let mut rows = Vec::new();
             while let Some(batch) = answer.next().await? {

@@ -37,7 +37,7 @@ impl Client<'_> {
 
     async fn run_simple(&mut self, statement: &str, scope: Scope, last: bool) -> Result<(), Failure> {
         let deadline = self.statement_deadline();
-        let prepared = self.watched(deadline, async |session| session.prepare(statement, &[]).await).await?;
+        let prepared = self.watched(deadline, async |session| session.prepare_once(statement, &[]).await).await?;
         if prepared.is_empty() {
             backend::empty_query_response(&mut self.connection.output);
             return Ok(());

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -25,6 +26,9 @@ impl Ports {
         Ports { postgres: free_port(), http: free_port(), admin: free_port() }
     }
 }
+
+/// What `abort()` raises.
+const SIGABRT: i32 = 6;
 
 /// A running server, ended when it is dropped; its log is shown when the test failed.
 pub struct Shardd {
@@ -74,9 +78,15 @@ impl Shardd {
 
     /// Starts the server again, on the same directory and ports, after it has ended.
     pub fn launch(&mut self) {
+        self.launch_with(&[]);
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn launch_with(&mut self, environment: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs already");
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log");
         let mut command = Shardd::command(self.directory.path(), self.ports);
+        command.envs(environment.iter().copied());
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         self.process = Some(command.spawn().expect("shardd runs"));
         self.wait_until_ready();
@@ -141,6 +151,12 @@ impl Shardd {
         let mut process = self.process.take().expect("a running server");
         signal("KILL", process.id());
         process.wait().expect("wait");
+    }
+
+    /// Waits until the server, which was told to crash, has done so.
+    pub fn crashed(&mut self) {
+        let status = self.stop_waiting();
+        assert_eq!(status.signal(), Some(SIGABRT), "{status:?}");
     }
 
     /// Asks the server to drain, and waits until it has ended.

@@ -81,7 +81,7 @@ async fn answer(session: &mut Session, text: &str, parameters: Vec<TextParameter
         }
     };
     let declared: Vec<_> = parameters.iter().map(|parameter| parameter.data_type).collect();
-    let prepared = session.prepare(&statement, &declared).await?;
+    let prepared = session.prepare_once(&statement, &declared).await?;
     if prepared.is_empty() {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "there is no statement in the text"));
     }

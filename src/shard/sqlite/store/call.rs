@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::cancel::CancelFlag;
-use super::shared::Shared;
 use crate::error::Result;
 use crate::shard::sqlite::{EnvironmentValue, Formats, Program};
 use crate::shard::{RowBatch, Rows, schema_changed};
@@ -27,10 +26,10 @@ pub struct Call {
 impl Call {
     /// # Errors
     /// [`schema_changed`] when the shard's schema is another by now. To be asked where it can change no more: with the
-    /// writer held.
-    pub(super) fn check_schema(&self, shared: &Shared) -> Result<()> {
+    /// writer held, or in a snapshot.
+    pub(super) fn check_schema(&self, current: &Arc<Schema>) -> Result<()> {
         match &self.schema {
-            Some(schema) if !Arc::ptr_eq(schema, &shared.schema.load()) => Err(schema_changed()),
+            Some(schema) if !Arc::ptr_eq(schema, current) => Err(schema_changed()),
             _ => Ok(()),
         }
     }

@@ -1,16 +1,21 @@
 //! Opens a connection to a shard's file and sets it up for its role.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
+use super::call::Call;
 use super::cancel::Watch;
 use super::diagnosis::Witness;
 use super::limits::Limits;
 use super::shared::Shared;
+use crate::error::Result;
 use crate::shard::sqlite::functions;
+use crate::topology::Schema;
 
 /// How long SQLite itself waits for a lock. Only another process can hold one, and the recovery of a file at its opening.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +40,8 @@ pub(super) struct Backend {
     pub(super) connection: Connection,
     pub(super) watch: Watch,
     pub(super) witness: Witness,
+    /// The shard's schema, for reads that stand alone: it may change until their snapshot is fixed.
+    changing_schema: Option<Arc<ArcSwap<Schema>>>,
 }
 
 impl Backend {
@@ -59,7 +66,20 @@ impl Backend {
         }
         let watch = Watch::install(&connection)?;
         let witness = Witness::register(&connection)?;
-        Ok(Backend { connection, watch, witness })
+        let changing_schema = (role == Role::Reader).then(|| Arc::clone(&shared.schema));
+        Ok(Backend { connection, watch, witness, changing_schema })
+    }
+
+    /// To be asked when the snapshot of a read is fixed. A commit that changes the schema says so before it is visible,
+    /// so a snapshot of the old schema passes, and one of the new never does.
+    ///
+    /// # Errors
+    /// The program was translated for another schema than this read's snapshot may have.
+    pub(super) fn check_snapshot(&self, call: &Call) -> Result<()> {
+        match &self.changing_schema {
+            Some(schema) => call.check_schema(&schema.load()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -184,7 +184,7 @@ fn watch_tables(connection: &Connection, tables: &[&Table], old: bool) -> rusqli
 /// the whole transaction back. The witness ends it when it grows long.
 fn run_again(shared: &Shared, backend: &Backend, call: &Call) -> Result<(), Failure> {
     let _replay = shared.sequences.replay();
-    execute::prepare_and_step(&backend.connection, &backend.watch, call, &mut Discarded).map(|_| ())
+    execute::prepare_and_step(backend, call, &mut Discarded).map(|_| ())
 }
 
 struct Discarded;

@@ -2,10 +2,11 @@
 
 use bytes::{BufMut, BytesMut};
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row, Statement};
+use rusqlite::{Row, Statement};
 
 use super::call::Call;
 use super::cancel::{Gone, Stopped, Watch, Watching};
+use super::connection::Backend;
 use super::failure::{Failure, parts, primary};
 use super::limits::BATCH_BYTES;
 use crate::shard::RowBatch;
@@ -28,25 +29,18 @@ pub(super) struct Ended {
 const ONE_ROW_BYTES: usize = 256;
 
 /// Runs the call to its end. `budget` is in ticks.
-pub(super) fn run(
-    connection: &Connection,
-    watch: &Watch,
-    call: &Call,
-    budget: Option<u32>,
-    sink: &mut impl Sink,
-) -> Result<Ended, Failure> {
+pub(super) fn run(backend: &Backend, call: &Call, budget: Option<u32>, sink: &mut impl Sink) -> Result<Ended, Failure> {
     if let Some(error) = call.cancel.error() {
         return Err(error.into());
     }
-    let watching = watch.arm(&call.cancel, budget);
-    let ended = prepare_and_step(connection, watch, call, sink);
+    let watching = backend.watch.arm(&call.cancel, budget);
+    let ended = prepare_and_step(backend, call, sink);
     explain_end(call, &watching, ended)
 }
 
 /// Runs the call to its end, as long as somebody waits for it.
 pub(super) fn run_while(
-    connection: &Connection,
-    watch: &Watch,
+    backend: &Backend,
     call: &Call,
     gone: Option<Gone>,
     sink: &mut impl Sink,
@@ -54,11 +48,11 @@ pub(super) fn run_while(
     if let Some(error) = call.cancel.error() {
         return Err(error.into());
     }
-    let watching = watch.arm(&call.cancel, None);
+    let watching = backend.watch.arm(&call.cancel, None);
     if let Some(gone) = gone {
-        watch.until(gone);
+        backend.watch.until(gone);
     }
-    let ended = prepare_and_step(connection, watch, call, sink);
+    let ended = prepare_and_step(backend, call, sink);
     explain_end(call, &watching, ended)
 }
 
@@ -80,28 +74,32 @@ fn is_interrupt(error: &rusqlite::Error) -> bool {
 }
 
 /// Without a watch.
-pub(super) fn prepare_and_step(
-    connection: &Connection,
-    watch: &Watch,
-    call: &Call,
-    sink: &mut impl Sink,
-) -> Result<Ended, Failure> {
-    let mut statement = connection.prepare_cached(&call.program.sql)?;
+pub(super) fn prepare_and_step(backend: &Backend, call: &Call, sink: &mut impl Sink) -> Result<Ended, Failure> {
+    // What fails may fail because it meets tables of another schema.
+    step(backend, call, sink).map_err(|failure| backend.check_snapshot(call).err().map_or(failure, Failure::Told))
+}
+
+fn step(backend: &Backend, call: &Call, sink: &mut impl Sink) -> Result<Ended, Failure> {
+    let mut statement = backend.connection.prepare_cached(&call.program.sql)?;
     bind(&mut statement, call)?;
     let mut batch = RowBatch::default();
     let mut rows = statement.raw_query();
-    while let Some(row) = rows.next()? {
+    let mut next = rows.next()?;
+    // The first step fixed the snapshot; no row was given out yet.
+    backend.check_snapshot(call)?;
+    while let Some(row) = next {
         if batch.rows == 0 {
             batch.frames.reserve(ONE_ROW_BYTES);
         }
         if batch.frames.len() >= BATCH_BYTES {
-            sink.full(&mut batch, watch)?;
+            sink.full(&mut batch, &backend.watch)?;
         }
         encode_row(row, call, &mut batch)?;
+        next = rows.next()?;
     }
     drop(rows);
     drop(statement);
-    let affected = if call.program.effect == Effect::Write { connection.changes() } else { 0 };
+    let affected = if call.program.effect == Effect::Write { backend.connection.changes() } else { 0 };
     Ok(Ended { rest: batch, affected })
 }
 

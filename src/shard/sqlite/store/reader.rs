@@ -68,7 +68,7 @@ impl Readers {
         let lease = self.pool.take(shared, &call.cancel).await?;
         if !self.long.contains(&call.program) {
             let backend = lease.backend();
-            match execute::run(&backend.connection, &backend.watch, &call, Some(INLINE_TICKS), &mut OneBatch) {
+            match execute::run(backend, &call, Some(INLINE_TICKS), &mut OneBatch) {
                 Ok(ended) => return Ok(Rows::Ready(ended.rest)),
                 Err(Failure::TooLong) => self.long.insert(&call.program),
                 Err(failure) => return Err(told(shared, failure)),
@@ -115,8 +115,7 @@ pub(super) async fn read_on_thread(
     let shared_there = Arc::clone(shared);
     shared.runtime.spawn_blocking(move || {
         let since = Instant::now();
-        let backend = lease.backend();
-        let ended = execute::run_while(&backend.connection, &backend.watch, &call, Some(gone), &mut outlet)
+        let ended = execute::run_while(lease.backend(), &call, Some(gone), &mut outlet)
             .map_err(|failure| told(&shared_there, failure));
         // The connection is free before the answer is sent: who waits for the one may ask for the other.
         drop(lease);

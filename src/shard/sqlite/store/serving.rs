@@ -68,6 +68,8 @@ pub(super) struct Serving<'c> {
     recording: Option<Recording<'c>>,
     /// The schema or whole rows were changed from outside the statements: what is known of sequences is not certain.
     reload_sequences: bool,
+    /// Of a snapshot: the schema that it sees.
+    snapshot_schema: Option<Arc<Schema>>,
     /// It ran statements that change the schema.
     changes_schema: bool,
     stored_sequences: bool,
@@ -91,8 +93,9 @@ impl<'c> Serving<'c> {
     /// Begins a snapshot, and fixes it.
     pub(super) fn begin_reading(shared: &'c Arc<Shared>, backend: &'c Backend) -> rusqlite::Result<Serving<'c>> {
         backend.connection.prepare_cached("BEGIN")?.execute([])?;
-        let serving = Serving::new(shared, backend, Stage::Reading);
+        let mut serving = Serving::new(shared, backend, Stage::Reading);
         backend.connection.prepare_cached("SELECT 1 FROM shardd_meta LIMIT 1")?.exists([])?;
+        serving.snapshot_schema = Some(shared.schema.load_full());
         Ok(serving)
     }
 
@@ -104,6 +107,7 @@ impl<'c> Serving<'c> {
             loan: None,
             recording: None,
             reload_sequences: false,
+            snapshot_schema: None,
             changes_schema: false,
             stored_sequences: false,
             keys: ForeignKeys::Enforced,
@@ -154,8 +158,8 @@ impl<'c> Serving<'c> {
         }
         let patience = self.shared.patience_of_transactions();
         let mut outlet = Outlet::new(reply, hurry, patience, self.shared.runtime.clone());
-        let ended = self.check_alive().and_then(|()| {
-            execute::run_while(&self.backend.connection, &self.backend.watch, &call, Some(gone), &mut outlet)
+        let ended = self.check_alive().and_then(|()| self.check_schema(&call)).and_then(|()| {
+            execute::run_while(self.backend, &call, Some(gone), &mut outlet)
                 .map_err(|failure| self.told(&call, failure))
         });
         outlet.finish(ended);
@@ -164,15 +168,23 @@ impl<'c> Serving<'c> {
     fn write(&mut self, call: &Call, gone: Gone) -> Result<Output> {
         self.check_alive()?;
         self.take_writer(&call.cancel)?;
-        call.check_schema(self.shared)?;
+        self.check_schema(call)?;
         self.shared.sequences.begin_statement();
         let mut held = Held { limit: self.shared.limits.held_bytes };
-        let ended = execute::run_while(&self.backend.connection, &self.backend.watch, call, Some(gone), &mut held)
+        let ended = execute::run_while(self.backend, call, Some(gone), &mut held)
             .map_err(|failure| self.told(call, failure))?;
         if self.keys == ForeignKeys::NotEnforced {
             self.keys = ForeignKeys::Owed;
         }
         Ok(Output { rows: Rows::Ready(ended.rest), affected: ended.affected })
+    }
+
+    /// Nobody changes the schema under a transaction: a snapshot keeps what it saw, and a writer is alone.
+    fn check_schema(&self, call: &Call) -> Result<()> {
+        match &self.snapshot_schema {
+            Some(seen) => call.check_schema(seen),
+            None => call.check_schema(&self.shared.schema.load()),
+        }
     }
 
     fn told(&mut self, call: &Call, failure: Failure) -> Error {
@@ -365,23 +377,30 @@ impl<'c> Serving<'c> {
             self.rollback();
             return Err(error);
         }
+        let before = self.changes_schema.then(|| self.leave_schema());
         let done = self.backend.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         if let Err(error) = done {
             let error = super::writer::commit_error(self.shared, &error);
             self.rollback();
+            if let Some(before) = before {
+                self.shared.schema.store(before);
+            }
             return Err(error);
         }
         if writes {
             self.shared.metrics.group_commit(1, since.elapsed());
         }
         self.reload_sequences = false;
-        if self.changes_schema {
-            // A schema that no program was translated for, until the engine publishes the one that was committed.
-            let current = self.shared.schema.load_full();
-            self.shared.schema.store(Arc::new(Schema::clone(&current)));
-        }
         self.end();
         Ok(())
+    }
+
+    /// From before the commit, the shard has a schema that no program was translated for, until the engine publishes the
+    /// one that is committed. Gives the one before.
+    fn leave_schema(&self) -> Arc<Schema> {
+        let before = self.shared.schema.load_full();
+        self.shared.schema.store(Arc::new(Schema::clone(&before)));
+        before
     }
 
     /// Commits a part of what was decided. If that fails the shard answers nothing from now on: its rows are not what

@@ -197,13 +197,13 @@ impl Group {
 
     /// Runs one write in its savepoint.
     fn run(&mut self, writer: &Writer, job: &WriteJob) -> Result<Written> {
-        job.call.check_schema(&writer.shared)?;
+        job.call.check_schema(&writer.shared.schema.load())?;
         let told = |error: rusqlite::Error| writer.shared.translate(&error);
         run_plain(writer, "SAVEPOINT job").map_err(told)?;
         writer.shared.sequences.begin_statement();
         let backend = &writer.backend;
         let mut held = Held { limit: writer.shared.limits.held_bytes };
-        let ended = execute::run(&backend.connection, &backend.watch, &job.call, None, &mut held);
+        let ended = execute::run(backend, &job.call, None, &mut held);
         match ended {
             Ok(ended) => {
                 run_plain(writer, "RELEASE job").map_err(told)?;

@@ -1,0 +1,58 @@
+//! Places where a test lets the whole process die, as if the power had failed there.
+//!
+//! `SHARDD_CRASH_AT=NAME` (or `NAME:N`, the Nth time that the place is reached) ends a debug build there, without a word
+//! to anybody. Release builds have no such places.
+
+use std::fmt::{self, Display};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The steps of a commit that spans shards: before each, everything before it is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommitStep {
+    /// Every shard has done its work; the redo record is not written.
+    Deciding,
+    /// The redo record is durable; no shard has committed.
+    Decided,
+    /// One more shard has committed.
+    CommittedOne,
+    /// Every shard has committed; the record is still there.
+    CommittedAll,
+    /// The record is gone; the shards still have their marks of it.
+    Forgotten,
+}
+
+impl Display for CommitStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CommitStep::Deciding => "commit-deciding",
+            CommitStep::Decided => "commit-decided",
+            CommitStep::CommittedOne => "commit-committed-one",
+            CommitStep::CommittedAll => "commit-committed-all",
+            CommitStep::Forgotten => "commit-forgotten",
+        })
+    }
+}
+
+/// Dies here when it was asked to.
+pub(crate) fn crash_point(place: impl Display) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    static ASKED: OnceLock<Option<(String, u32)>> = OnceLock::new();
+    static REACHED: AtomicU32 = AtomicU32::new(0);
+    let asked = ASKED.get_or_init(|| std::env::var("SHARDD_CRASH_AT").ok().map(|asked| place_and_time(&asked)));
+    if let Some((name, time)) = asked
+        && *name == place.to_string()
+        && REACHED.fetch_add(1, Ordering::SeqCst) + 1 == *time
+    {
+        std::process::abort();
+    }
+}
+
+fn place_and_time(asked: &str) -> (String, u32) {
+    match asked.rsplit_once(':') {
+        Some((name, time)) => (name.to_owned(), time.parse().unwrap_or(1)),
+        None => (asked.to_owned(), 1),
+    }
+}
