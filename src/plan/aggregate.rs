@@ -16,9 +16,11 @@ use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{
     self, CastKind, DataType, Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, GroupByExpr, Ident, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement,
-    Value, VisitMut, VisitorMut,
+    Value,
 };
-use crate::sql::{fold, function_name, ident, parse_expression, with_deep_stack, with_stack};
+use crate::sql::{
+    Visitor, VisitorMut, fold, function_name, ident, parse_expression, walk, walk_mut, with_deep_stack, with_stack,
+};
 use crate::types::PgType;
 
 /// Stand for an aggregate in the finishing statement until the types of the partial columns are known.
@@ -53,7 +55,7 @@ impl Aggregate {
         }
         with_deep_stack(self.deep, || {
             let mut statement = self.template.clone();
-            match VisitMut::visit(&mut statement, &mut Finisher { partial }) {
+            match walk_mut(&mut statement, &mut Finisher { partial }) {
                 ControlFlow::Continue(()) => Ok(statement),
                 ControlFlow::Break(error) => Err(*error),
             }
@@ -259,12 +261,12 @@ impl Splitter<'_, '_> {
         with_stack(|| {
             let mut copy = expression.clone();
             let mut visitor = SplitVisitor { splitter: self, finished: Vec::new() };
-            match VisitMut::visit(&mut copy, &mut visitor) {
+            match walk_mut(&mut copy, &mut visitor) {
                 ControlFlow::Break(error) => return Err(*error),
                 ControlFlow::Continue(()) => {}
             }
             let finished = visitor.finished;
-            let _ = VisitMut::visit(&mut copy, &mut Placer { finished: &finished });
+            let _ = walk_mut(&mut copy, &mut Placer { finished: &finished });
             Ok(copy)
         })
     }
@@ -394,7 +396,7 @@ enum Reals {
 
 fn mentions_real(expression: &Expr, scope: &Scope<'_>) -> bool {
     struct Finder<'f>(&'f Scope<'f>);
-    impl ast::Visitor for Finder<'_> {
+    impl Visitor for Finder<'_> {
         type Break = ();
         fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
             let real = match expression {
@@ -410,7 +412,7 @@ fn mentions_real(expression: &Expr, scope: &Scope<'_>) -> bool {
             if real { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    ast::Visit::visit(expression, &mut Finder(scope)).is_break()
+    walk(expression, &mut Finder(scope)).is_break()
 }
 
 fn not_combinable(name: &str) -> Error {

@@ -14,9 +14,8 @@ use super::scope::{Column, Relation, Scope, Source};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{
     BinaryOperator, Cte, Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, Statement, TableWithJoins, Visit,
-    Visitor,
 };
-use crate::sql::{Parsed, Span, fold, name_parts, with_stack};
+use crate::sql::{Parsed, Span, Visitor, fold, name_parts, names_relation, walk, with_stack};
 use crate::topology::{Keyspace, Schema, Table, TableKind};
 use crate::types::KeyType;
 
@@ -469,7 +468,7 @@ impl<'a> Analysis<'a> {
     ) -> Result<()> {
         let mut finder =
             Subqueries { analysis: self, scope, ctes, level, positive, depth: 0, compared: HashMap::new(), strays };
-        match tree.visit(&mut finder) {
+        match walk(tree, &mut finder) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(error) => Err(*error),
         }
@@ -499,17 +498,7 @@ fn bare_query(body: &SetExpr) -> Query {
 
 /// Whether a query names a table, anywhere.
 fn names_table(query: &Query, name: &str) -> bool {
-    struct Finder<'n>(&'n str);
-    impl Visitor for Finder<'_> {
-        type Break = ();
-        fn pre_visit_relation(&mut self, relation: &crate::sql::ast::ObjectName) -> ControlFlow<()> {
-            match name_parts(relation).as_deref() {
-                Some([only]) if only == self.0 => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    query.visit(&mut Finder(name)).is_break()
+    names_relation(query, |relation| matches!(name_parts(relation).as_deref(), Some([only]) if only == name))
 }
 
 struct Subqueries<'v, 'a, 's> {

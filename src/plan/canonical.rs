@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 
 use super::scope::{Column, Scope};
-use crate::sql::ast::{Expr, Function, Ident, ObjectName, ObjectNamePart, Query, VisitMut, VisitorMut};
-use crate::sql::{function_name, with_stack};
+use crate::sql::ast::{Expr, Function, Ident, ObjectName, ObjectNamePart, Query};
+use crate::sql::{VisitorMut, function_name, walk_mut, with_stack};
 
 /// An expression with its columns named by relation and its parentheses removed: equal ones mean the same.
 pub(super) fn canonical(expression: &Expr, scope: &Scope<'_>) -> Expr {
     with_stack(|| {
         let mut copy = expression.clone();
-        let _ = VisitMut::visit(&mut copy, &mut Canonical { scope, depth: 0 });
+        let _ = walk_mut(&mut copy, &mut Canonical { scope, depth: 0 });
         copy
     })
 }

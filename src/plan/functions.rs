@@ -3,10 +3,8 @@
 use std::ops::ControlFlow;
 
 use crate::error::{Error, Result};
-use crate::sql::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Statement, Visit, Visitor,
-};
-use crate::sql::{function_name, position_of};
+use crate::sql::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Statement, Visit};
+use crate::sql::{Visitor, function_name, position_of, walk};
 
 /// Postgres's aggregates.
 const AGGREGATES: &[&str] = &[
@@ -99,7 +97,7 @@ impl Calls {
 /// Looks through an expression for aggregates, window functions and subqueries.
 pub(super) fn calls<T: Visit>(tree: &T) -> Calls {
     let mut finder = CallFinder { calls: Calls::default(), depth: 0 };
-    let _ = tree.visit(&mut finder);
+    let _ = walk(tree, &mut finder);
     finder.calls
 }
 
@@ -137,7 +135,7 @@ impl Visitor for CallFinder {
 /// 0A000 with what to do instead.
 pub(super) fn refuse_forbidden(statement: &Statement, text: &str) -> Result<()> {
     let mut finder = ForbiddenFinder { text };
-    match statement.visit(&mut finder) {
+    match walk(statement, &mut finder) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -189,7 +187,7 @@ fn forbidden(name: &str) -> Option<&'static str> {
 /// The first function whose answer differs from call to call.
 pub(super) fn volatile<T: Visit>(tree: &T) -> Option<String> {
     let mut finder = VolatileFinder;
-    match tree.visit(&mut finder) {
+    match walk(tree, &mut finder) {
         ControlFlow::Continue(()) => None,
         ControlFlow::Break(name) => Some(name),
     }

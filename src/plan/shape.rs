@@ -11,10 +11,9 @@ use super::graph::Variable;
 use super::predicate::key_column;
 use super::scope::{Column, Scope};
 use crate::sql::ast::{
-    Distinct, Expr, Function, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Visit, Visitor,
-    WindowType,
+    Distinct, Expr, Function, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, WindowType,
 };
-use crate::sql::fold;
+use crate::sql::{Visitor, fold, walk};
 use crate::types::KeyType;
 
 /// How a SELECT puts rows together.
@@ -99,8 +98,8 @@ impl Analysis<'_> {
             }
         }
         let mut finder = Finder { scope, key_type: self.key_type, common: None, depth: 0 };
-        let _ = select.projection.visit(&mut finder);
-        let _ = query.order_by.visit(&mut finder);
+        let _ = walk(&select.projection, &mut finder);
+        let _ = walk(&query.order_by, &mut finder);
         finder.common.unwrap_or_default()
     }
 

@@ -7,18 +7,18 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SetExpr, Spanned, Statement, UnaryOperator,
-    Visit, Visitor,
 };
 
 use super::lexer::syntax_error_at;
 use super::parse::position_of;
+use super::walk::{Visitor, walk};
 use crate::error::{Error, Result, SqlState};
 
 /// # Errors
 /// 42601 or 0A000 for what Postgres would read otherwise or not at all.
 pub(super) fn check(statement: &Statement, text: &str) -> Result<()> {
     let mut checker = Checker { text };
-    match statement.visit(&mut checker) {
+    match walk(statement, &mut checker) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }

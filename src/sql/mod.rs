@@ -14,6 +14,7 @@ mod split;
 mod stack;
 mod tokens;
 mod value;
+mod walk;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use sqlparser::ast;
 pub use sqlparser::tokenizer::Span;
 pub use stack::{with_deep_stack, with_stack};
 pub use value::{MAX_NAME_BYTES, cut_name, fold_name, integer_value, quoted_word_value, string_value};
+pub use walk::{Visitor, VisitorMut, names_relation, walk, walk_expressions, walk_expressions_mut, walk_mut};
 
 /// One statement of a client's text, parsed. Cached and shared: it holds no values.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use super::scope::{Cte, CteColumn, Scope};
 use super::{Translator, refusal};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, SetExpr};
+use crate::sql::names_relation;
 use crate::types::PgType;
 
 impl Translator<'_> {
@@ -143,10 +144,8 @@ fn cte_columns(name: &str, columns: &[ResultColumn], aliases: &[ast::TableAliasC
 
 /// Whether a WITH query's text names `name` as a table.
 fn mentions(query: &ast::Query, name: &str) -> bool {
-    use std::ops::ControlFlow;
-    let found = ast::visit_relations(query, |relation| match relation.0.as_slice() {
-        [ast::ObjectNamePart::Identifier(ident)] if fold(ident) == name => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
+    names_relation(
+        query,
+        |relation| matches!(relation.0.as_slice(), [ast::ObjectNamePart::Identifier(ident)] if fold(ident) == name),
+    )
 }

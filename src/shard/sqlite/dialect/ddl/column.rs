@@ -8,6 +8,7 @@ use super::schema_translator;
 use super::sqlite_table::check_column_type;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, ColumnOption};
+use crate::sql::walk_expressions;
 use crate::topology::{Column, Identity, Schema};
 use crate::types::PgType;
 
@@ -134,7 +135,7 @@ pub(super) fn set_default(column: &mut Column, value: &ast::Expr, table: &str, s
 }
 
 fn check_default(column: &Column, value: &ast::Expr, schema: &Schema) -> Result<()> {
-    let found = ast::visit_expressions(value, |inner: &ast::Expr| match inner {
+    let found = walk_expressions(value, |inner: &ast::Expr| match inner {
         ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
             std::ops::ControlFlow::Break("cannot use subquery in DEFAULT expression")
         }

@@ -1,7 +1,5 @@
 //! Renaming tables, columns and constraints, wherever their names stand.
 
-use std::ops::ControlFlow;
-
 use super::super::names::{QualifiedName, fold, quote, quote_text};
 use super::create_index::read_definition;
 use super::rebuild::Copy;
@@ -9,6 +7,7 @@ use super::{Change, check_name};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::store_table_statement;
 use crate::sql::ast::{self, Expr};
+use crate::sql::walk_expressions_mut;
 use crate::topology::Table;
 
 impl Change<'_> {
@@ -124,18 +123,12 @@ impl Change<'_> {
 /// Changes names in a stored expression.
 fn rewrite(text: &str, change: impl Fn(&mut Expr)) -> Result<String> {
     let mut expression = super::super::parse_expression(text)?;
-    let _ = ast::visit_expressions_mut(&mut expression, |part| {
-        change(part);
-        ControlFlow::<()>::Continue(())
-    });
+    walk_expressions_mut(&mut expression, change);
     Ok(expression.to_string())
 }
 
 fn rename_in(expression: &mut Expr, old: &str, new: &str) {
-    let _ = ast::visit_expressions_mut(expression, |part| {
-        rename_part(part, old, new);
-        ControlFlow::<()>::Continue(())
-    });
+    walk_expressions_mut(expression, |part| rename_part(part, old, new));
 }
 
 fn rename_part(part: &mut Expr, old: &str, new: &str) {

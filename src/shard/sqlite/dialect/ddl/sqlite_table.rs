@@ -12,7 +12,8 @@ use super::super::write::is_row_id;
 use super::schema_translator;
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::storage;
-use crate::sql::ast::{self, Expr};
+use crate::sql::ast::Expr;
+use crate::sql::walk_expressions;
 use crate::topology::{ForeignKeyAction, Schema, Table, UniqueKey};
 use crate::types::PgType;
 
@@ -119,7 +120,7 @@ pub(super) fn is_volatile(sql: &str) -> bool {
 }
 
 fn has_subquery(expression: &Expr) -> bool {
-    let found = ast::visit_expressions(expression, |inner: &Expr| match inner {
+    let found = walk_expressions(expression, |inner: &Expr| match inner {
         Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => std::ops::ControlFlow::Break(()),
         _ => std::ops::ControlFlow::Continue(()),
     });
@@ -129,7 +130,7 @@ fn has_subquery(expression: &Expr) -> bool {
 /// The columns that an expression names, each once, in order.
 pub(super) fn named_columns(expression: &Expr, table: &Table) -> Vec<usize> {
     let mut named = Vec::new();
-    let _ = ast::visit_expressions(expression, |inner: &Expr| {
+    let _ = walk_expressions(expression, |inner: &Expr| {
         let name = match inner {
             Expr::Identifier(name) => Some(name),
             Expr::CompoundIdentifier(parts) => parts.last(),
