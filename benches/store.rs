@@ -234,6 +234,7 @@ fn program(sql: &str, columns: &[PgType], effect: Effect) -> Arc<Program> {
         effect,
         tag: if effect == Effect::Read { Tag::Select } else { Tag::Insert },
         point_read: effect == Effect::Read,
+        reads_catalog: false,
     })
 }
 

@@ -14,7 +14,8 @@
 //! engine                          Session: prepare -> execute -> merge; transactions; commits that span shards
 //! shard::sqlite                   one shard: dialect, functions, storage, store
 //! catalog  live_topology          the durable topology, and the one cell where an epoch is published
-//! plan  sql  topology  wire       pure: no IO, no clock, no randomness
+//! plan  system_catalog            pure: no IO, no clock, no randomness
+//! sql   topology  wire            pure, too
 //! types  error                    vocabulary
 //! ```
 //!
@@ -39,6 +40,7 @@
 //! - **topology**: the truth, numbered by **epoch**: slot -> shard, shards, keyspaces, tables.
 //! - **keyspace**: tables that shard by the same key, and the shards that hold them.
 //! - **sharded table**: has the keyspace's key column. **Reference table**: every shard has a full copy.
+//! - **system catalog**: pg_catalog and information_schema, computed from the schema.
 //! - **plan**: what to do with one statement. **route**: which keys it can touch. **scatter**: running it on several
 //!   shards. **session**: one client's state. **door**: where clients or operators come in.
 //!
@@ -64,6 +66,7 @@ pub mod server;
 pub mod shard;
 pub mod shardctl;
 pub mod sql;
+pub mod system_catalog;
 pub mod topology;
 pub mod types;
 pub mod web;

@@ -10,7 +10,7 @@ use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Discard, Isolation, Local, Plan};
 use crate::shard::sqlite::{OutputColumn, dialect};
-use crate::sql::{self, ast};
+use crate::sql::{self, SettingCall, ast};
 use crate::types::PgType;
 
 /// A text column that comes from no table.
@@ -26,11 +26,14 @@ pub(super) fn describe(plan: &Plan, placeholders: usize) -> (Vec<PgType>, Option
         Local::Show(name) => vec![text_column(&shown_name(name))],
         Local::ShowAll => ["name", "setting", "description"].into_iter().map(text_column).collect(),
         Local::Explain { .. } => vec![text_column("QUERY PLAN")],
-        Local::SetConfig { column, local, .. } => {
-            if let Some(data_type) = sql::placeholder_number(local).and_then(|number| types.get_mut(number - 1)) {
-                *data_type = PgType::Bool;
+        Local::Settings(calls) => {
+            let locals = calls.iter().filter_map(|call| call.change.as_ref());
+            for number in locals.filter_map(|(_, local)| sql::placeholder_number(local)) {
+                if let Some(data_type) = types.get_mut(number - 1) {
+                    *data_type = PgType::Bool;
+                }
             }
-            vec![text_column(column)]
+            calls.iter().map(|call| text_column(&call.column)).collect()
         }
         Local::VoidCall { column } => vec![OutputColumn { data_type: PgType::Void, ..text_column(column) }],
         // What its text asks for is asked again when it is executed.
@@ -57,7 +60,7 @@ impl Session {
                 self.set_transaction(*isolation, *read_only, *session)
             }
             Local::Set { name, value, local } => self.set(name, value.as_deref(), *local),
-            Local::SetConfig { name, value, local, .. } => self.set_config([name, value, local], execution).await,
+            Local::Settings(calls) => self.setting_calls(calls, execution).await,
             Local::Show(name) => self.show(name, execution),
             Local::ShowAll => self.show_all(execution),
             Local::Reset(name) => self.reset(name.as_deref()),
@@ -264,21 +267,35 @@ impl Session {
     }
 
     /// `SELECT set_config(name, value, is_local)`.
-    async fn set_config(&mut self, arguments: [&ast::Expr; 3], execution: &Execution) -> Result<Answer> {
-        let types = [PgType::Text, PgType::Text, PgType::Bool];
-        let arguments: Vec<ast::Expr> = arguments.into_iter().cloned().collect();
-        let values = self.evaluate(&arguments, &types, execution).await?;
-        let [Some(name), value, local] = values.as_slice() else {
-            return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "SET requires parameter name"));
-        };
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let is_local = local.as_deref() == Some(&[1]);
-        let shown = self.assign(&text(name), &value.as_deref().map(text).unwrap_or_default(), is_local)?;
-        self.text_answer(execution, "SELECT", &[vec![shown]])
+    /// current_setting and set_config, in their order.
+    async fn setting_calls(&mut self, calls: &[SettingCall], execution: &Execution) -> Result<Answer> {
+        let mut row = Vec::with_capacity(calls.len());
+        for call in calls {
+            let changes = call.change.iter().flat_map(|(value, local)| [value, local]);
+            let arguments: Vec<ast::Expr> = std::iter::once(&call.name).chain(changes).cloned().collect();
+            let types = [PgType::Text, PgType::Text, PgType::Bool];
+            let values = self.evaluate(&arguments, &types[..arguments.len()], execution).await?;
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            row.push(match values.as_slice() {
+                [Some(name)] => self.shown(&text(name))?,
+                [Some(name), value, local] => {
+                    let is_local = local.as_deref() == Some(&[1]);
+                    self.assign(&text(name), &value.as_deref().map(text).unwrap_or_default(), is_local)?
+                }
+                _ => return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "SET requires parameter name")),
+            });
+        }
+        self.text_answer(execution, "SELECT", &[row])
     }
 
     fn show(&self, name: &str, execution: &Execution) -> Result<Answer> {
-        let value = match name.to_lowercase().as_str() {
+        let value = self.shown(name)?;
+        self.text_answer(execution, "SHOW", &[vec![value]])
+    }
+
+    /// A setting's value, as the session has it now.
+    fn shown(&self, name: &str) -> Result<String> {
+        Ok(match name.to_lowercase().as_str() {
             "transaction_isolation" | "transaction isolation level" => {
                 let isolation = self.transaction.as_ref().map_or(self.settings.default_isolation, |t| t.isolation);
                 show_isolation(isolation).to_owned()
@@ -288,8 +305,7 @@ impl Session {
                 if read_only { "on" } else { "off" }.to_owned()
             }
             _ => self.settings.show(name)?.1,
-        };
-        self.text_answer(execution, "SHOW", &[vec![value]])
+        })
     }
 
     fn show_all(&self, execution: &Execution) -> Result<Answer> {

@@ -8,7 +8,6 @@
 
 mod answer;
 mod ddl;
-mod driver_queries;
 mod evaluate;
 mod explain;
 mod local;

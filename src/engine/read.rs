@@ -9,8 +9,9 @@ use super::merge::{MergePlan, Merger};
 use super::session::{Execution, Session};
 use super::transaction::Opened;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Aggregate, Isolation, Merge, Read, RowCount, Scatter};
+use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, RowCount, Scatter};
 use crate::shard::sqlite::{Formats, Program, TransactionMode};
+use crate::system_catalog::Surroundings;
 use crate::types::{Datum, ShardId};
 
 /// How many merged batches may wait for a slow client.
@@ -25,8 +26,8 @@ impl Session {
             self.permit_write("SELECT FOR UPDATE")?;
         }
         let program = execution.whole_program()?;
-        if read.tableless {
-            let rows = self.engine.scratch.run(self.call(execution, program)).await?;
+        if read.source != ReadSource::Shards {
+            let rows = self.read_nowhere(read, program, execution).await?;
             return Ok(rows_answer(execution, rows));
         }
         let topology = self.engine.live.snapshot();
@@ -48,6 +49,17 @@ impl Session {
             Scatter::Merge { merge, .. } => self.merge(merge, &program, &targets.shards, execution).await,
             Scatter::Aggregate(aggregate) => self.aggregate(aggregate, &program, &targets.shards, execution).await,
         }
+    }
+
+    /// Runs a read that needs no shard.
+    async fn read_nowhere(&self, read: &Read, program: &Arc<Program>, execution: &Execution) -> Result<Rows> {
+        let call = self.call(execution, program);
+        if read.source == ReadSource::Nowhere && !program.reads_catalog {
+            return self.engine.scratch.run(call).await;
+        }
+        let surroundings =
+            Surroundings { database: self.engine.database.to_string(), user: self.identity.user.clone() };
+        self.engine.scratch.run_over_catalog(call, Arc::clone(&execution.statement.schema), surroundings).await
     }
 
     /// Runs a read on one shard: in this transaction's own there when it has one, or needs one.

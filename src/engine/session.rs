@@ -11,7 +11,6 @@ use bytes::Bytes;
 
 use super::Engine;
 use super::answer::Answer;
-use super::driver_queries;
 use super::recording::{self, RanOn, Recording};
 use super::settings::Settings;
 use super::statement::{PlanScope, Prepared, Statement};
@@ -197,8 +196,7 @@ impl Session {
         let own_schema = self.transaction.as_ref().and_then(|transaction| transaction.schema.as_ref());
         let schema = own_schema.unwrap_or(&topology.schema);
         let scope = PlanScope { schema, keyspaces: &topology.keyspaces, shared: own_schema.is_none() };
-        let text = driver_queries::answerable(text);
-        self.engine.plans.prepare(&text, declared, scope, self.settings.text_style())
+        self.engine.plans.prepare(text, declared, scope, self.settings.text_style())
     }
 
     /// The schema as this session sees it: with the changes of its own open transaction.

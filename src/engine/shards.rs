@@ -222,6 +222,7 @@ fn plain_program(sql: String, columns: &[(&str, PgType)], effect: Effect) -> Pro
         effect,
         tag: Tag::Select,
         point_read: false,
+        reads_catalog: false,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::plan::{self, Local, Plan, Scatter};
+use crate::plan::{self, Local, Plan, ReadSource, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::sqlite::{OutputColumn, Program};
 use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, ast};
@@ -48,7 +48,12 @@ impl Statement {
         let types = ParameterTypes { text, declared, client_parameters, lifted };
         let program = match whole_statement(&plan) {
             Some(tree) => {
-                let translated = sql::with_deep_stack(parsed.deep, || dialect::translate(tree, schema, types));
+                let translated = sql::with_deep_stack(parsed.deep, || match &plan {
+                    Plan::Read(read) if read.source != ReadSource::Shards => {
+                        dialect::translate_over_catalog(tree, types)
+                    }
+                    _ => dialect::translate(tree, schema, types),
+                });
                 Some(Arc::new(translated?))
             }
             None => None,

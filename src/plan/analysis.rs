@@ -16,6 +16,7 @@ use crate::sql::ast::{
     BinaryOperator, Cte, Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, Statement, TableWithJoins, Visit,
 };
 use crate::sql::{Parsed, Span, Visitor, fold, name_parts, names_relation, walk, with_stack};
+use crate::system_catalog;
 use crate::topology::{Keyspace, Schema, Table, TableKind};
 use crate::types::KeyType;
 
@@ -608,10 +609,8 @@ impl Analysis<'_> {
         {
             return self.cte(found, level);
         }
-        if matches!(schema, Some("pg_catalog" | "information_schema")) || (schema.is_none() && name.starts_with("pg_"))
-        {
-            self.names_catalog = true;
-            return Ok(Source::of(Relation { name: name.to_owned(), columns: Vec::new(), complete: false }, None));
+        if names_system_relation(self.schema, schema, name) {
+            return self.system_relation(schema, name, span);
         }
         let table = match schema {
             None | Some("public") => self.schema.table(name),
@@ -631,6 +630,48 @@ impl Analysis<'_> {
             })
             .collect();
         Ok(Source::of(Relation { name: name.to_owned(), columns, complete: true }, key))
+    }
+
+    /// A relation of the system catalog: it has no keys.
+    fn system_relation(&mut self, schema: Option<&str>, name: &str, span: Option<Span>) -> Result<Source> {
+        let Some(table) = system_catalog::find(schema, name) else {
+            let shown = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
+            let error = Error::unsupported(
+                format_args!("the system relation {shown}"),
+                "docs/system-catalog.md lists those that there are.",
+            );
+            return Err(match span.and_then(|span| crate::sql::position_of(self.text, span)) {
+                Some(position) => error.position(position),
+                None => error,
+            });
+        };
+        self.names_catalog = true;
+        let column = |column: &crate::topology::Column| Column {
+            name: column.name.clone(),
+            key: None,
+            data_type: Some(column.data_type),
+            relation: 0,
+        };
+        let columns = table.columns.iter().map(column).collect();
+        Ok(Source::of(Relation { name: name.to_owned(), columns, complete: true }, None))
+    }
+
+    /// # Errors
+    /// 0A000: the statement reads the system catalog together with tables.
+    pub(super) fn refuse_mixture(&self) -> Result<()> {
+        if self.tables.is_empty() { Ok(()) } else { self.refuse_catalog() }
+    }
+
+    /// # Errors
+    /// 0A000: the statement reads the system catalog.
+    pub(super) fn refuse_catalog(&self) -> Result<()> {
+        if !self.names_catalog {
+            return Ok(());
+        }
+        Err(Error::unsupported(
+            "a statement on tables and the system catalog together",
+            "Read the catalog in a statement of its own, and give its answer to the other as parameters.",
+        ))
     }
 
     pub(super) fn undefined_table(&self, schema: Option<&str>, name: &str, span: Option<Span>) -> Error {
@@ -667,6 +708,15 @@ impl Analysis<'_> {
         level: usize,
     ) -> Result<()> {
         super::write::analyse(self, statement, ctes, outer, level).map(|_| ())
+    }
+}
+
+/// Whether a name means a relation of the system catalog rather than a table.
+pub(super) fn names_system_relation(tables: &Schema, schema: Option<&str>, name: &str) -> bool {
+    match schema {
+        Some(schema) => system_catalog::is_system_schema(schema),
+        // The search path has pg_catalog first; a table may be called pg_something all the same.
+        None => system_catalog::find(None, name).is_some() || (name.starts_with("pg_") && tables.table(name).is_none()),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: `FigureColname` in Postgres's `parse_target.c`.
 
-use crate::sql::ast::{DataType, Expr, FunctionArguments, ObjectNamePart, SelectItem, SetExpr};
+use crate::sql::ast::{AccessExpr, DataType, Expr, FunctionArguments, ObjectNamePart, SelectItem, SetExpr};
 use crate::sql::{fold, function_name, with_stack};
 
 /// Postgres's name for what has none.
@@ -18,7 +18,13 @@ fn named(expression: &Expr) -> Option<(String, bool)> {
     match expression {
         Expr::Identifier(name) => Some((fold(name).into_owned(), true)),
         Expr::CompoundIdentifier(parts) => parts.last().map(|name| (fold(name).into_owned(), true)),
-        Expr::CompoundFieldAccess { root, .. } => with_stack(|| named(root)),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(field)) => Some((fold(field).into_owned(), true)),
+                _ => None,
+            });
+            field.or_else(|| with_stack(|| named(root)))
+        }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => with_stack(|| named(inner)),
         Expr::Cast { expr, data_type, .. } => match with_stack(|| named(expr)) {
             Some((name, true)) => Some((name, true)),

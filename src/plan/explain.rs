@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::key::describe_key;
-use super::{Aggregate, Insert, Keys, Merge, Pin, Plan, Read, Route, Scatter, Slots};
+use super::{Aggregate, Insert, Keys, Merge, Pin, Plan, Read, ReadSource, Route, Scatter, Slots};
 use crate::error::{Error, Result};
 use crate::topology::{Topology, slot_of};
 use crate::types::{Datum, ShardId};
@@ -120,11 +120,16 @@ fn refuse(explained: &mut Explanation, error: &Error) {
 
 fn explain_read(read: &Read, parameters: &[Datum], topology: &Topology) -> Explanation {
     let mut explained = routed(&read.route, &read.tables, parameters, topology);
-    if read.tableless {
+    let reason = match read.source {
+        ReadSource::Shards => None,
+        ReadSource::Nowhere => Some("no table is named"),
+        ReadSource::SystemCatalog => Some("the system catalog is computed from the schema"),
+    };
+    if let Some(reason) = reason {
         explained.kind = PlanKind::Local;
         explained.keyspace = None;
         explained.shards = Vec::new();
-        explained.reason = "no table is named".into();
+        explained.reason = reason.into();
         return explained;
     }
     if explained.kind != PlanKind::Scatter {

@@ -59,10 +59,20 @@ pub struct Read {
     pub scatter: Result<Scatter, Error>,
     /// FOR UPDATE and its kin: takes the writer's place on the shard.
     pub locks_rows: bool,
-    /// No table is named at all: needs no shard.
-    pub tableless: bool,
+    pub source: ReadSource,
     /// The tables named, each once.
     pub tables: Vec<String>,
+}
+
+/// Where a read finds its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadSource {
+    /// In tables, on shards.
+    Shards,
+    /// No table is named at all: needs no shard.
+    Nowhere,
+    /// In the system catalog, which needs no shard either.
+    SystemCatalog,
 }
 
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use super::analysis::Analysis;
 use super::route::Keys;
-use super::{Plan, Read, Route, Write};
+use super::{Plan, Read, ReadSource, Route, Write};
 use crate::error::{Error, Result};
 use crate::sql::ast::{Expr, Function, FunctionArgExpr, Query, SelectItem, SetExpr, Statement};
-use crate::sql::{Local, fold, function_name};
+use crate::sql::{Local, SettingCall, fold, function_name};
 
 /// `SELECT set_config(...)` and other calls that are the session's own, by themselves.
 ///
@@ -16,24 +16,39 @@ pub(super) fn local_call(query: &Query) -> Result<Option<Local>> {
     if query.with.is_some() || !select.from.is_empty() || select.selection.is_some() {
         return Ok(None);
     }
-    let [item] = select.projection.as_slice() else { return Ok(None) };
-    let (Expr::Function(call), alias) = (match item {
-        SelectItem::UnnamedExpr(expression) => (expression, None),
-        SelectItem::ExprWithAlias { expr, alias } => (expr, Some(fold(alias).into_owned())),
-        _ => return Ok(None),
-    }) else {
-        return Ok(None);
-    };
-    let Some(name) = function_name(&call.name) else { return Ok(None) };
-    let column = alias.unwrap_or_else(|| name.clone().into_owned());
-    match name.as_ref() {
-        "set_config" => set_config(call, column).map(Some),
-        "pg_advisory_unlock_all" => Ok(Some(Local::VoidCall { column })),
-        _ => Ok(None),
+    let calls: Option<Vec<(&Function, String)>> = select.projection.iter().map(call_item).collect();
+    let Some(calls) = calls else { return Ok(None) };
+    if let [(call, column)] = calls.as_slice()
+        && function_name(&call.name).is_some_and(|name| name == "pg_advisory_unlock_all")
+    {
+        return Ok(Some(Local::VoidCall { column: column.clone() }));
+    }
+    let mut settings = Vec::with_capacity(calls.len());
+    for (call, column) in calls {
+        match setting_call(call, column)? {
+            Some(setting) => settings.push(setting),
+            None => return Ok(None),
+        }
+    }
+    Ok((!settings.is_empty()).then_some(Local::Settings(settings)))
+}
+
+/// A call in a select list, and its column's name.
+fn call_item(item: &SelectItem) -> Option<(&Function, String)> {
+    match item {
+        SelectItem::UnnamedExpr(Expr::Function(call)) => {
+            Some((call, function_name(&call.name).unwrap_or_default().into_owned()))
+        }
+        SelectItem::ExprWithAlias { expr: Expr::Function(call), alias } => Some((call, fold(alias).into_owned())),
+        _ => None,
     }
 }
 
-fn set_config(call: &Function, column: String) -> Result<Local> {
+fn setting_call(call: &Function, column: String) -> Result<Option<SettingCall>> {
+    let Some(name) = function_name(&call.name) else { return Ok(None) };
+    if !matches!(name.as_ref(), "current_setting" | "set_config") {
+        return Ok(None);
+    }
     let arguments: Option<Vec<Expr>> = super::functions::arguments(call).and_then(|arguments| {
         arguments
             .into_iter()
@@ -43,8 +58,13 @@ fn set_config(call: &Function, column: String) -> Result<Local> {
             })
             .collect()
     });
-    match arguments.map(<[Expr; 3]>::try_from) {
-        Some(Ok([name, value, local])) => Ok(Local::SetConfig { name, value, local, column }),
+    match (name.as_ref(), arguments.as_deref()) {
+        ("set_config", Some([name, value, local])) => {
+            let change = Some((value.clone(), local.clone()));
+            Ok(Some(SettingCall { name: name.clone(), change, column }))
+        }
+        ("current_setting", Some([name])) => Ok(Some(SettingCall { name: name.clone(), change: None, column })),
+        ("current_setting", _) => Ok(None),
         _ => Err(Error::unsupported(
             "set_config with computed arguments",
             "Give it constants or parameters, or use SET.",
@@ -58,17 +78,23 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
     let route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
     let statement = Statement::Query(Box::new(query.clone()));
     if writes(query) {
+        analysis.refuse_catalog()?;
         let (several, tables) = (analysis.apart.map_or(Ok(()), Err), analysis.tables);
         return Ok(Plan::Write(Box::new(Write { route, statement, returning: true, several, tables })));
     }
-    let tableless = analysis.tables.is_empty() && !analysis.names_catalog;
+    analysis.refuse_mixture()?;
+    let source = match (analysis.names_catalog, analysis.tables.as_slice()) {
+        (true, _) => ReadSource::SystemCatalog,
+        (false, []) => ReadSource::Nowhere,
+        (false, _) => ReadSource::Shards,
+    };
     let (locks_rows, tables) = (analysis.locks_rows, analysis.tables.clone());
     let scatter = if route.keys == Keys::Any {
         Err(Error::internal("a statement without sharded tables was sent to several shards"))
     } else {
         super::scatter::build(&mut analysis, query, &output)
     };
-    Ok(Plan::Read(Box::new(Read { route, statement, scatter, locks_rows, tableless, tables })))
+    Ok(Plan::Read(Box::new(Read { route, statement, scatter, locks_rows, source, tables })))
 }
 
 fn writes(query: &Query) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::analysis::{Analysis, Ctes};
+use super::analysis::{Analysis, Ctes, names_system_relation};
 use super::graph::Variable;
 use super::key::{KeyExpression, constant, type_name};
 use super::scope::{Column, Relation, Scope, Source};
@@ -28,6 +28,7 @@ pub(super) struct Written {
 /// Plans a write that is a statement by itself.
 pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<Plan> {
     let written = analyse(&mut analysis, statement, None, None, 0)?;
+    analysis.refuse_catalog()?;
     let statement = statement.clone();
     let keyspace = analysis.keyspace_name();
     let Written { table, returning, row_keys } = written;
@@ -104,6 +105,12 @@ fn find_table(analysis: &Analysis<'_>, name: &ObjectName) -> Result<Arc<Table>> 
         [schema, table] => (Some(schema.as_ref()), table),
         _ => return Err(analysis.undefined_table(None, &name.to_string(), Some(name.span()))),
     };
+    if names_system_relation(analysis.schema, schema, table) {
+        return Err(Error::unsupported(
+            format!("a write to the system catalog ({table})"),
+            "It follows from the tables: change them with CREATE, ALTER and DROP.",
+        ));
+    }
     let found = if matches!(schema, None | Some("public")) { analysis.schema.table(table) } else { None };
     found.cloned().ok_or_else(|| analysis.undefined_table(schema, table, Some(name.span())))
 }

@@ -40,14 +40,8 @@ pub enum Local {
         value: Option<String>,
         local: bool,
     },
-    /// `SELECT set_config(...)`: three constants or placeholders.
-    SetConfig {
-        name: ast::Expr,
-        value: ast::Expr,
-        local: ast::Expr,
-        /// The result's column.
-        column: String,
-    },
+    /// `SELECT current_setting(...), set_config(...)`: such calls and nothing else.
+    Settings(Vec<SettingCall>),
     Show(String),
     ShowAll,
     Reset(Option<String>),
@@ -85,6 +79,16 @@ pub enum Isolation {
     ReadCommitted,
     RepeatableRead,
     Serializable,
+}
+
+/// A call whose arguments are constants or placeholders.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SettingCall {
+    pub name: ast::Expr,
+    /// set_config's value, and whether it is for the transaction only; `None` for current_setting.
+    pub change: Option<(ast::Expr, ast::Expr)>,
+    /// The result's column.
+    pub column: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift};
-pub use local::{Discard, Isolation, Local};
-pub use name::{fold, function_name, ident, name_parts, placeholder_number};
+pub use local::{Discard, Isolation, Local, SettingCall};
+pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
 pub use parse::{parse, parse_expression, position_of};
 pub use split::split;
 pub use sqlparser::ast;

@@ -45,7 +45,9 @@ impl Datum {
                 }
                 None => return Err(invalid("insufficient data left in message")),
             },
-            PgType::Void | PgType::Regclass | PgType::Regtype => return Err(no_input(data_type)),
+            oid if oid == PgType::Xid || oid.is_reg() => Datum::Oid(u32::from_be_bytes(fixed(bytes)?)),
+            PgType::Void => return Err(no_input(data_type)),
+            own if own.is_catalogs_own() => return Err(no_input(data_type)),
             _ => match data_type.element() {
                 Some(element) => array::from_binary(element, bytes)?,
                 None => return Err(no_input(data_type)),

@@ -46,17 +46,22 @@ macro_rules! pg_types {
 pg_types! {
     Bool = 16, 1, "bool", "boolean", Some(PgType::BoolArray);
     Bytea = 17, -1, "bytea", "bytea", Some(PgType::ByteaArray);
-    Char = 18, 1, "char", "\"char\"", None;
+    Char = 18, 1, "char", "\"char\"", Some(PgType::CharArray);
     Name = 19, 64, "name", "name", Some(PgType::NameArray);
     Int8 = 20, 8, "int8", "bigint", Some(PgType::Int8Array);
+    Int2Vector = 22, -1, "int2vector", "int2vector", None;
     Int2 = 21, 2, "int2", "smallint", Some(PgType::Int2Array);
     Int4 = 23, 4, "int4", "integer", Some(PgType::Int4Array);
     Text = 25, -1, "text", "text", Some(PgType::TextArray);
     Oid = 26, 4, "oid", "oid", Some(PgType::OidArray);
+    Xid = 28, 4, "xid", "xid", None;
+    OidVector = 30, -1, "oidvector", "oidvector", None;
     Json = 114, -1, "json", "json", Some(PgType::JsonArray);
+    NodeTree = 194, -1, "pg_node_tree", "pg_node_tree", None;
     Float4 = 700, 4, "float4", "real", Some(PgType::Float4Array);
     Float8 = 701, 8, "float8", "double precision", Some(PgType::Float8Array);
     Unknown = 705, -2, "unknown", "unknown", None;
+    Aclitem = 1033, 16, "aclitem", "aclitem", Some(PgType::AclitemArray);
     Bpchar = 1042, -1, "bpchar", "character", Some(PgType::BpcharArray);
     Varchar = 1043, -1, "varchar", "character varying", Some(PgType::VarcharArray);
     Date = 1082, 4, "date", "date", Some(PgType::DateArray);
@@ -67,11 +72,17 @@ pg_types! {
     Numeric = 1700, -1, "numeric", "numeric", Some(PgType::NumericArray);
     Uuid = 2950, 16, "uuid", "uuid", Some(PgType::UuidArray);
     Jsonb = 3802, -1, "jsonb", "jsonb", Some(PgType::JsonbArray);
+    Record = 2249, -1, "record", "record", None;
     Void = 2278, 4, "void", "void", None;
+    Regproc = 24, 4, "regproc", "regproc", None;
+    Regprocedure = 2202, 4, "regprocedure", "regprocedure", None;
     Regclass = 2205, 4, "regclass", "regclass", None;
     Regtype = 2206, 4, "regtype", "regtype", None;
+    Regnamespace = 4089, 4, "regnamespace", "regnamespace", None;
+    Regrole = 4096, 4, "regrole", "regrole", None;
     BoolArray = 1000, -1, "_bool", "boolean[]", None;
     ByteaArray = 1001, -1, "_bytea", "bytea[]", None;
+    CharArray = 1002, -1, "_char", "\"char\"[]", None;
     NameArray = 1003, -1, "_name", "name[]", None;
     Int2Array = 1005, -1, "_int2", "smallint[]", None;
     Int4Array = 1007, -1, "_int4", "integer[]", None;
@@ -83,6 +94,7 @@ pg_types! {
     Float8Array = 1022, -1, "_float8", "double precision[]", None;
     OidArray = 1028, -1, "_oid", "oid[]", None;
     TimestampArray = 1115, -1, "_timestamp", "timestamp without time zone[]", None;
+    AclitemArray = 1034, -1, "_aclitem", "aclitem[]", None;
     DateArray = 1182, -1, "_date", "date[]", None;
     TimestamptzArray = 1185, -1, "_timestamptz", "timestamp with time zone[]", None;
     IntervalArray = 1187, -1, "_interval", "interval[]", None;
@@ -102,6 +114,8 @@ const ELEMENTS: [Option<PgType>; PgType::ALL.len()] = {
         }
         at += 1;
     }
+    elements[PgType::Int2Vector as usize] = Some(PgType::Int2);
+    elements[PgType::OidVector as usize] = Some(PgType::Oid);
     elements
 };
 
@@ -113,6 +127,31 @@ impl PgType {
 
     pub fn is_array(self) -> bool {
         self.element().is_some()
+    }
+
+    /// The arrays of the system catalog that count from 0 and have a text form of their own: `1 2 3`.
+    pub const fn is_vector(self) -> bool {
+        matches!(self, PgType::Int2Vector | PgType::OidVector)
+    }
+
+    /// The oid of something in the system catalog, which is shown by its name.
+    pub const fn is_reg(self) -> bool {
+        matches!(
+            self,
+            PgType::Regclass
+                | PgType::Regtype
+                | PgType::Regproc
+                | PgType::Regprocedure
+                | PgType::Regnamespace
+                | PgType::Regrole
+        )
+    }
+
+    /// The types that only the system catalog's own columns have.
+    pub const fn is_catalogs_own(self) -> bool {
+        self.is_vector()
+            || self.is_reg()
+            || matches!(self, PgType::Xid | PgType::Record | PgType::NodeTree | PgType::Aclitem | PgType::AclitemArray)
     }
 }
 

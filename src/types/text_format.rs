@@ -40,7 +40,9 @@ impl Datum {
                 Datum::Json(text.into())
             }
             PgType::Jsonb => Datum::Jsonb(json::canonical(text)?.into()),
-            PgType::Void | PgType::Regclass | PgType::Regtype => return Err(no_input(data_type)),
+            PgType::Xid => Datum::Oid(scalar::parse_oid(text)?),
+            PgType::Void => return Err(no_input(data_type)),
+            own if own.is_catalogs_own() => return Err(no_input(data_type)),
             _ => match data_type.element() {
                 Some(element) => array::parse(element, text, style)?,
                 None => return Err(no_input(data_type)),

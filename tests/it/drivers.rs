@@ -72,6 +72,13 @@ fn asyncpg_runs_the_ticket_flow() {
 }
 
 #[test]
+fn sqlalchemy_reads_the_schema_back_as_from_postgres() {
+    let outputs = Servers::start().run(|| driver("python", "sqlalchemy_reflection.py"));
+    completes(&outputs);
+    assert_eq!(outputs[1], outputs[0], "shardd's answers (left) are not Postgres's");
+}
+
+#[test]
 fn node_postgres_runs_the_ticket_flow() {
     completes(&Servers::start().run(|| driver("node", "node_flow.mjs")));
 }

@@ -20,3 +20,4 @@ mod rust_drivers;
 mod schema_change;
 mod spanning;
 mod support_works;
+mod system_catalog;

@@ -8,7 +8,7 @@ mod writes;
 
 use std::sync::Arc;
 
-use super::{Distinct, KeyExpression, Keys, Merge, Pin, Plan, RowCount, Scatter, plan};
+use super::{Distinct, KeyExpression, Keys, Merge, Pin, Plan, ReadSource, RowCount, Scatter, plan};
 use crate::error::{Error, Result};
 use crate::sql::{lift, parse};
 use crate::topology::{Column, Identity, Keyspace, Schema, Table, TableKind};
@@ -174,7 +174,8 @@ pub(super) fn line(text: &str) -> String {
         Err(error) => return describe_error(&error),
     };
     match plan {
-        Plan::Read(read) if read.tableless => "tableless".into(),
+        Plan::Read(read) if read.source == ReadSource::Nowhere => "tableless".into(),
+        Plan::Read(read) if read.source == ReadSource::SystemCatalog => "system catalog".into(),
         Plan::Read(read) => {
             let keys = describe_keys(&read.route.keys);
             match &read.scatter {

@@ -279,8 +279,11 @@ fn names_are_not_mistaken() {
         ("SELECT * FROM nowhere", "42P01 relation \"nowhere\" does not exist"),
         ("SELECT * FROM seats, seats", "42712 ..."),
         ("SELECT * FROM seats, users WHERE event_id = 1", "0A000 a statement on tables of keyspaces..."),
-        ("SELECT * FROM pg_type WHERE oid = 1", "any"),
-        ("SELECT * FROM information_schema.tables", "any"),
+        ("SELECT * FROM pg_type WHERE oid = 1", "system catalog"),
+        ("SELECT * FROM information_schema.tables", "system catalog"),
+        ("SELECT relname FROM pg_class", "system catalog"),
+        ("SELECT * FROM pg_catalog.pg_nothing", "0A000 the system relation pg_catalog.pg_nothing..."),
+        ("SELECT * FROM seats, pg_class", "0A000 a statement on tables and the system catalog together..."),
         ("SELECT * FROM generate_series(1, 5) seats WHERE seats = 3", "tableless"),
         (
             "SELECT (SELECT event_id FROM orders o WHERE o.event_id = s.event_id LIMIT 1) FROM seats s WHERE event_id = 1",

@@ -215,7 +215,8 @@ fn the_session_answers_what_is_its_own() {
         ("UNLISTEN *", "Nothing { tag: \"UNLISTEN\" }"),
         ("", "Empty"),
         ("-- nothing", "Empty"),
-        ("SELECT set_config('TimeZone', $1, false)", "SetConfig {..."),
+        ("SELECT set_config('TimeZone', $1, false)", "Settings([..."),
+        ("SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new", "Settings([..."),
         ("EXECUTE p (1, 'x')", "Execute { name: \"p\", arguments: [..."),
     ]);
 }

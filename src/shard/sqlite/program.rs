@@ -17,6 +17,8 @@ pub struct Program {
     pub tag: Tag,
     /// A read that finds its rows by a whole primary or unique key: worth running without leaving the thread.
     pub point_read: bool,
+    /// It looks something up in the system catalog: the name of an oid, a definition.
+    pub reads_catalog: bool,
 }
 
 /// What a statement may ask of its session, bound as a parameter so that the text stays the same.

@@ -21,6 +21,7 @@ use bytes::{BufMut, BytesMut};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
 use crate::error::{Error, Result};
+use crate::system_catalog;
 use crate::types::json::{self, Json};
 use crate::types::write_numeric_text_as_binary;
 use crate::types::{Datum, Format, Interval, Numeric, PgType, TextStyle, datetime, out_of_range, scalar};
@@ -33,10 +34,12 @@ pub fn column_type(data_type: PgType) -> &'static str {
         | PgType::Int4
         | PgType::Int8
         | PgType::Oid
+        | PgType::Xid
         | PgType::Date
         | PgType::Time
         | PgType::Timestamp
         | PgType::Timestamptz => "INTEGER",
+        reg if reg.is_reg() => "INTEGER",
         PgType::Float4 | PgType::Float8 => "REAL",
         PgType::Numeric => "TEXT COLLATE pg_numeric",
         PgType::Bpchar => "TEXT COLLATE RTRIM",
@@ -98,7 +101,8 @@ pub fn from_sqlite(value: ValueRef<'_>, data_type: PgType) -> Result<Datum> {
             PgType::Int2 => Datum::Int2(i16::try_from(value).map_err(|_| out_of_range(data_type))?),
             PgType::Int4 => Datum::Int4(i32::try_from(value).map_err(|_| out_of_range(data_type))?),
             PgType::Int8 => Datum::Int8(value),
-            PgType::Oid | PgType::Regclass | PgType::Regtype => Datum::Oid(u32::try_from(value).map_err(|_| wrong())?),
+            PgType::Oid | PgType::Xid => Datum::Oid(u32::try_from(value).map_err(|_| wrong())?),
+            reg if reg.is_reg() => Datum::Oid(u32::try_from(value).map_err(|_| wrong())?),
             PgType::Float4 => Datum::Float4(value as f32),
             PgType::Float8 => Datum::Float8(value as f64),
             PgType::Numeric => Datum::Numeric(Numeric::from(value)),
@@ -132,6 +136,7 @@ fn from_text_cell(text: &str, data_type: PgType) -> Option<Result<Datum>> {
         PgType::Json => Ok(Datum::Json(text.into())),
         PgType::Jsonb => Ok(Datum::Jsonb(text.into())),
         PgType::Void => Ok(Datum::Text("".into())),
+        PgType::NodeTree | PgType::Aclitem | PgType::Record => Ok(Datum::Text(text.into())),
         _ => return data_type.element().map(|element| array_from_cell(text, element)),
     })
 }
@@ -237,7 +242,10 @@ pub fn encode(
 
 fn encode_text(value: ValueRef<'_>, data_type: PgType, style: &TextStyle, out: &mut BytesMut) -> Result<()> {
     match (value, data_type) {
-        (ValueRef::Integer(value), PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Oid | PgType::Numeric) => {
+        (
+            ValueRef::Integer(value),
+            PgType::Int2 | PgType::Int4 | PgType::Int8 | PgType::Oid | PgType::Xid | PgType::Numeric,
+        ) => {
             scalar::write_integer(narrowed(value, data_type)?, out);
         }
         (ValueRef::Integer(value), PgType::Bool) => out.put_u8(if value != 0 { b't' } else { b'f' }),
@@ -249,6 +257,17 @@ fn encode_text(value: ValueRef<'_>, data_type: PgType, style: &TextStyle, out: &
         (ValueRef::Real(value), PgType::Float4) => scalar::write_f32(value as f32, out),
         (ValueRef::Real(value), PgType::Float8) => scalar::write_f64(value, out),
         (ValueRef::Text(text), _) if is_text_cell(data_type) => out.extend_from_slice(text),
+        (ValueRef::Text(text), reg) if reg.is_reg() => out.extend_from_slice(shown_reg(text).1),
+        (ValueRef::Integer(oid), reg) if reg.is_reg() => out.extend_from_slice(reg_text(oid, reg).as_bytes()),
+        // `[1,2]`: as a row is written.
+        (ValueRef::Text(cell), PgType::Record) => {
+            out.put_u8(b'(');
+            out.extend_from_slice(cell.strip_prefix(b"[").and_then(|cell| cell.strip_suffix(b"]")).unwrap_or(cell));
+            out.put_u8(b')');
+        }
+        (ValueRef::Text(cell), vector) if vector.is_vector() => {
+            out.extend_from_slice(vector_text(cell).ok_or_else(|| wrong_cell(value, data_type))?.as_bytes());
+        }
         (ValueRef::Blob(bytes), PgType::Uuid) => {
             let uuid: &[u8; 16] = bytes.try_into().map_err(|_| wrong_cell(value, data_type))?;
             scalar::write_uuid(uuid, out);
@@ -283,6 +302,18 @@ fn encode_binary(value: ValueRef<'_>, data_type: PgType, out: &mut BytesMut) -> 
             }
         }
         (ValueRef::Text(text), _) if is_text_cell(data_type) => out.extend_from_slice(text),
+        (ValueRef::Text(text), reg) if reg.is_reg() => {
+            let oid = std::str::from_utf8(shown_reg(text).0).ok().and_then(|oid| oid.parse::<u32>().ok());
+            out.put_u32(oid.ok_or_else(|| wrong_cell(value, data_type))?);
+        }
+        (ValueRef::Text(_), vector) if vector.is_vector() => {
+            let start = out.len();
+            from_sqlite(value, data_type)?.write_binary(out);
+            // Vectors count from 0: the lower bound comes last in an array's head.
+            if let Some(bound) = out.get_mut(start + 16..start + 20) {
+                bound.copy_from_slice(&0_i32.to_be_bytes());
+            }
+        }
         (ValueRef::Blob(bytes), PgType::Bytea) => out.extend_from_slice(bytes),
         (ValueRef::Blob(bytes), PgType::Uuid | PgType::Interval) if bytes.len() == 16 => out.extend_from_slice(bytes),
         _ => from_sqlite(value, data_type)?.write_binary(out),
@@ -303,7 +334,36 @@ fn is_text_cell(data_type: PgType) -> bool {
             | PgType::Numeric
             | PgType::Json
             | PgType::Jsonb
+            | PgType::NodeTree
+            | PgType::Aclitem
     )
+}
+
+/// `oid name`: the cell of a `reg` type on its way to the client, where the name had to be looked up.
+fn shown_reg(cell: &[u8]) -> (&[u8], &[u8]) {
+    let at = cell.iter().position(|byte| *byte == b' ').unwrap_or(cell.len());
+    (&cell[..at], cell.get(at + 1..).unwrap_or_default())
+}
+
+/// How an oid is shown whose name is the same everywhere.
+pub(super) fn reg_text(oid: i64, data_type: PgType) -> String {
+    let name = u32::try_from(oid).ok().and_then(|oid| match data_type {
+        PgType::Regtype => system_catalog::type_name(oid),
+        PgType::Regnamespace => system_catalog::namespace_name(oid),
+        PgType::Regproc | PgType::Regprocedure => system_catalog::procedure_name(oid),
+        _ => None,
+    });
+    match name {
+        Some(name) => name.to_owned(),
+        None if oid == 0 => "-".to_owned(),
+        None => oid.to_string(),
+    }
+}
+
+/// `1 2 3`
+pub(super) fn vector_text(cell: &[u8]) -> Option<String> {
+    let cell = std::str::from_utf8(cell).ok()?;
+    Some(cell.strip_prefix('[')?.strip_suffix(']')?.split(',').map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
 /// The integer, if the type can hold it: a cell that cannot be is an error, not another number.

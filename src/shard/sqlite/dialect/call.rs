@@ -4,6 +4,7 @@ use sqlparser::ast::Spanned;
 use sqlparser::tokenizer::Span;
 
 use super::Translator;
+use super::array_query::function_name;
 use super::catalog::functions::{Kind, functions};
 use super::catalog::{Argument, Candidate, Choice, Signature, choose, is_postgres_function, polymorphic};
 use super::coerce::{Context, common_type};
@@ -36,7 +37,7 @@ pub(super) struct Resolved {
 
 impl Translator<'_> {
     pub(super) fn function(&mut self, function: &ast::Function, place: Place<'_>) -> Result<Typed> {
-        let name = QualifiedName::new(&function.name)?;
+        let name = function_name(&function.name)?;
         if matches!(function.args, ast::FunctionArguments::None) {
             return self.bare_function(&name, place);
         }
@@ -45,6 +46,9 @@ impl Translator<'_> {
         }
         if function.null_treatment.is_some() {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"NULLS\""));
+        }
+        if let ast::FunctionArguments::Subquery(query) = &function.args {
+            return self.array_query(&name, query, place.value());
         }
         let call = read_call(function)?;
         if name.schema.is_none()
@@ -129,6 +133,9 @@ impl Translator<'_> {
             Kind::Aggregate => return Err(Error::internal("an aggregate was taken for a plain function")),
         }
         let form = self.form_of(name, &resolved)?;
+        if resolved.signature.looks_up() {
+            self.look_up(&format!("function {}()", name.name))?;
+        }
         let variadic = resolved.signature.arguments.len() - usize::from(resolved.signature.variadic);
         let sql = self.fill(form, &resolved.arguments, variadic)?;
         let mut typed = Typed::computed(sql, resolved.result, &resolved.arguments);

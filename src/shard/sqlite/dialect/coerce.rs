@@ -46,16 +46,15 @@ pub(super) fn category(data_type: PgType) -> Category {
         | PgType::Float4
         | PgType::Float8
         | PgType::Numeric
-        | PgType::Oid
-        | PgType::Regclass
-        | PgType::Regtype => Category::Numeric,
+        | PgType::Oid => Category::Numeric,
+        reg if reg.is_reg() => Category::Numeric,
         PgType::Text | PgType::Varchar | PgType::Bpchar | PgType::Name => Category::String,
         PgType::Date | PgType::Time | PgType::Timestamp | PgType::Timestamptz => Category::DateTime,
         PgType::Interval => Category::Timespan,
-        PgType::Char => Category::Internal,
+        PgType::Char | PgType::NodeTree => Category::Internal,
         PgType::Unknown => Category::Unknown,
-        PgType::Void => Category::Pseudo,
-        PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb => Category::User,
+        PgType::Void | PgType::Record => Category::Pseudo,
+        PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb | PgType::Xid | PgType::Aclitem => Category::User,
         _ => Category::Array,
     }
 }
@@ -85,15 +84,24 @@ fn path(from: PgType, to: PgType) -> Option<(Context, Path)> {
     if from == to {
         return Some((Implicit, Relabel));
     }
+    if to.is_vector() {
+        return None;
+    }
     if let (Some(from), Some(to)) = (from.element(), to.element()) {
         return path(from, to);
     }
     Some(match (from, to) {
         (T::Int2, T::Int4 | T::Int8) | (T::Int4, T::Int8) => (Implicit, Relabel),
-        (T::Int2 | T::Int4 | T::Int8, T::Oid | T::Regclass | T::Regtype) => (Implicit, Convert),
-        (T::Oid, T::Regclass | T::Regtype) | (T::Regclass | T::Regtype, T::Oid) => (Implicit, Relabel),
-        (T::Oid | T::Regclass | T::Regtype, T::Int8) => (Assignment, Relabel),
-        (T::Oid | T::Regclass | T::Regtype, T::Int4) => (Assignment, Convert),
+        (T::Int2 | T::Int4 | T::Int8, T::Oid) => (Implicit, Convert),
+        (T::Int2 | T::Int4 | T::Int8, reg) if reg.is_reg() => (Implicit, Convert),
+        (T::Oid, reg) | (reg, T::Oid) if reg.is_reg() => (Implicit, Relabel),
+        (T::Regproc, T::Regprocedure) | (T::Regprocedure, T::Regproc) => (Implicit, Relabel),
+        (T::Oid, T::Int8) => (Assignment, Relabel),
+        (T::Oid, T::Int4) => (Assignment, Convert),
+        (reg, T::Int8) if reg.is_reg() => (Assignment, Relabel),
+        (reg, T::Int4) if reg.is_reg() => (Assignment, Convert),
+        (T::NodeTree, T::Text) => (Implicit, Relabel),
+        (T::Int4, T::Xid) | (T::Xid, T::Int4 | T::Int8) => (Explicit, Relabel),
         (T::Int2 | T::Int4 | T::Int8, T::Float4 | T::Float8 | T::Numeric) => (Implicit, Convert),
         (T::Int8, T::Int4 | T::Int2) | (T::Int4, T::Int2) => (Assignment, Convert),
         (T::Float4, T::Float8) => (Implicit, Relabel),
@@ -216,6 +224,13 @@ impl Translator<'_> {
         let mut typed = value;
         match &typed.origin {
             Origin::Null => typed.data_type = to,
+            Origin::UntypedParameter(number) if to.is_catalogs_own() && to != PgType::Xid => {
+                // It comes as text, whatever it stands for.
+                self.parameters.decide(*number, PgType::Text)?;
+                typed.data_type = PgType::Text;
+                typed.origin = Origin::Constant;
+                return self.cast(typed, to.into(), Context::Explicit);
+            }
             Origin::UntypedParameter(number) => {
                 let number = *number;
                 let known = self.parameters.reference(number)?;
@@ -281,6 +296,12 @@ impl Translator<'_> {
 
     fn convert(&mut self, value: Typed, to: PgType) -> Result<Typed> {
         let from = value.data_type;
+        if to.is_reg() && category(from) == Category::String {
+            return Ok(Typed { sql: self.read_reg(&value, to)?, ..value });
+        }
+        if from.is_reg() && category(to) == Category::String {
+            return Ok(Typed { sql: self.show_reg(&value.sql, from)?, ..value });
+        }
         let zone = |translator: &mut Self| translator.parameters.environment(EnvironmentValue::TimeZone);
         if let (Some(from_element), Some(to_element)) = (from.element(), to.element()) {
             let time_zone = zone(self);
@@ -307,11 +328,19 @@ fn form(from: PgType, to: PgType, sql: &str) -> String {
         (T::Int4, T::Bool) => format!("({sql} <> 0)"),
         (T::Int2 | T::Int4 | T::Int8 | T::Oid, T::Int2) => format!("pg_int2({sql})"),
         (T::Int2 | T::Int4 | T::Int8 | T::Oid, T::Int4) => format!("pg_int4({sql})"),
-        (T::Int2 | T::Int4 | T::Int8, T::Oid | T::Regclass | T::Regtype) => format!("pg_oid({sql})"),
+        (reg, T::Int4) if reg.is_reg() => format!("pg_int4({sql})"),
+        (T::Int2 | T::Int4 | T::Int8, T::Oid) => format!("pg_oid({sql})"),
+        (T::Int2 | T::Int4 | T::Int8, reg) if reg.is_reg() => format!("pg_oid({sql})"),
+        (vector, T::Text | T::Varchar | T::Bpchar) if vector.is_vector() => format!("pg_vector_text({sql})"),
         (T::Bpchar, T::Text | T::Varchar) => format!("rtrim({sql}, ' ')"),
-        (T::Int2 | T::Int4 | T::Int8 | T::Oid, T::Text | T::Varchar | T::Bpchar) => format!("CAST({sql} AS TEXT)"),
+        (T::Int2 | T::Int4 | T::Int8 | T::Oid | T::Xid, T::Text | T::Varchar | T::Bpchar) => {
+            format!("CAST({sql} AS TEXT)")
+        }
         // Their cells are their text.
-        (T::Numeric | T::Json | T::Jsonb | T::Char | T::Name, T::Text | T::Varchar | T::Bpchar) => sql.to_owned(),
+        (
+            T::Numeric | T::Json | T::Jsonb | T::Char | T::Name | T::NodeTree | T::Aclitem,
+            T::Text | T::Varchar | T::Bpchar,
+        ) => sql.to_owned(),
         _ => {
             let from = if matches!(from, T::Varchar | T::Name) { T::Text } else { from };
             let to = if matches!(to, T::Varchar) { T::Text } else { to };

@@ -14,7 +14,13 @@ fn name_of(expression: &Expr) -> Option<(String, bool)> {
     match expression {
         Expr::Identifier(name) => Some((fold(name), true)),
         Expr::CompoundIdentifier(parts) => parts.last().map(|name| (fold(name), true)),
-        Expr::CompoundFieldAccess { root, .. } => name_of(root),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                ast::AccessExpr::Dot(Expr::Identifier(field)) => Some(fold(field)),
+                _ => None,
+            });
+            field.map_or_else(|| name_of(root), |field| own(&field))
+        }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name_of(inner),
         Expr::Function(function) => {
             let name = match function.name.0.last() {

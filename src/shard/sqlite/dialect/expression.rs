@@ -382,6 +382,15 @@ impl Translator<'_> {
     /// `array[index]`.
     fn access(&mut self, root: &Expr, chain: &[ast::AccessExpr], place: Place<'_>) -> Result<Typed> {
         let place = place.value();
+        if let Some((column, rest)) = dotted(root, chain) {
+            return match rest {
+                [] => self.expression(&column, place),
+                rest => self.access(&column, rest, place),
+            };
+        }
+        if let [ast::AccessExpr::Dot(Expr::Identifier(field))] = chain {
+            return self.field(root, field, place);
+        }
         let [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] = chain else {
             // `schema.table.column` with a subscript, slices and fields of records.
             let slice =
@@ -402,9 +411,27 @@ impl Translator<'_> {
             return Err(self.error_at(Error::new(SqlState::DATATYPE_MISMATCH, message), root.span()));
         };
         let index = self.cast(index, PgType::Int4.into(), Context::Assignment)?;
-        let value = format!("json_extract({}, '$[' || ({} - 1) || ']')", array.sql, index.sql);
-        let sql = format!("(CASE WHEN {} >= 1 THEN {} END)", index.sql, from_cell(&value, element));
+        let first = i32::from(!array.data_type.is_vector());
+        let value = format!("json_extract({}, '$[' || ({} - {first}) || ']')", array.sql, index.sql);
+        let sql = format!("(CASE WHEN {} >= {first} THEN {} END)", index.sql, from_cell(&value, element));
         Ok(Typed::computed(sql, element, [&array, &index]))
+    }
+
+    /// `(record).field`, of the only records that there are: an array's element `x` and its number `n`.
+    fn field(&mut self, root: &Expr, field: &ast::Ident, place: Place<'_>) -> Result<Typed> {
+        let record = self.expression(root, place)?;
+        if record.data_type != PgType::Record {
+            return Err(refusal::FIELD_ACCESS.error());
+        }
+        let (index, data_type) = match fold(field).as_str() {
+            "x" => (0, PgType::Int8),
+            "n" => (1, PgType::Int4),
+            other => {
+                let message = format!("could not identify column \"{other}\" in record data type");
+                return Err(self.error_at(Error::new(SqlState::UNDEFINED_COLUMN, message), field.span));
+            }
+        };
+        Ok(Typed::computed(format!("json_extract({}, '$[{index}]')", record.sql), data_type, [&record]))
     }
 
     fn collate(&mut self, expression: &Expr, collation: &ast::ObjectName, place: Place<'_>) -> Result<Typed> {
@@ -432,6 +459,18 @@ impl Translator<'_> {
             }
         }
     }
+}
+
+/// `table.column` before a subscript, which the parser takes for the field of a column.
+fn dotted<'c>(root: &Expr, chain: &'c [ast::AccessExpr]) -> Option<(Expr, &'c [ast::AccessExpr])> {
+    let Expr::Identifier(first) = root else { return None };
+    let mut parts = vec![first.clone()];
+    for access in chain {
+        let ast::AccessExpr::Dot(Expr::Identifier(part)) = access else { break };
+        parts.push(part.clone());
+    }
+    let rest = &chain[parts.len() - 1..];
+    (parts.len() > 1).then_some((Expr::CompoundIdentifier(parts), rest))
 }
 
 /// The modifier that all values share; none when one is missing or differs.

@@ -81,6 +81,7 @@ impl Translator<'_> {
             "out" => self.output(argument)?,
             "cell" => cell(argument),
             "element" => quote_text(argument.data_type.element().unwrap_or(argument.data_type).name()),
+            "typeof" => argument.data_type.oid().to_string(),
             "json" => self.as_json(argument, "json"),
             "jsonb" => self.as_json(argument, "jsonb"),
             _ => return Err(Error::internal(format!("the catalog's form has a hole of the unknown kind {how}"))),

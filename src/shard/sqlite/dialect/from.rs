@@ -14,10 +14,44 @@ use super::scope::{Item, Scope, ScopeColumn};
 use super::typed::Typed;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, JoinConstraint, JoinOperator, TableFactor};
+use crate::system_catalog;
 use crate::types::PgType;
 
 /// A FROM element: its text and what can be named of it.
 type Element = (String, Vec<Item>);
+
+/// The set-returning functions of one select list, which give their rows side by side.
+#[derive(Debug, Default)]
+pub(super) struct ListedSeries {
+    /// The table's name in SQLite's text; empty while there is no function.
+    alias: String,
+    /// What each function gives, as an array.
+    arrays: Vec<String>,
+}
+
+impl ListedSeries {
+    /// The table whose rows have a value of each function; none when there is no function.
+    pub(super) fn table(&self) -> Option<String> {
+        let arrays = self.arrays.join(", ");
+        (!self.arrays.is_empty()).then(|| format!("json_each(pg_array_zip({arrays})) AS {}", self.alias))
+    }
+}
+
+/// The rows of a set-returning function: an array, and what an element of it is.
+pub(super) struct Series {
+    array: String,
+    element: PgType,
+    arguments: Vec<Typed>,
+}
+
+impl Series {
+    /// The function's value, where an element's cell is `sql`.
+    fn value(&self, sql: &str) -> Typed {
+        let mut typed = Typed::computed(from_cell(sql, self.element), self.element, &self.arguments);
+        typed.origin = super::typed::Origin::Computed;
+        typed
+    }
+}
 
 /// The kinds of join, as SQLite writes them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -203,9 +237,6 @@ impl Translator<'_> {
                 )
             }
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, with_offset: false, .. } => {
-                if array_exprs.len() > 1 {
-                    return Err(refusal::SEVERAL_ARRAYS.error());
-                }
                 let name = QualifiedName { schema: None, name: "unnest".to_owned(), span: factor.span() };
                 let arguments: Vec<&ast::Expr> = array_exprs.iter().collect();
                 self.function_in_from(&name, &arguments, alias.as_ref(), *with_ordinality, (scope, before))
@@ -279,22 +310,18 @@ impl Translator<'_> {
     /// # Errors
     /// 42P01: there is none.
     pub(super) fn table(&self, name: &QualifiedName) -> Result<std::sync::Arc<crate::topology::Table>> {
-        if name.is_public()
-            && let Some(table) = self.schema.table(&name.name)
-        {
-            return Ok(std::sync::Arc::clone(table));
-        }
-        let catalog = matches!(name.schema.as_deref(), Some("pg_catalog" | "information_schema"))
-            || (name.schema.is_none() && name.name.starts_with("pg_"));
-        let error = if catalog {
-            Error::unsupported(
-                format_args!("the system catalog {}", name.display()),
-                "shardctl tables and shardctl describe show tables and columns.",
-            )
-        } else {
-            Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", name.display()))
+        let found = match self.catalog {
+            super::CatalogUse::Absent if name.is_public() => self.schema.table(&name.name),
+            super::CatalogUse::Absent => None,
+            _ => system_catalog::find(name.schema.as_deref(), &name.name),
         };
-        Err(self.error_at(error, name.span))
+        match found {
+            Some(table) => Ok(std::sync::Arc::clone(table)),
+            None => {
+                let message = format!("relation \"{}\" does not exist", name.display());
+                Err(self.error_at(Error::new(SqlState::UNDEFINED_TABLE, message), name.span))
+            }
+        }
     }
 
     fn derived(&mut self, query: &ast::Query, alias: Option<&ast::TableAlias>, scope: &Scope<'_>) -> Result<Element> {
@@ -343,9 +370,10 @@ impl Translator<'_> {
         let arguments =
             arguments.iter().map(|argument| self.expression(argument, place)).collect::<Result<Vec<_>>>()?;
         let own = self.alias();
-        let (rows, value) = self.series(name, arguments, &own).map_err(|error| self.error_at(error, name.span))?;
+        let (rows, values) = self.rows_of(name, arguments, &own).map_err(|error| self.error_at(error, name.span))?;
         let shown = alias.map_or_else(|| name.name.clone(), |alias| fold(&alias.name));
-        let mut columns = vec![ScopeColumn {
+        let scalar = values.len() == 1 && !ordinality;
+        let column = |value: Typed| ScopeColumn {
             // Some functions name their column.
             name: if name.name.contains("_array_elements") { "value".to_owned() } else { shown.clone() },
             sql: value.sql,
@@ -355,7 +383,8 @@ impl Translator<'_> {
             table_oid: 0,
             attribute: 0,
             relation: own.clone(),
-        }];
+        };
+        let mut columns: Vec<ScopeColumn> = values.into_iter().map(column).collect();
         if ordinality {
             columns.push(ScopeColumn {
                 name: "ordinality".to_owned(),
@@ -365,21 +394,31 @@ impl Translator<'_> {
                 ..columns[0].clone()
             });
         }
-        let mut item =
-            Item { name: Some(shown), columns, columns_visible: true, table: None, alias: own, scalar: !ordinality };
+        let mut item = Item { name: Some(shown), columns, columns_visible: true, table: None, alias: own, scalar };
         if let Some(alias) = alias {
             rename_columns(&mut item, alias)?;
         }
         Ok((rows, vec![item]))
     }
 
-    /// A set-returning function as SQLite's rows, named `alias`, and the value that each row gives.
-    pub(super) fn series(
-        &mut self,
-        name: &QualifiedName,
-        arguments: Vec<Typed>,
-        alias: &str,
-    ) -> Result<(String, Typed)> {
+    /// The rows of a function in FROM, named `own`, and the values of each: several for `unnest` of several arrays.
+    fn rows_of(&mut self, name: &QualifiedName, arguments: Vec<Typed>, own: &str) -> Result<(String, Vec<Typed>)> {
+        if name.name != "unnest" || arguments.len() < 2 {
+            let series = self.series(name, arguments)?;
+            return Ok((format!("json_each({}) AS {own}", series.array), vec![series.value(&format!("{own}.value"))]));
+        }
+        let mut arrays = Vec::with_capacity(arguments.len());
+        let mut values = Vec::with_capacity(arguments.len());
+        for (index, argument) in arguments.into_iter().enumerate() {
+            let series = self.series(name, vec![argument])?;
+            values.push(series.value(&format!("json_extract({own}.value, '$[{index}]')")));
+            arrays.push(series.array);
+        }
+        Ok((format!("json_each(pg_array_zip({})) AS {own}", arrays.join(", ")), values))
+    }
+
+    /// A set-returning function's rows.
+    fn series(&mut self, name: &QualifiedName, arguments: Vec<Typed>) -> Result<Series> {
         if !name.is_builtin() {
             return Err(self.no_function(name, &arguments));
         }
@@ -391,6 +430,7 @@ impl Translator<'_> {
         let texts: Vec<&str> = resolved.arguments.iter().map(|argument| argument.sql.as_str()).collect();
         let array = match form {
             "unnest" => texts[0].to_owned(),
+            "none" => "'[]'".to_owned(),
             "int4" | "int8" => {
                 format!("pg_generate_series({}, {})", texts[..2].join(", "), texts.get(2).unwrap_or(&"1"))
             }
@@ -399,12 +439,12 @@ impl Translator<'_> {
                 let zone = self.parameters.environment(crate::shard::sqlite::EnvironmentValue::TimeZone);
                 format!("pg_generate_series_timestamp({}, {zone})", texts.join(", "))
             }
+            own if own.starts_with("pg_subscripts") || own == "pg_expandarray" => {
+                format!("{own}({})", texts.join(", "))
+            }
             other => format!("{other}({}, {})", texts.join(", "), quote_text(&name.name)),
         };
-        let value = from_cell(&format!("{alias}.value"), resolved.result);
-        let mut typed = Typed::computed(value, resolved.result, &resolved.arguments);
-        typed.origin = super::typed::Origin::Computed;
-        Ok((format!("json_each({array}) AS {alias}"), typed))
+        Ok(Series { array, element: resolved.result, arguments: resolved.arguments })
     }
 
     /// A set-returning function in the select list.
@@ -418,11 +458,14 @@ impl Translator<'_> {
             return Err(refusal::SET_RETURNING.error());
         }
         let own = self.alias();
-        let (rows, mut value) = self.series(name, arguments, &own)?;
-        value.facts.set_returning = true;
-        if let Some(series) = self.series.last_mut() {
-            series.push(rows);
+        let series = self.series(name, arguments)?;
+        let Some(listed) = self.series.last_mut() else { return Err(refusal::SET_RETURNING.error()) };
+        if listed.alias.is_empty() {
+            listed.alias = own;
         }
+        let mut value = series.value(&format!("json_extract({}.value, '$[{}]')", listed.alias, listed.arrays.len()));
+        listed.arrays.push(series.array);
+        value.facts.set_returning = true;
         Ok(value)
     }
 

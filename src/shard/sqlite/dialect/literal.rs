@@ -77,8 +77,8 @@ pub(super) fn cell(text: &str, to: PgType) -> Result<Option<String>> {
     };
     let fixed = match to {
         PgType::Date | PgType::Timestamp => !relative(),
-        PgType::Timestamptz | PgType::Regclass | PgType::Regtype | PgType::Unknown | PgType::Void => false,
-        other => !other.is_array(),
+        PgType::Timestamptz | PgType::Unknown | PgType::Void => false,
+        other => !other.is_array() && !other.is_catalogs_own(),
     };
     if !fixed {
         return Ok(None);

@@ -4,6 +4,7 @@
 //! (`catalog`, `coerce`) and written as SQLite's text (`expression`, `select`, `write`) at once. What Postgres would refuse is
 //! refused with its SQLSTATE; what it would answer and SQLite cannot is refused with 0A000 and listed in [`REFUSALS`].
 
+mod array_query;
 mod call;
 mod catalog;
 mod coerce;
@@ -22,6 +23,7 @@ mod order;
 mod parameters;
 mod query;
 mod refusal;
+mod reg;
 mod scope;
 mod select;
 mod set_operation;
@@ -39,6 +41,7 @@ pub use refusal::{REFUSALS, Refusal};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::{Effect, OutputColumn, Program, Tag};
 use crate::sql::{LiteralKind, ast};
+use crate::system_catalog;
 use crate::topology::Schema;
 use crate::types::PgType;
 
@@ -75,8 +78,21 @@ pub fn parameter_type(written: &ast::DataType) -> Result<PgType> {
 /// # Errors
 /// As Postgres's parser and analyser give them, and 0A000 for what SQLite shards do not do.
 pub fn translate(statement: &ast::Statement, schema: &Schema, parameters: ParameterTypes<'_>) -> Result<Program> {
-    let mut translator = Translator::new(schema, parameters);
+    finished(statement, Translator::new(schema, parameters))
+}
+
+/// As [`translate`], for a query that names no table, or relations of the system catalog: it runs where those are.
+///
+/// # Errors
+/// As those of [`translate`].
+pub fn translate_over_catalog(statement: &ast::Statement, parameters: ParameterTypes<'_>) -> Result<Program> {
+    let translator = Translator::new(system_catalog::relations(), parameters);
+    finished(statement, Translator { catalog: CatalogUse::None, ..translator })
+}
+
+fn finished(statement: &ast::Statement, mut translator: Translator<'_>) -> Result<Program> {
     let written = translator.statement(statement)?;
+    let reads_catalog = translator.catalog == CatalogUse::LooksUp;
     let (parameters, environment) = translator.parameters.finish()?;
     Ok(Program {
         sql: written.sql,
@@ -86,7 +102,18 @@ pub fn translate(statement: &ast::Statement, schema: &Schema, parameters: Parame
         effect: written.effect,
         tag: written.tag,
         point_read: written.point_read,
+        reads_catalog,
     })
+}
+
+/// What a statement has to do with the system catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CatalogUse {
+    /// It runs where there is none.
+    Absent,
+    /// It could look something up there, and does not so far.
+    None,
+    LooksUp,
 }
 
 /// A statement's text, before its parameters are known.
@@ -107,8 +134,9 @@ struct Translator<'a> {
     aliases: usize,
     /// For each query around the present one: the columns of it that inner queries use.
     frames: Vec<Vec<typed::ColumnUse>>,
-    /// For each select list being translated: the set-returning functions in it, as tables.
-    series: Vec<Vec<String>>,
+    /// For each select list being translated: the set-returning functions in it.
+    series: Vec<from::ListedSeries>,
+    catalog: CatalogUse,
     depth: usize,
 }
 
@@ -122,6 +150,7 @@ impl<'a> Translator<'a> {
             aliases: 0,
             frames: Vec::new(),
             series: Vec::new(),
+            catalog: CatalogUse::Absent,
             depth: 0,
         }
     }
@@ -151,6 +180,21 @@ impl<'a> Translator<'a> {
                 return alias;
             }
         }
+    }
+
+    /// Notes that the statement looks something up in the system catalog.
+    ///
+    /// # Errors
+    /// 0A000: it runs where there is none. `what` asks for it.
+    fn look_up(&mut self, what: &str) -> Result<()> {
+        if self.catalog == CatalogUse::Absent {
+            return Err(Error::unsupported(
+                format_args!("{what} in a statement on tables"),
+                "Ask for it in a statement of its own.",
+            ));
+        }
+        self.catalog = CatalogUse::LooksUp;
+        Ok(())
     }
 
     fn position(&self, span: sqlparser::tokenizer::Span) -> Option<u32> {

@@ -64,6 +64,7 @@ impl Translator<'_> {
             return self.write_with(query.with.as_ref(), statement, root);
         }
         let output = self.query(query, root, Untyped::Text)?;
+        let output = self.show_reg_columns(output)?;
         Ok(Written {
             sql: output.sql,
             columns: output.columns.into_iter().map(OutputColumn::from).collect(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::names::QualifiedName;
 use super::typed::{ColumnUse, Facts, Origin, Typed};
 use crate::error::{Error, Result, SqlState};
+use crate::system_catalog;
 use crate::topology::Table;
 use crate::types::PgType;
 
@@ -153,8 +154,7 @@ impl<'s> Scope<'s> {
             let found = current.items.iter().find(|item| {
                 item.name.as_deref() == Some(qualifier.name.as_str())
                     && (qualifier.schema.is_none()
-                        || (qualifier.is_public()
-                            && item.table.as_ref().is_some_and(|table| table.name == qualifier.name)))
+                        || item.table.as_ref().is_some_and(|table| is_meant(table, qualifier)))
             });
             if let Some(item) = found {
                 return Some((item, level));
@@ -208,6 +208,16 @@ impl<'s> Scope<'s> {
         }
         self.items.extend(items);
         Ok(())
+    }
+}
+
+/// Whether a name with a schema before it means this table.
+fn is_meant(table: &Table, qualifier: &QualifiedName) -> bool {
+    match &qualifier.schema {
+        Some(schema) if system_catalog::is_system_schema(schema) => {
+            system_catalog::find(Some(schema), &qualifier.name).is_some_and(|known| known.oid == table.oid)
+        }
+        _ => qualifier.is_public() && table.name == qualifier.name,
     }
 }
 

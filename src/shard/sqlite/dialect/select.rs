@@ -5,13 +5,14 @@ use sqlparser::ast::Spanned;
 use super::coerce::Context;
 use super::column_name::column_name;
 use super::expression::{Clause, Place};
+use super::from::ListedSeries;
 use super::group::check_grouped;
 use super::names::{QualifiedName, fold};
 use super::operate::order_key;
 use super::order::{Limit, ordinal};
 use super::query::{QueryOutput, ResultColumn, Untyped, numbered};
 use super::scope::{Scope, ScopeColumn};
-use super::set_operation::check_distinct;
+use super::set_operation::check_distinct_rows;
 use super::typed::{Origin, Typed};
 use super::{Translator, refusal};
 use crate::error::{Error, Result, SqlState};
@@ -74,20 +75,21 @@ impl Translator<'_> {
         let mut scope = Scope::inside(parent);
         self.frames.resize_with(self.frames.len().max(scope.depth + 1), Vec::new);
         let mut from = self.tables_of(&select.from, &mut scope)?;
+        let mut condition_text = String::new();
         let mut pinned = Vec::new();
         if let Some(condition) = &select.selection {
             let place = Place::condition(&scope, Clause::Where);
             let typed = self.expression(condition, place)?;
             let typed = self.boolean(typed, "WHERE", condition.span())?;
-            from.push_str(&format!(" WHERE {}", typed.sql));
+            condition_text = format!(" WHERE {}", typed.sql);
             pinned = self.pinned_columns(condition, &scope);
         }
         let point_read = is_point_read(&scope, &pinned) && from.matches(" JOIN ").count() == 0;
         let (explicit_group, group_keys) = self.group_by(select, &mut scope)?;
         self.named_windows(select, &mut scope)?;
-        self.series.push(Vec::new());
+        self.series.push(ListedSeries::default());
         let outputs = self.select_list(&select.projection, &scope);
-        let series = self.series.pop().unwrap_or_default();
+        let series = self.series.pop().and_then(|series| series.table());
         let outputs = outputs?;
         let mut group = String::new();
         if !group_keys.is_empty() {
@@ -102,9 +104,17 @@ impl Translator<'_> {
             check_grouped(&typed)?;
             group.push_str(&format!(" HAVING {}", typed.sql));
         }
-        if !series.is_empty() {
-            self.add_series(&mut from, &series, grouped, select)?;
+        let point_read = point_read && series.is_none();
+        if let Some(series) = series {
+            if grouped {
+                return Err(refusal::SET_RETURNING.error());
+            }
+            // It comes last: SQLite's functions see the tables before them.
+            let separator = if from.is_empty() { " FROM " } else { ", " };
+            from.push_str(separator);
+            from.push_str(&series);
         }
+        from.push_str(&condition_text);
         let duplicates = self.duplicates(select, &scope)?;
         Ok(SelectBody { scope, outputs, duplicates, from, group, grouped, explicit_group, point_read, keyed: false })
     }
@@ -127,29 +137,6 @@ impl Translator<'_> {
             point_read: false,
             keyed: false,
         })
-    }
-
-    /// Set-returning functions of the select list become tables.
-    fn add_series(&mut self, from: &mut String, series: &[String], grouped: bool, select: &ast::Select) -> Result<()> {
-        if grouped || series.len() > 1 {
-            return Err(refusal::SET_RETURNING.error());
-        }
-        let series = series.join(", ");
-        if select.from.is_empty() {
-            *from = format!(" FROM {series}{from}");
-        } else if let Some(rest) = from.strip_prefix(" FROM ") {
-            // The function comes last: SQLite's functions see the tables before them.
-            let (tables, condition) = match rest.rfind(" WHERE ") {
-                Some(at) if select.selection.is_some() => rest.split_at(at),
-                _ => (rest, ""),
-            };
-            let _ = condition;
-            if select.selection.is_some() {
-                return Err(refusal::SET_RETURNING.error());
-            }
-            *from = format!(" FROM {tables}, {series}");
-        }
-        Ok(())
     }
 
     /// Adds ORDER BY and LIMIT, gives untyped columns their types, and writes the text.
@@ -319,7 +306,7 @@ impl Translator<'_> {
     fn order_keys(&mut self, body: &mut SelectBody<'_>, order: &[ast::OrderByExpr]) -> Result<Vec<OrderKey>> {
         if matches!(body.duplicates, Duplicates::Remove) {
             for output in &body.outputs {
-                check_distinct(output.value.data_type)?;
+                check_distinct_rows(output.value.data_type)?;
             }
         }
         let mut keys = Vec::with_capacity(order.len());
@@ -479,7 +466,12 @@ fn list(outputs: &[Output], keyed: bool) -> String {
         .enumerate()
         .map(|(index, output)| {
             let value = &output.value;
-            let sql = if keyed { order_key(&value.sql, value.data_type) } else { value.sql.clone() };
+            let sql = match keyed {
+                // Equal arrays may have been written differently.
+                true if value.data_type.is_array() => format!("pg_array_canonical({})", value.sql),
+                true => order_key(&value.sql, value.data_type),
+                false => value.sql.clone(),
+            };
             format!("{sql} AS c{}", index + 1)
         })
         .collect();

@@ -175,7 +175,7 @@ fn wrap(output: &QueryOutput, types: &[PgType], keyed: bool) -> String {
 }
 
 /// Whether duplicates can be found among values of a type.
-pub(super) fn check_distinct(data_type: PgType) -> Result<()> {
+fn check_distinct(data_type: PgType) -> Result<()> {
     match data_type {
         PgType::Json => Err(Error::new(
             SqlState::UNDEFINED_FUNCTION,
@@ -189,5 +189,17 @@ pub(super) fn check_distinct(data_type: PgType) -> Result<()> {
             Err(Error::unsupported("removing duplicates of arrays", "Use the elements, or array_to_string()."))
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether SELECT DISTINCT can find duplicates among values of a type: also of arrays whose equal elements are written
+/// alike.
+pub(super) fn check_distinct_rows(data_type: PgType) -> Result<()> {
+    use PgType as T;
+    match data_type.element() {
+        Some(T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Oid | T::Char | T::Name | T::Text | T::Varchar | T::Uuid) => {
+            Ok(())
+        }
+        _ => check_distinct(data_type),
     }
 }

@@ -44,6 +44,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     strict("pg_array_overlap", 2, overlap),
     strict("pg_array_overlap", 3, overlap),
     strict("pg_array_key", 2, key),
+    strict("pg_array_canonical", 1, |a| Ok(made(cells(a.text(0)?)?))),
     lax("pg_array_to_string", 5, to_string),
     lax("pg_string_to_array", 3, from_string),
 ];

@@ -56,7 +56,7 @@ fn is_cast(from: PgType, to: PgType) -> bool {
 }
 
 fn has_cell(data_type: PgType) -> bool {
-    !matches!(data_type, PgType::Void | PgType::Unknown | PgType::Regclass | PgType::Regtype)
+    !matches!(data_type, PgType::Void | PgType::Unknown) && !data_type.is_catalogs_own()
 }
 
 /// `_int4` would read badly: it is `array_int4`.

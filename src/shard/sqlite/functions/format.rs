@@ -3,8 +3,9 @@
 use rusqlite::types::{Value, ValueRef};
 
 use super::call::{Arguments, Function, MAX_RESULT_BYTES, lax, strict, text, too_large};
-use super::texts::{quote_identifier, quote_literal};
+use super::texts::quote_literal;
 use crate::error::{Error, Result, SqlState};
+use crate::sql::quote_identifier;
 use crate::types::Numeric;
 
 pub(super) const FUNCTIONS: &[Function] = &[

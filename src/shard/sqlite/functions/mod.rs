@@ -58,7 +58,7 @@
 //!
 //! **Arrays.** `pg_array(x, ...)* -> a`, `pg_array_length(a, dimension)`, `pg_array_append(a, x)*`, `pg_array_prepend(x, a)*`,
 //! `pg_array_cat(a, a)*`, `pg_array_position(a, x [, 'element'])*`, `pg_array_remove(a, x [, 'element'])*`,
-//! `pg_array_contains(a, a [, 'element']) -> o`, `pg_array_overlap(a, a [, 'element']) -> o`, `pg_array_key(a, 'element') -> b` (equal
+//! `pg_array_contains(a, a [, 'element']) -> o`, `pg_array_overlap(a, a [, 'element']) -> o`, `pg_array_canonical(a)`, `pg_array_key(a, 'element') -> b` (equal
 //! where the arrays are), `pg_array_to_string(a, t, t, 'element', zone)*`, `pg_string_to_array(t, t, t)* -> a`. The element type is
 //! needed where cells of equal values differ: numeric.
 //!
@@ -71,6 +71,11 @@
 //!
 //! **Demands.** `pg_not_null(x, table, column)* -> x` (23502), `pg_affects_once(o)*` (21000 when a key comes twice),
 //! `pg_raise(sqlstate, message)`, `pg_limit(i)*` and `pg_offset(i)*` (2201W, 2201X; NULL is none).
+//!
+//! **System catalog.** `pg_format_type(i, i)*`, `pg_qualified_name(t) -> t` (a name as identifiers are read; NULL for none),
+//! `pg_reg_found(t, i, what)*`, `pg_reg_read(t, 'reg type') -> i`, `pg_reg_show(i, 'reg type') -> t`, `pg_to_regtype(t) -> i`,
+//! `pg_vector_text(a) -> t`, `pg_subscripts(a, dimension) -> a`, `pg_subscripts_from_0(a, dimension)`, `pg_array_zip(a, ...)*`, `pg_expandarray(a)`,
+//! `pg_size_pretty(i) -> t`, `pg_fixed_setting(t, zone) -> t`.
 //!
 //! **Keys.** `pg_slot(i|t|b) -> i`: the slot of a sharding key.
 
@@ -89,6 +94,7 @@ mod numerics;
 mod patterns;
 mod series;
 mod statistics;
+mod system;
 mod texts;
 
 #[cfg(test)]
@@ -113,6 +119,7 @@ const TABLES: &[&[call::Function]] = &[
     numerics::FUNCTIONS,
     patterns::FUNCTIONS,
     series::FUNCTIONS,
+    system::FUNCTIONS,
     texts::FUNCTIONS,
 ];
 

@@ -13,6 +13,7 @@ use super::cancel::Watch;
 use super::diagnosis::Witness;
 use super::limits::Limits;
 use super::shared::Shared;
+use super::system_catalog::Held;
 use crate::error::Result;
 use crate::shard::sqlite::functions;
 use crate::topology::Schema;
@@ -42,6 +43,8 @@ pub(super) struct Backend {
     pub(super) witness: Witness,
     /// The shard's schema, for reads that stand alone: it may change until their snapshot is fixed.
     changing_schema: Option<Arc<ArcSwap<Schema>>>,
+    /// The system catalog that it holds.
+    pub(super) catalog: parking_lot::Mutex<Option<Held>>,
 }
 
 impl Backend {
@@ -67,7 +70,7 @@ impl Backend {
         let watch = Watch::install(&connection)?;
         let witness = Witness::register(&connection)?;
         let changing_schema = (role == Role::Reader).then(|| Arc::clone(&shared.schema));
-        Ok(Backend { connection, watch, witness, changing_schema })
+        Ok(Backend { connection, watch, witness, changing_schema, catalog: parking_lot::Mutex::new(None) })
     }
 
     /// To be asked when the snapshot of a read is fixed. A commit that changes the schema says so before it is visible,

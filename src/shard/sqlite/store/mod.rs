@@ -25,6 +25,7 @@ mod sequence;
 mod serving;
 mod shared;
 mod statistics;
+mod system_catalog;
 mod transaction;
 mod writer;
 

@@ -15,10 +15,12 @@ use super::limits::Limits;
 use super::pool::{OwnedLease, Pool};
 use super::reader::{Held, Readers, read_on_thread};
 use super::shared::Shared;
+use super::system_catalog::SystemCatalogs;
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::ShardMetrics;
 use crate::shard::sqlite::{Program, storage};
 use crate::shard::{RowBatch, Rows};
+use crate::system_catalog::Surroundings;
 use crate::topology::{Column, Schema, Table, TableKind};
 use crate::types::{Datum, PgType, ShardId};
 
@@ -27,6 +29,7 @@ pub struct Scratch {
     shared: Arc<Shared>,
     readers: Readers,
     tables: Arc<Pool>,
+    catalogs: SystemCatalogs,
 }
 
 /// Tables that live at the same time.
@@ -52,12 +55,17 @@ impl Scratch {
         let pool = Arc::new(Pool::new(Role::Scratch, shared.limits.readers, "scratch connections"));
         pool.fill(&shared).map_err(|error| shared.translate(&error))?;
         let tables = Arc::new(Pool::new(Role::Scratch, TABLES, "scratch tables"));
-        Ok(Scratch { readers: Readers::new(pool), shared, tables })
+        Ok(Scratch { readers: Readers::new(pool), shared, tables, catalogs: SystemCatalogs::new() })
     }
 
     /// Runs a statement that names no table.
     pub async fn run(&self, call: Call) -> Result<Rows> {
         self.readers.read(&self.shared, call).await
+    }
+
+    /// Runs a statement over the system catalog of a schema.
+    pub async fn run_over_catalog(&self, call: Call, schema: Arc<Schema>, surroundings: Surroundings) -> Result<Rows> {
+        self.catalogs.run(&self.shared, call, schema, surroundings).await
     }
 
     /// An empty table with the columns of the program's rows, which may take `max_bytes`.
@@ -127,7 +135,7 @@ fn column_definition(column: &Column) -> String {
     format!("{} {}", quoted(&column.name), storage::column_type(column.data_type))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

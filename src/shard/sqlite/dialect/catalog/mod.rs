@@ -59,6 +59,11 @@ pub(super) struct Signature {
 }
 
 impl Signature {
+    /// The form asks the system catalog.
+    pub(super) fn looks_up(&self) -> bool {
+        self.form.is_some_and(|form| form.contains(" FROM "))
+    }
+
     /// The declared types, with a variadic one repeated so that there are `count`; none when they cannot be that many.
     pub(super) fn arguments_for(&self, count: usize) -> Option<Vec<Argument>> {
         let declared = self.arguments.len();

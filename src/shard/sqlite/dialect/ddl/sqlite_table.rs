@@ -149,11 +149,11 @@ pub(super) fn named_columns(expression: &Expr, table: &Table) -> Vec<usize> {
 /// 0A000: arrays have no column.
 pub(super) fn check_column_type(data_type: PgType) -> Result<()> {
     match data_type {
-        other if other.is_array() => Err(refusal::ARRAY_COLUMN.error()),
+        other if other.is_array() && !other.is_vector() => Err(refusal::ARRAY_COLUMN.error()),
         PgType::Unknown | PgType::Void => {
             Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, format!("column has pseudo-type {data_type}")))
         }
-        PgType::Regclass | PgType::Regtype => {
+        own if own.is_catalogs_own() => {
             Err(Error::unsupported(format_args!("a column of type {data_type}"), "Use text."))
         }
         _ => Ok(()),

@@ -190,6 +190,7 @@ fn program(sql: &str, columns: &[PgType], effect: Effect) -> Arc<Program> {
         effect,
         tag: if effect == Effect::Read { Tag::Select } else { Tag::Insert },
         point_read: false,
+        reads_catalog: false,
     })
 }
 

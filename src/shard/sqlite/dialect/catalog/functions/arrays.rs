@@ -25,7 +25,6 @@ f cardinality anyarray int4 json_array_length({0})
 f num_nonnulls ...any int4 ({count *})
 f num_nulls ...any int4 ({nulls *})
 f trim_array anyarray,int4 anyarray -
-s generate_subscripts anyarray,int4 int4 -
 s generate_subscripts anyarray,int4,bool int4 -
 s unnest anyarray anyelement unnest
 ";

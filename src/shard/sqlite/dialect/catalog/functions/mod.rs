@@ -3,7 +3,7 @@
 //! A line is: kind, name, argument types, result type, form. Kinds: `f` plain, `s` set-returning, `a` aggregate, `w`
 //! window. Arguments: `...` before the last one says that it may be repeated, `?` after one that it may be left out.
 //! Forms: `{0}`, `{1}` are arguments; `{text 0}` an argument cast to text, `{out 0}` its output form, `{json 0}` and
-//! `{jsonb 0}` its JSON, `{cell 0}` its form inside an array's cell, `{element 0}` the name of an array's element type;
+//! `{jsonb 0}` its JSON, `{typeof 0}` its type's oid, `{cell 0}` its form inside an array's cell, `{element 0}` the name of an array's element type;
 //! `*` in place of a number stands for the variadic arguments; `{tz}`, `{now}`, `{statement}`, `{user}`, `{database}`,
 //! `{pid}`, `{today}` and `{version}` are the session's. The form of a set-returning function names it for `from`.
 
@@ -14,6 +14,7 @@ mod json;
 mod numbers;
 mod session;
 mod strings;
+mod system;
 mod windows;
 
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ pub(in super::super) fn functions(name: &str) -> &'static [(Kind, Signature)] {
     FUNCTIONS.get(name).map_or(&[], Vec::as_slice)
 }
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     aggregates::TABLE,
     arrays::TABLE,
     dates::TABLE,
@@ -51,6 +52,7 @@ const TABLES: [&str; 8] = [
     numbers::TABLE,
     session::TABLE,
     strings::TABLE,
+    system::TABLE,
     windows::TABLE,
 ];
 

@@ -4,32 +4,25 @@
 
 /// `name arguments result form`; see the parent for the notation.
 pub(super) const TABLE: &str = "\
-f col_description oid,int4 text -
 f concat ...any text pg_concat({out *})
 f current_database () name {database}
 f current_query () text -
 f current_schema () name 'public'
-f current_schemas bool _name -
 f current_user () name {user}
 f currval regclass int8 -
-f format_type oid,int4 text -
 f gen_random_uuid () uuid pg_gen_random_uuid()
 f getdatabaseencoding () name 'UTF8'
 f getpgusername () name -
 f lastval () int8 -
 f nextval regclass int8 -
-f obj_description oid text -
-f obj_description oid,name text -
 f pg_advisory_unlock_all () void -
 f pg_backend_pid () int4 {pid}
-f pg_typeof any regtype -
 f quote_literal anyelement text -
 f quote_nullable anyelement text -
 f row_security_active oid bool -
 f session_user () name {user}
 f setval regclass,int8 int8 -
 f setval regclass,int8,bool int8 -
-f shobj_description oid,name text -
 f txid_current () int8 -
 f txid_current_if_assigned () int8 -
 f version () text {version}

@@ -19,20 +19,14 @@ f concat_ws text,...any text pg_concat_ws({0}, {out *})
 f convert bytea,name,name bytea -
 f convert_from bytea,name text -
 f convert_to text,name bytea -
-f current_setting text text -
-f current_setting text,bool text -
 f decode text,text bytea pg_decode({0}, {1})
 f encode bytea,text text pg_encode({0}, {1})
 f format text text pg_format({0})
 f format text,...any text pg_format({0}, {out *})
 f get_bit bytea,int8 int4 -
 f get_byte bytea,int4 int4 -
-f has_table_privilege name,oid,text bool -
-f has_table_privilege name,text,text bool -
 f has_table_privilege oid,oid,text bool -
-f has_table_privilege oid,text bool -
 f has_table_privilege oid,text,text bool -
-f has_table_privilege text,text bool -
 f initcap text text pg_initcap({0})
 f is_normalized text,text? bool -
 f left text,int4 text pg_left({0}, {1})
@@ -132,8 +126,6 @@ f to_char float4,text text -
 f to_char int4,text text pg_to_char_numeric(CAST({0} AS TEXT), {1})
 f to_char int8,text text pg_to_char_numeric(CAST({0} AS TEXT), {1})
 f to_number text,text numeric -
-f to_regclass text regclass -
-f to_regtype text regtype -
 f translate text,text,text text pg_translate({0}, {1}, {2})
 f unistr text text -
 f upper text text upper({0})
