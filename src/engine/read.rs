@@ -45,8 +45,10 @@ impl Session {
         let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
         let program = execution.statement.scattered(scatter)?;
         match scatter {
-            Scatter::Merge { merge, .. } => self.merge(merge, &program, &targets.shards, execution).await,
-            Scatter::Aggregate(aggregate) => self.aggregate(aggregate, &program, &targets.shards, execution).await,
+            Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, &program, &targets.shards, execution)).await,
+            Scatter::Aggregate(aggregate) => {
+                Box::pin(self.aggregate(aggregate, &program, &targets.shards, execution)).await
+            }
         }
     }
 

@@ -92,7 +92,7 @@ impl CancelHandle {
 pub(super) struct Execution {
     pub(super) statement: Arc<Statement>,
     /// The client's parameters, then the literals of its text.
-    pub(super) parameters: Vec<Datum>,
+    pub(super) parameters: Arc<[Datum]>,
     pub(super) formats: Formats,
     pub(super) scope: Scope,
     pub(super) environment: Arc<Environment>,
@@ -272,7 +272,8 @@ impl Session {
         let mut values = decode_parameters(&statement, parameters, &self.settings)?;
         values.extend_from_slice(&prepared.literals);
         let environment = self.environment(&statement);
-        let execution = Execution { statement, parameters: values, formats: formats.clone(), scope, environment };
+        let execution =
+            Execution { statement, parameters: values.into(), formats: formats.clone(), scope, environment };
         self.dispatch(&execution).await
     }
 
@@ -291,14 +292,15 @@ impl Session {
         Ok(again)
     }
 
+    /// The rarer ways are boxed: their state would take room in every statement's future.
     async fn dispatch(&mut self, execution: &Execution) -> Result<Answer> {
         match &execution.statement.plan {
             Plan::Read(read) => self.read(read, execution).await,
             Plan::Insert(insert) => self.insert(insert, execution).await,
             Plan::Write(write) => self.write(write, execution).await,
-            Plan::WriteReference(write) => self.write_reference(write, execution).await,
-            Plan::Ddl(tree) => self.change_schema(tree, execution).await,
-            Plan::Local(local) => self.answer_locally(local, execution).await,
+            Plan::WriteReference(write) => Box::pin(self.write_reference(write, execution)).await,
+            Plan::Ddl(tree) => Box::pin(self.change_schema(tree, execution)).await,
+            Plan::Local(local) => Box::pin(self.answer_locally(local, execution)).await,
         }
     }
 
@@ -324,7 +326,7 @@ impl Session {
     pub(super) fn call_with_formats(&self, execution: &Execution, program: &Arc<Program>, formats: Formats) -> Call {
         Call {
             program: Arc::clone(program),
-            parameters: execution.parameters.clone(),
+            parameters: Arc::clone(&execution.parameters),
             formats,
             environment: Arc::clone(&execution.environment),
             style: self.settings.text_style().clone(),

@@ -13,6 +13,7 @@ use super::cancel::Watch;
 use super::diagnosis::Witness;
 use super::limits::Limits;
 use super::shared::Shared;
+use super::snapshot::KeptSnapshot;
 use crate::error::Result;
 use crate::shard::sqlite::functions;
 use crate::topology::Schema;
@@ -42,6 +43,8 @@ pub(super) struct Backend {
     pub(super) witness: Witness,
     /// The shard's schema, for reads that stand alone: it may change until their snapshot is fixed.
     changing_schema: Option<Arc<ArcSwap<Schema>>>,
+    /// Of a reader.
+    snapshot: Option<KeptSnapshot>,
 }
 
 impl Backend {
@@ -67,7 +70,17 @@ impl Backend {
         let watch = Watch::install(&connection)?;
         let witness = Witness::register(&connection)?;
         let changing_schema = (role == Role::Reader).then(|| Arc::clone(&shared.schema));
-        Ok(Backend { connection, watch, witness, changing_schema })
+        let snapshot = (role == Role::Reader).then(KeptSnapshot::default);
+        Ok(Backend { connection, watch, witness, changing_schema, snapshot })
+    }
+
+    /// Before a short read that must see so many commits: see [`KeptSnapshot`].
+    pub(super) fn renew_snapshot(&self, commits: u64) -> rusqlite::Result<()> {
+        self.snapshot.as_ref().map_or(Ok(()), |snapshot| snapshot.renew(&self.connection, commits))
+    }
+
+    pub(super) fn end_snapshot(&self) -> rusqlite::Result<()> {
+        self.snapshot.as_ref().map_or(Ok(()), |snapshot| snapshot.end(&self.connection))
     }
 
     /// To be asked when the snapshot of a read is fixed. A commit that changes the schema says so before it is visible,

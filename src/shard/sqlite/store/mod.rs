@@ -24,6 +24,7 @@ mod scratch;
 mod sequence;
 mod serving;
 mod shared;
+mod snapshot;
 mod statistics;
 mod transaction;
 mod writer;
@@ -103,7 +104,7 @@ impl SqliteShard {
         let pool = Arc::new(Pool::new(Role::Reader, shared.limits.readers, "readers"));
         pool.fill(&shared).map_err(translate)?;
         let snapshots = Arc::new(Pool::new(Role::Snapshot, shared.limits.snapshots, "snapshots"));
-        let thread = start(&shared, writer)?;
+        let thread = start(&shared, writer, &pool)?;
         Ok(SqliteShard {
             readers: Readers::new(Arc::clone(&pool)),
             shared,
@@ -129,7 +130,9 @@ impl SqliteShard {
     /// The schema that is stored in the file.
     pub async fn schema(&self) -> Result<Schema> {
         let lease = self.pool.take(&self.shared, &CancelFlag::new()).await?;
-        schema::read(&lease.backend().connection).map_err(|error| self.shared.translate(&error))?
+        let backend = lease.backend();
+        let read = backend.end_snapshot().and_then(|()| schema::read(&backend.connection));
+        read.map_err(|error| self.shared.translate(&error))?
     }
 
     /// Runs a read in a snapshot of its own: it sees everything that was answered before it was called.
@@ -252,8 +255,8 @@ impl SqliteShard {
 /// How long a shard that is closed waits for its readers.
 const CLOSING: Duration = Duration::from_secs(5);
 
-fn start(shared: &Arc<Shared>, backend: Backend) -> Result<JoinHandle<()>> {
-    let writer = Writer::new(Arc::clone(shared), backend);
+fn start(shared: &Arc<Shared>, backend: Backend, readers: &Arc<Pool>) -> Result<JoinHandle<()>> {
+    let writer = Writer::new(Arc::clone(shared), backend, Arc::clone(readers));
     std::thread::Builder::new().name(format!("writer {}", shared.name)).spawn(move || writer.run()).map_err(|error| {
         Error::new(
             SqlState::INSUFFICIENT_RESOURCES,

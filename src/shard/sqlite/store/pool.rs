@@ -167,6 +167,19 @@ impl Pool {
         }
     }
 
+    /// Idle connections keep no snapshot any more; those that are lent look for themselves.
+    pub(super) fn end_idle_snapshots(&self) {
+        for place in &self.places {
+            let mut state = place.state.lock();
+            if let State::Idle(backend) = &*state
+                && backend.end_snapshot().is_err()
+            {
+                // It cannot be trusted: another is opened when it is needed.
+                *state = State::Unopened;
+            }
+        }
+    }
+
     /// How many are lent.
     pub(super) fn in_use(&self) -> usize {
         self.places.iter().filter(|place| matches!(*place.state.lock(), State::Lent)).count()

@@ -68,12 +68,14 @@ impl Readers {
         let lease = self.pool.take(shared, &call.cancel).await?;
         if !self.long.contains(&call.program) {
             let backend = lease.backend();
+            backend.renew_snapshot(shared.commits()).map_err(|error| shared.translate(&error))?;
             match execute::run(backend, &call, Some(INLINE_TICKS), &mut OneBatch) {
                 Ok(ended) => return Ok(Rows::Ready(ended.rest)),
                 Err(Failure::TooLong) => self.long.insert(&call.program),
                 Err(failure) => return Err(told(shared, failure)),
             }
         }
+        lease.backend().end_snapshot().map_err(|error| shared.translate(&error))?;
         let lease = lease.detach(&self.pool);
         self.read_elsewhere(shared, call, lease).await
     }

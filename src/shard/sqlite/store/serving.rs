@@ -379,6 +379,7 @@ impl<'c> Serving<'c> {
         }
         let before = self.changes_schema.then(|| self.leave_schema());
         let done = self.backend.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        self.shared.committed();
         if let Err(error) = done {
             let error = super::writer::commit_error(self.shared, &error);
             self.rollback();

@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// Redo records that are finished, whose marks go with the next commit.
     pub(super) finished: Mutex<Vec<String>>,
+    /// Commits that are visible. Whoever was answered was counted before.
+    commits: AtomicU64,
     suspended: AtomicBool,
     suspension: ArcSwapOption<Error>,
 }
@@ -70,9 +72,21 @@ impl Shared {
             schema,
             counters: Counters::default(),
             finished: Mutex::default(),
+            commits: AtomicU64::new(0),
             suspended: AtomicBool::new(false),
             suspension: ArcSwapOption::empty(),
         }
+    }
+
+    /// How many commits a read that begins now must see. A number that is the same as before means that a snapshot from
+    /// then is as good as a new one.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    /// To be called after a COMMIT, however it ended, and before anybody is told of it.
+    pub(super) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Fails while the shard may not be used.
