@@ -1,10 +1,11 @@
 //! A read of several shards: what each runs, and how their rows are put together.
 
 use super::aggregate;
-use super::analysis::{Analysis, Output};
+use super::analysis::Analysis;
 use super::canonical::{canonical, canonical_column};
 use super::functions::volatile;
 use super::key::{placeholder, strip};
+use super::query::Output;
 use super::scope::Scope;
 use super::{Distinct, Merge, RowCount, Scatter, SortKey};
 use crate::error::{Error, Result, SqlState};

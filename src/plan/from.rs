@@ -1,0 +1,173 @@
+//! FROM: tables, subqueries and functions, side by side or joined.
+
+use super::analysis::Analysis;
+use super::graph::Variable;
+use super::place::Place;
+use super::scope::{Column, Relation, Scope, Source};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::ast::{ObjectName, Query, TableAlias, TableFactor, TableWithJoins, Visit};
+use crate::sql::{fold, name_parts, with_stack};
+
+impl Analysis<'_> {
+    /// The tables of FROM, as the comma joins them. `strays`: keys of subqueries within, which must lie with its rows.
+    pub(super) fn from(
+        &mut self,
+        from: &[TableWithJoins],
+        place: Place<'_>,
+        strays: &mut Vec<Variable>,
+    ) -> Result<Source> {
+        let mut source = Source::default();
+        for item in from {
+            let next = self.joined(item, &source, place, strays)?;
+            source = source.beside(next);
+        }
+        refuse_duplicate_names(&source)?;
+        Ok(source)
+    }
+
+    /// A table with its joins. `before`: the parts of FROM to its left, which LATERAL and functions may name.
+    fn joined(
+        &mut self,
+        item: &TableWithJoins,
+        before: &Source,
+        place: Place<'_>,
+        strays: &mut Vec<Variable>,
+    ) -> Result<Source> {
+        let mut left = self.factor(&item.relation, before, place, strays)?;
+        for join in &item.joins {
+            let before = before.clone().beside(left.clone());
+            let right = self.factor(&join.relation, &before, place, strays)?;
+            left = self.join(left, right, join, place, strays)?;
+        }
+        Ok(left)
+    }
+
+    fn factor(
+        &mut self,
+        factor: &TableFactor,
+        before: &Source,
+        place: Place<'_>,
+        strays: &mut Vec<Variable>,
+    ) -> Result<Source> {
+        match factor {
+            TableFactor::Table { name, alias, args: None, sample: None, with_ordinality: false, .. } => {
+                Ok(aliased(self.named_table(name, place)?, alias.as_ref()))
+            }
+            TableFactor::Table { sample: Some(_), .. } => {
+                Err(Error::unsupported("TABLESAMPLE", "Select rows by a condition on their key."))
+            }
+            TableFactor::Table { name, alias, args: Some(arguments), with_ordinality, .. } => {
+                self.argument_subqueries(&arguments.args, before, place, strays)?;
+                Ok(function_source(last_name(name), alias.as_ref(), *with_ordinality))
+            }
+            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+                self.argument_subqueries(args, before, place, strays)?;
+                Ok(function_source(last_name(name), alias.as_ref(), *with_ordinality))
+            }
+            TableFactor::TableFunction { expr, alias } => {
+                self.argument_subqueries(expr, before, place, strays)?;
+                Ok(function_source("table".into(), alias.as_ref(), false))
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
+                self.argument_subqueries(array_exprs, before, place, strays)?;
+                Ok(function_source("unnest".into(), alias.as_ref(), *with_ordinality))
+            }
+            TableFactor::Derived { lateral, subquery, alias, .. } => {
+                self.derived(*lateral, subquery, alias.as_ref(), before, place)
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                with_stack(|| self.nested_join(table_with_joins, alias.as_ref(), before, place, strays))
+            }
+            _ => Err(Error::unsupported(
+                "this kind of table in FROM",
+                "Use tables, subqueries, VALUES or generate_series.",
+            )),
+        }
+    }
+
+    fn derived(
+        &mut self,
+        lateral: bool,
+        subquery: &Query,
+        alias: Option<&TableAlias>,
+        before: &Source,
+        place: Place<'_>,
+    ) -> Result<Source> {
+        let around = Scope { source: before, outer: place.outer };
+        let outer = if lateral { Some(&around) } else { place.outer };
+        let output = self.query(subquery, Place { outer, ..place.inside() })?;
+        let relation = Relation { name: String::new(), columns: output.columns, complete: output.complete };
+        Ok(aliased(Source::of(relation, output.anchor), alias))
+    }
+
+    fn nested_join(
+        &mut self,
+        inner: &TableWithJoins,
+        alias: Option<&TableAlias>,
+        before: &Source,
+        place: Place<'_>,
+        strays: &mut Vec<Variable>,
+    ) -> Result<Source> {
+        if inner.joins.is_empty() && matches!(inner.relation, TableFactor::Table { .. }) {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error: a table alone stands without parentheses"));
+        }
+        let source = self.joined(inner, before, place, strays)?;
+        let Some(alias) = alias else { return Ok(source) };
+        // Only the alias can be named outside.
+        let relation = Relation { name: String::new(), columns: source.visible.clone(), complete: source.complete() };
+        let mut hidden = aliased(Source::of(relation, None), Some(alias));
+        hidden.keys = source.keys;
+        hidden.anchor = source.anchor;
+        Ok(hidden)
+    }
+
+    fn argument_subqueries<T: Visit>(
+        &mut self,
+        arguments: &T,
+        before: &Source,
+        place: Place<'_>,
+        strays: &mut Vec<Variable>,
+    ) -> Result<()> {
+        let scope = Scope { source: before, outer: place.outer };
+        self.subqueries(arguments, &scope, place, &[], strays)
+    }
+}
+
+fn refuse_duplicate_names(source: &Source) -> Result<()> {
+    for (number, relation) in source.relations.iter().enumerate() {
+        if !relation.name.is_empty() && source.relations[..number].iter().any(|before| before.name == relation.name) {
+            return Err(Error::new(
+                SqlState::DUPLICATE_ALIAS,
+                format!("table name \"{}\" specified more than once", relation.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn last_name(name: &ObjectName) -> String {
+    name_parts(name).and_then(|mut parts| parts.pop().map(std::borrow::Cow::into_owned)).unwrap_or_default()
+}
+
+/// A source of one relation, under its alias.
+fn aliased(mut source: Source, alias: Option<&TableAlias>) -> Source {
+    if let Some(relation) = source.relations.pop() {
+        let relation = relation.aliased(alias);
+        source.visible = relation.columns.clone();
+        source.relations.push(relation);
+    }
+    source
+}
+
+/// A function's rows: one column, named as the function or its alias, unless the alias names columns.
+fn function_source(name: String, alias: Option<&TableAlias>, with_ordinality: bool) -> Source {
+    let column = |name: String| Column { name, key: None, data_type: None, relation: 0 };
+    let named = alias.map(|alias| fold(&alias.name).into_owned()).unwrap_or_else(|| name.clone());
+    let mut columns = vec![column(named)];
+    if let Some(alias) = alias.filter(|alias| !alias.columns.is_empty()) {
+        columns = alias.columns.iter().map(|renamed| column(fold(&renamed.name).into_owned())).collect();
+    } else if with_ordinality {
+        columns.push(column("ordinality".into()));
+    }
+    aliased(Source::of(Relation { name, columns, complete: true }, None), alias)
+}
