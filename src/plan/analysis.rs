@@ -117,7 +117,7 @@ impl<'a> Analysis<'a> {
     }
 
     /// Notes what a WHERE or an inner join's ON says; the subqueries that a key must be in.
-    pub(super) fn conditions(&mut self, condition: &Expr, scope: &Scope<'_>) -> Vec<usize> {
+    pub(super) fn conditions(&mut self, condition: &Expr, scope: &Scope<'_>, level: usize) -> Vec<usize> {
         let Facts { equal, pinned, within } = facts(condition, scope, self.key_type);
         for (key, keys) in pinned {
             if !key.outer {
@@ -126,13 +126,13 @@ impl<'a> Analysis<'a> {
         }
         for (one, other) in &equal {
             if !one.outer && !other.outer {
-                self.graph.equal(one.variable, other.variable);
+                self.graph.equal(one.variable, other.variable, level);
             }
         }
         for (one, other) in equal {
             match (one.outer, other.outer) {
-                (false, true) => self.attach(one, other),
-                (true, false) => self.attach(other, one),
+                (false, true) => self.attach(one, other, level),
+                (true, false) => self.attach(other, one, level),
                 _ => {}
             }
         }
@@ -140,19 +140,19 @@ impl<'a> Analysis<'a> {
     }
 
     /// A key of a subquery equals one of the query around it: for each row out there, only rows of its key matter.
-    fn attach(&mut self, inner: KeyColumn, outer: KeyColumn) {
+    fn attach(&mut self, inner: KeyColumn, outer: KeyColumn, level: usize) {
         self.graph.implies(outer.variable, inner.variable);
-        // One only: two outer keys that equal one inner key need not equal each other where the inner row is missing.
-        if self.graph.level(inner.variable) > self.graph.level(outer.variable) {
-            self.graph.unite(inner.variable, outer.variable);
-        }
+        self.graph.unite(inner.variable, outer.variable, level);
     }
 
     /// A key that is confined as another is, without confining it.
     pub(super) fn copy_of(&mut self, key: Variable, level: usize) -> Variable {
         let copy = self.graph.variable(level);
-        self.graph.unite(copy, key);
+        self.graph.unite(copy, key, level);
         self.graph.implies(key, copy);
+        if self.graph.is_missing(key) {
+            self.graph.may_be_missing(copy);
+        }
         copy
     }
 

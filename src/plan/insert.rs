@@ -192,7 +192,7 @@ fn rows_of_query(
     let from = output.columns.get(key_place).and_then(|column| column.key);
     match (from, output.anchor) {
         (Some(from), Some(anchor)) if output.complete && analysis.graph.divides(from, anchor) => {
-            analysis.graph.equal(key, from);
+            analysis.graph.equal(key, from, place.level);
             Ok(())
         }
         _ => Err(computed_key(table)),

@@ -31,6 +31,8 @@ struct Sides<'s> {
     /// How many relations the left has: a column of a later one is the right's.
     left_relations: usize,
     left_keys: &'s [Variable],
+    /// Of the query that joins.
+    level: usize,
 }
 
 impl Sides<'_> {
@@ -80,14 +82,14 @@ impl Analysis<'_> {
             JoinConstraint::On(_) | JoinConstraint::None => Vec::new(),
         };
         let left_keys = left.keys.clone();
-        let sides = Sides { kept, left_relations: left.relations.len(), left_keys: &left_keys };
+        let sides = Sides { kept, left_relations: left.relations.len(), left_keys: &left_keys, level: place.level };
         let mut both = left.beside(right);
         if let JoinConstraint::On(condition) = constraint {
             let scope = Scope { source: &both, outer: place.outer };
             let positive = self.on(condition, &scope, &sides);
             self.subqueries(condition, &scope, place, &positive, strays)?;
         }
-        self.merge_columns(&mut both, &merged, &sides, place.level);
+        self.merge_columns(&mut both, &merged, &sides);
         both.anchor = match kept {
             Kept::Inner | Kept::Both => left_anchor.or(right_anchor),
             Kept::Left => left_anchor,
@@ -123,7 +125,7 @@ impl Analysis<'_> {
     /// The condition of a join; the subqueries that a key of every joined row must be in.
     fn on(&mut self, condition: &Expr, scope: &Scope<'_>, sides: &Sides<'_>) -> Vec<usize> {
         if sides.kept == Kept::Inner {
-            return self.conditions(condition, scope);
+            return self.conditions(condition, scope, sides.level);
         }
         let found = facts(condition, scope, self.key_type);
         for (key, keys) in found.pinned {
@@ -169,12 +171,12 @@ impl Analysis<'_> {
     fn lie_together(&mut self, left: Variable, right: Variable, sides: &Sides<'_>) {
         let already = sides.left_keys.iter().any(|key| self.graph.together(*key, right));
         if !already {
-            self.graph.unite(right, left);
+            self.graph.unite(right, left, sides.level);
         }
     }
 
     /// USING and NATURAL: the named columns are equal, and appear once, before the others.
-    fn merge_columns(&mut self, both: &mut Source, names: &[String], sides: &Sides<'_>, level: usize) {
+    fn merge_columns(&mut self, both: &mut Source, names: &[String], sides: &Sides<'_>) {
         let mut merged = Vec::new();
         for name in names {
             let find = |left: bool| {
@@ -184,7 +186,7 @@ impl Analysis<'_> {
             };
             let (Some(left), Some(right)) = (find(true), find(false)) else { continue };
             let key = match (left.key, right.key) {
-                (Some(one), Some(other)) => Some(self.merged_key(one, other, sides, level)),
+                (Some(one), Some(other)) => Some(self.merged_key(one, other, sides)),
                 _ => None,
             };
             let data_type = left.data_type.filter(|data_type| Some(*data_type) == right.data_type);
@@ -197,10 +199,10 @@ impl Analysis<'_> {
         both.visible = merged;
     }
 
-    fn merged_key(&mut self, left: Variable, right: Variable, sides: &Sides<'_>, level: usize) -> Variable {
+    fn merged_key(&mut self, left: Variable, right: Variable, sides: &Sides<'_>) -> Variable {
         match sides.kept {
             Kept::Inner => {
-                self.graph.equal(left, right);
+                self.graph.equal(left, right, sides.level);
                 left
             }
             Kept::Left => {
@@ -216,8 +218,8 @@ impl Analysis<'_> {
             Kept::Both => {
                 // Whichever side is there: confining it confines both.
                 self.lie_together(left, right, sides);
-                let merged = self.graph.variable(level);
-                self.graph.unite(merged, left);
+                let merged = self.graph.variable(sides.level);
+                self.graph.unite(merged, left, sides.level);
                 self.graph.implies(merged, left);
                 self.graph.implies(merged, right);
                 merged

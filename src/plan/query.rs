@@ -82,7 +82,7 @@ impl Analysis<'_> {
         let scope = Scope { source: &source, outer: place.outer };
         let mut positive = Vec::new();
         if let Some(condition) = &select.selection {
-            positive = self.conditions(condition, &scope);
+            positive = self.conditions(condition, &scope, place.level);
         }
         self.subqueries(&select.selection, &scope, place, &positive, &mut strays)?;
         self.subqueries(&select.projection, &scope, place, &[], &mut strays)?;

@@ -45,7 +45,7 @@ impl Analysis<'_> {
                     } else {
                         by_key = true;
                     }
-                    self.graph.unite(both, left);
+                    self.graph.unite(both, left, place.level);
                     self.graph.implies(both, left);
                     self.graph.implies(both, right);
                     Some(both)
@@ -63,8 +63,20 @@ impl Analysis<'_> {
         if !all && !by_key && op != SetOperator::Union {
             self.cannot_scatter(&format!("{op} across shards"), "Return the key on both sides, or give it in WHERE.");
         }
-        self.graph.unite(one, other);
+        self.lay_sides_together(one, other, place.level);
         Ok(Output { columns, complete: true, anchor: Some(one), source: Source::default() })
+    }
+
+    /// A side that belongs to a row of the query around them needs the other to belong to the same.
+    fn lay_sides_together(&mut self, one: Variable, other: Variable, level: usize) {
+        let reaches_out = self.graph.level(one) < level || self.graph.level(other) < level;
+        if reaches_out && !self.graph.together(one, other) {
+            self.cannot_scatter(
+                "a set operation in a subquery that joins only one side on the key, across shards",
+                "Compare the key of both sides with the outer query's.",
+            );
+        }
+        self.graph.unite(one, other, level);
     }
 
     fn side(&mut self, side: &SetExpr, distinct: bool, place: Place<'_>) -> Result<Output> {

@@ -50,12 +50,16 @@ impl Reader<'_, '_, '_> {
         let address = std::ptr::from_ref(query) as usize;
         let (Some(&key), [column]) = (self.compared.get(&address), output.columns.as_slice()) else { return Ok(()) };
         let Some(inner) = column.key else { return Ok(()) };
+        let positive = self.positive.contains(&address);
         let graph = &mut self.analysis.graph;
-        graph.implies(key, inner);
-        if graph.level(inner) >= self.place.level {
-            graph.unite(inner, key);
+        // Rows of other keys do not matter to IN, except that a NULL among them, or a NULL that is looked for among any,
+        // turns "false" into NULL.
+        if !positive && (graph.is_missing(key) || graph.is_missing(inner)) {
+            return Ok(());
         }
-        if self.positive.contains(&address) {
+        graph.implies(key, inner);
+        graph.unite(inner, key, self.place.level);
+        if positive {
             graph.implies(inner, key);
         }
         Ok(())

@@ -178,7 +178,7 @@ fn condition(
     strays: &mut Vec<Variable>,
 ) -> Result<()> {
     let Some(condition) = selection else { return Ok(()) };
-    let positive = analysis.conditions(condition, scope);
+    let positive = analysis.conditions(condition, scope, place.level);
     analysis.subqueries(condition, scope, place, &positive, strays)
 }
 
