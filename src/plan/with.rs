@@ -1,11 +1,13 @@
 //! WITH: what a name in FROM means besides a table.
 
+use std::collections::HashMap;
+
 use super::analysis::Analysis;
 use super::place::Place;
 use super::query::Output;
 use super::scope::{Relation, Scope, Source};
-use crate::error::Result;
-use crate::sql::ast::{Cte, Query, SetExpr};
+use crate::error::{Error, Result};
+use crate::sql::ast::{Cte, Query, SetExpr, With};
 use crate::sql::{fold, name_parts, names_relation, with_stack};
 
 /// The WITH queries that a name can mean, the nearest first.
@@ -45,6 +47,9 @@ impl Analysis<'_> {
         let Some((with, cte)) = query.with.as_ref().and_then(|with| Some((with, with.cte_tables.get(from)?))) else {
             return self.body(query, place);
         };
+        if with.recursive && from == 0 {
+            refuse_forward_names(with)?;
+        }
         let name = fold(&cte.alias.name);
         let writes = matches!(
             &*cte.query.body,
@@ -54,7 +59,7 @@ impl Analysis<'_> {
             // Runs once, whether it is named or not.
             self.query(&cte.query, place.inside())?;
         }
-        let recursive = with.recursive && names_table(&cte.query, &name);
+        let recursive = with.recursive && names_any(&cte.query, |named| named == name);
         let meaning = if writes || recursive { Meaning::Opaque(cte) } else { Meaning::Query(cte) };
         let bound = Ctes { name: &name, meaning, rest: place.ctes, outer: place.outer };
         let place = Place { ctes: Some(&bound), ..place };
@@ -87,7 +92,22 @@ impl Analysis<'_> {
     }
 }
 
-/// Whether a query names a table, anywhere.
-fn names_table(query: &Query, name: &str) -> bool {
-    names_relation(query, |relation| matches!(name_parts(relation).as_deref(), Some([only]) if only == name))
+/// RECURSIVE lets a query name one that comes after it, which SQLite and this reading do not.
+fn refuse_forward_names(with: &With) -> Result<()> {
+    let places: HashMap<_, _> =
+        with.cte_tables.iter().enumerate().map(|(number, cte)| (fold(&cte.alias.name), number)).collect();
+    for (number, cte) in with.cte_tables.iter().enumerate() {
+        if names_any(&cte.query, |named| places.get(named).is_some_and(|place| *place > number)) {
+            return Err(Error::unsupported(
+                format!("WITH RECURSIVE where \"{}\" names a query that comes after it", fold(&cte.alias.name)),
+                "Write each query after those that it names.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a query names a table of such a name, anywhere.
+fn names_any(query: &Query, wanted: impl Fn(&str) -> bool) -> bool {
+    names_relation(query, |relation| matches!(name_parts(relation).as_deref(), Some([only]) if wanted(only)))
 }
