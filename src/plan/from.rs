@@ -1,12 +1,13 @@
 //! FROM: tables, subqueries and functions, side by side or joined.
 
 use super::analysis::Analysis;
+use super::functions::is_volatile;
 use super::graph::Variable;
 use super::place::Place;
 use super::scope::{Column, Relation, Scope, Source};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{ObjectName, Query, TableAlias, TableFactor, TableWithJoins, Visit};
-use crate::sql::{fold, name_parts, with_stack};
+use crate::sql::{fold, function_name, name_parts, with_stack};
 
 impl Analysis<'_> {
     /// The tables of FROM, as the comma joins them. `strays`: keys of subqueries within, which must lie with its rows.
@@ -58,19 +59,30 @@ impl Analysis<'_> {
             }
             TableFactor::Table { name, alias, args: Some(arguments), with_ordinality, .. } => {
                 self.argument_subqueries(&arguments.args, before, place, strays)?;
-                Ok(function_source(last_name(name), alias.as_ref(), *with_ordinality))
+                self.expect_stable_function(name);
+                let call = FunctionRows {
+                    name: last_name(name),
+                    arguments: arguments.args.len(),
+                    ordinality: *with_ordinality,
+                };
+                Ok(call.source(alias.as_ref()))
             }
             TableFactor::Function { name, args, alias, with_ordinality, .. } => {
                 self.argument_subqueries(args, before, place, strays)?;
-                Ok(function_source(last_name(name), alias.as_ref(), *with_ordinality))
+                self.expect_stable_function(name);
+                let call = FunctionRows { name: last_name(name), arguments: args.len(), ordinality: *with_ordinality };
+                Ok(call.source(alias.as_ref()))
             }
             TableFactor::TableFunction { expr, alias } => {
                 self.argument_subqueries(expr, before, place, strays)?;
-                Ok(function_source("table".into(), alias.as_ref(), false))
+                let call = FunctionRows { name: "table".into(), arguments: 1, ordinality: false };
+                Ok(call.source(alias.as_ref()))
             }
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, .. } => {
                 self.argument_subqueries(array_exprs, before, place, strays)?;
-                Ok(function_source("unnest".into(), alias.as_ref(), *with_ordinality))
+                let arguments = array_exprs.len();
+                let call = FunctionRows { name: "unnest".into(), arguments, ordinality: *with_ordinality };
+                Ok(call.source(alias.as_ref()))
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 self.derived(*lateral, subquery, alias.as_ref(), before, place)
@@ -114,11 +126,20 @@ impl Analysis<'_> {
         let source = self.joined(inner, before, place, strays)?;
         let Some(alias) = alias else { return Ok(source) };
         // Only the alias can be named outside.
-        let relation = Relation { name: String::new(), columns: source.visible.clone(), complete: source.complete() };
+        let complete = source.complete();
+        let columns = source.visible.into_iter().map(Column::hidden).collect();
+        let relation = Relation { name: String::new(), columns, complete };
         let mut hidden = aliased(Source::of(relation, None), Some(alias));
         hidden.keys = source.keys;
         hidden.anchor = source.anchor;
         Ok(hidden)
+    }
+
+    /// A function in FROM is called once for the whole statement: shards would each have an answer of their own.
+    fn expect_stable_function(&mut self, name: &ObjectName) {
+        if let Some(name) = function_name(name).filter(|name| is_volatile(name)) {
+            self.cannot_scatter(&format!("{name}() in FROM across shards"), "Compute it in the application.");
+        }
     }
 
     fn argument_subqueries<T: Visit>(
@@ -128,6 +149,7 @@ impl Analysis<'_> {
         place: Place<'_>,
         strays: &mut Vec<Variable>,
     ) -> Result<()> {
+        self.expect_stable(arguments, place.level + 1);
         let scope = Scope { source: before, outer: place.outer };
         self.subqueries(arguments, &scope, place, &[], strays)
     }
@@ -159,15 +181,35 @@ fn aliased(mut source: Source, alias: Option<&TableAlias>) -> Source {
     source
 }
 
-/// A function's rows: one column, named as the function or its alias, unless the alias names columns.
-fn function_source(name: String, alias: Option<&TableAlias>, with_ordinality: bool) -> Source {
-    let column = |name: String| Column { name, key: None, data_type: None, relation: 0 };
-    let named = alias.map(|alias| fold(&alias.name).into_owned()).unwrap_or_else(|| name.clone());
-    let mut columns = vec![column(named)];
-    if let Some(alias) = alias.filter(|alias| !alias.columns.is_empty()) {
-        columns = alias.columns.iter().map(|renamed| column(fold(&renamed.name).into_owned())).collect();
-    } else if with_ordinality {
-        columns.push(column("ordinality".into()));
+/// Functions whose rows have one column for each argument, or one; others may have several.
+const GIVES_ONE_COLUMN: &[&str] =
+    &["generate_series", "generate_subscripts", "regexp_split_to_table", "string_to_table", "unnest"];
+
+/// A function's rows in FROM.
+struct FunctionRows {
+    name: String,
+    arguments: usize,
+    ordinality: bool,
+}
+
+impl FunctionRows {
+    /// One column, named as the function or its alias, unless the alias names columns.
+    fn source(self, alias: Option<&TableAlias>) -> Source {
+        let column = |name: String| Column::new(name, None, None);
+        let one_column =
+            GIVES_ONE_COLUMN.contains(&self.name.as_str()) && (self.name != "unnest" || self.arguments == 1);
+        let named = alias.map_or_else(|| self.name.clone(), |alias| fold(&alias.name).into_owned());
+        let aliases = alias.map_or(&[][..], |alias| alias.columns.as_slice());
+        // Their types are given where the function has none of its own.
+        let all_defined = !aliases.is_empty() && aliases.iter().all(|column| column.data_type.is_some());
+        let mut columns: Vec<Column> = aliases.iter().map(|alias| column(fold(&alias.name).into_owned())).collect();
+        if columns.is_empty() {
+            columns.push(column(named));
+        }
+        if one_column && columns.len() == 1 && self.ordinality {
+            columns.push(column("ordinality".into()));
+        }
+        let relation = Relation { name: self.name, columns, complete: one_column || all_defined };
+        aliased(Source::of(relation, None), alias)
     }
-    aliased(Source::of(Relation { name, columns, complete: true }, None), alias)
 }

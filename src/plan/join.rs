@@ -187,12 +187,18 @@ impl Analysis<'_> {
             let (Some(left), Some(right)) = (find(true), find(false)) else { continue };
             let key = match (left.key, right.key) {
                 (Some(one), Some(other)) => Some(self.merged_key(one, other, sides)),
-                _ => None,
+                (one, other) => match sides.kept {
+                    Kept::Inner => one.or(other),
+                    Kept::Left => one,
+                    Kept::Right => other,
+                    Kept::Both => None,
+                },
             };
             let data_type = left.data_type.filter(|data_type| Some(*data_type) == right.data_type);
             // Where the left may be missing, the column is the right's.
             let from = if sides.kept == Kept::Right { &right } else { &left };
-            merged.push(Column { name: name.clone(), key, data_type, relation: from.relation });
+            let of_either = from.of_either || sides.kept == Kept::Both;
+            merged.push(Column { name: name.clone(), key, data_type, relation: from.relation, of_either });
         }
         both.visible.retain(|column| !names.contains(&column.name));
         merged.append(&mut both.visible);

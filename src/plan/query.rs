@@ -6,7 +6,7 @@ use super::graph::Variable;
 use super::place::Place;
 use super::scope::{Column, Scope, Source};
 use crate::error::{Error, Result};
-use crate::sql::ast::{Query, Select, SetExpr, Values};
+use crate::sql::ast::{Query, Select, SetExpr, Values, Visit};
 use crate::sql::with_stack;
 
 /// What a query gives to the one around it.
@@ -96,16 +96,20 @@ impl Analysis<'_> {
 
         let level = place.level;
         let shape = self.shape(select, query, &scope);
-        let columns = self.outputs(select, &scope, limited, &shape, level);
+        let (columns, complete) = self.outputs(select, &scope, limited, &shape, level);
         let mixes = if limited { Some("LIMIT") } else { self.mixes(&shape, &columns, source.anchor) };
         self.expect_key_local(source.anchor, level, mixes);
+        self.expect_stable(select, level);
+        Ok(Output { columns, complete, anchor: source.anchor, source })
+    }
+
+    /// A subquery may be evaluated once for the whole statement: shards would each have an answer of their own.
+    pub(super) fn expect_stable<T: Visit>(&mut self, tree: &T, level: usize) {
         if level > 0
-            && source.anchor.is_some()
-            && let Some(name) = volatile(select)
+            && let Some(name) = volatile(tree)
         {
             self.cannot_scatter(&format!("{name}() in a subquery across shards"), "Compute it in the application.");
         }
-        Ok(Output { columns, complete: source.complete(), anchor: source.anchor, source })
     }
 
     fn values(&mut self, values: &Values, place: Place<'_>) -> Result<Output> {
@@ -114,10 +118,9 @@ impl Analysis<'_> {
         let mut strays = Vec::new();
         self.subqueries(values, &scope, place, &[], &mut strays)?;
         self.expect_together(&strays, None);
+        self.expect_stable(values, place.level);
         let width = values.rows.first().map_or(0, |row| row.content.len());
-        let columns = (1..=width)
-            .map(|number| Column { name: format!("column{number}"), key: None, data_type: None, relation: 0 })
-            .collect();
+        let columns = (1..=width).map(|number| Column::new(format!("column{number}"), None, None)).collect();
         Ok(Output { columns, complete: true, ..Output::default() })
     }
 }

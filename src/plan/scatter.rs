@@ -11,7 +11,7 @@ use super::{Distinct, Merge, RowCount, Scatter, SortKey};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{
     self, CastKind, Expr, LimitClause, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Statement, Value,
+    SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, Value,
 };
 use crate::sql::{fold, ident, parse_expression, with_stack};
 
@@ -95,17 +95,7 @@ pub(super) fn visible_columns(select: &Select, scope: &Scope<'_>) -> Result<Vec<
             SelectItem::ExprWithAlias { expr, alias } => {
                 visible.push(Visible { name: fold(alias).into_owned(), canonical: canonical(expr, scope) });
             }
-            SelectItem::Wildcard(_) if scope.source.complete() => {
-                visible.extend(scope.source.visible.iter().map(whole))
-            }
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
-                let relation = name.0.last().and_then(|part| part.as_ident()).and_then(|name| scope.relation(name));
-                match relation.filter(|relation| relation.complete) {
-                    Some(relation) => visible.extend(relation.columns.iter().map(whole)),
-                    None => return Err(unknown_columns()),
-                }
-            }
-            _ => return Err(unknown_columns()),
+            _ => visible.extend(super::shape::whole(item, scope).ok_or_else(unknown_columns)?.iter().map(whole)),
         }
     }
     Ok(visible)

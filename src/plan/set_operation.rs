@@ -24,7 +24,11 @@ impl Analysis<'_> {
         let left = self.side(left, distinct, place.inside())?;
         let right = self.side(right, distinct, place.inside())?;
         let (one, other) = match (left.anchor, right.anchor) {
-            (None, None) => return Ok(Output { columns: left.columns, complete: left.complete, ..Output::default() }),
+            (None, None) => {
+                let plain = |column: Column| Column { key: None, ..column };
+                let columns = left.columns.into_iter().map(plain).collect();
+                return Ok(Output { columns, complete: left.complete, ..Output::default() });
+            }
             (Some(one), Some(other)) => (one, other),
             _ => {
                 self.cannot_scatter(
@@ -34,6 +38,7 @@ impl Analysis<'_> {
                 return Ok(Output { anchor: left.anchor.or(right.anchor), ..Output::default() });
             }
         };
+        let complete = left.complete && right.complete;
         let mut by_key = false;
         let mut columns = Vec::new();
         for (left, right) in left.columns.into_iter().zip(right.columns) {
@@ -52,7 +57,7 @@ impl Analysis<'_> {
                 }
                 _ => None,
             };
-            columns.push(Column { key, relation: 0, ..left });
+            columns.push(Column { key, ..left.hidden() });
         }
         if !all && !by_key && place.level > 0 {
             self.cannot_scatter(
@@ -64,7 +69,7 @@ impl Analysis<'_> {
             self.cannot_scatter(&format!("{op} across shards"), "Return the key on both sides, or give it in WHERE.");
         }
         self.lay_sides_together(one, other, place.level);
-        Ok(Output { columns, complete: true, anchor: Some(one), source: Source::default() })
+        Ok(Output { columns, complete, anchor: Some(one), source: Source::default() })
     }
 
     /// A side that belongs to a row of the query around them needs the other to belong to the same.

@@ -59,11 +59,9 @@ impl Analysis<'_> {
         level: usize,
     ) -> Result<(Source, Option<Variable>)> {
         let key = self.use_table(table, level)?;
-        let column = |(number, column): (usize, &crate::topology::Column)| Column {
-            name: column.name.clone(),
-            key: key.filter(|_| table.key_column() == Some(number)),
-            data_type: Some(column.data_type),
-            relation: 0,
+        let column = |(number, column): (usize, &crate::topology::Column)| {
+            let key = key.filter(|_| table.key_column() == Some(number));
+            Column::new(column.name.clone(), key, Some(column.data_type))
         };
         let columns = table.columns.iter().enumerate().map(column).collect();
         Ok((Source::of(Relation { name, columns, complete: true }, key), key))
