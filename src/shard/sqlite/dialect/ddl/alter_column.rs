@@ -174,7 +174,9 @@ impl Change<'_> {
         let to = type_name(data_type)?;
         check_column_type(to.data_type)?;
         let column = table.columns[index].clone();
-        if table.key_column() == Some(index) && to.data_type != column.data_type {
+        // A key that becomes another belongs to another slot.
+        let same_keys = to.data_type == column.data_type && to.modifier == column.modifier && using.is_none();
+        if table.key_column() == Some(index) && !same_keys {
             return Err(Error::unsupported(
                 "changing the type of the key column of a sharded table",
                 "Make a new table, and copy the rows.",
