@@ -323,8 +323,9 @@ fn push_limit(statement: &mut Query) -> Result<(Option<RowCount>, Option<RowCoun
             Some(parse_expression(&limit.saturating_add(*offset).min(i64::MAX as u64).to_string())?)
         }
         (Some(_), (Some(limit), Some(offset))) => {
-            let text = format!("CAST({} AS bigint) + CAST({} AS bigint)", count_text(limit), count_text(offset));
-            Some(parse_expression(&text)?)
+            // Half of the largest bigint at the most, so that the sum is one.
+            let bounded = |count| format!("least(CAST({} AS bigint), {})", count_text(count), i64::MAX / 2);
+            Some(parse_expression(&format!("{} + {}", bounded(limit), bounded(offset)))?)
         }
     };
     statement.limit_clause =
