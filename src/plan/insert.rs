@@ -10,7 +10,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, Expr, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableObject, Values};
 use crate::sql::name_parts;
 use crate::topology::{Table, TableKind};
-use crate::types::{Datum, KeyType};
+use crate::types::{Datum, KeyType, PgType};
 
 /// Reads an INSERT, by itself or within a WITH.
 pub(super) fn analyse(analysis: &mut Analysis<'_>, insert: &ast::Insert, place: Place<'_>) -> Result<Written> {
@@ -46,6 +46,7 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, insert: &ast::Insert, place: 
                     if strays.is_empty() && place.level == 0 {
                         row_keys = Some(keys);
                     } else {
+                        refuse_cut_key(&table)?;
                         analysis.graph.pin(key, keys);
                         analysis.cannot_scatter(
                             "INSERT with a subquery on a sharded table, across shards",
@@ -168,6 +169,19 @@ fn computed_key(table: &Table) -> Error {
     .column(key_name(table))
 }
 
+/// `varchar(n)` drops blanks past its length, so that a key is another one once it is stored.
+fn refuse_cut_key(table: &Table) -> Result<()> {
+    match table.key_column().and_then(|number| table.columns.get(number)) {
+        Some(column) if column.data_type == PgType::Varchar && column.modifier >= 0 => Err(Error::unsupported(
+            format!("INSERT from a query into \"{}\", whose sharding key has a length", table.name),
+            "Read first and insert the values, or make the key column text.",
+        )
+        .table(&table.name)
+        .column(&column.name)),
+        _ => Ok(()),
+    }
+}
+
 /// INSERT ... SELECT: each row's key must be one constant, or the key of the row that it is made from.
 fn rows_of_query(
     analysis: &mut Analysis<'_>,
@@ -177,6 +191,7 @@ fn rows_of_query(
     query: &Query,
     place: Place<'_>,
 ) -> Result<()> {
+    refuse_cut_key(table)?;
     let output = analysis.query(query, place.inside())?;
     if let Some(constant) = selected(query, key_place).and_then(|value| constant(value, analysis.key_type)) {
         if constant == KeyExpression::Literal(Datum::Null) {
