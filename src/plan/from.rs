@@ -35,10 +35,11 @@ impl Analysis<'_> {
         strays: &mut Vec<Variable>,
     ) -> Result<Source> {
         let mut left = self.factor(&item.relation, before, place, strays)?;
+        let outside = &before.keys;
         for join in &item.joins {
             let before = before.clone().beside(left.clone());
             let right = self.factor(&join.relation, &before, place, strays)?;
-            left = self.join(left, right, join, place, strays)?;
+            left = self.join(left, right, join, outside, place, strays)?;
         }
         Ok(left)
     }

@@ -31,6 +31,10 @@ struct Sides<'s> {
     /// How many relations the left has: a column of a later one is the right's.
     left_relations: usize,
     left_keys: &'s [Variable],
+    /// Keys of the parts of FROM before the join, which LATERAL may compare with.
+    outside: &'s [Variable],
+    /// Keys of both sides that are NULL in some of their rows as it is.
+    missing: Vec<Variable>,
     /// Of the query that joins.
     level: usize,
 }
@@ -51,12 +55,13 @@ impl Sides<'_> {
 }
 
 impl Analysis<'_> {
-    /// `left` and `right` joined. `strays`: keys of subqueries in the condition.
+    /// `left` and `right` joined. `outside`: keys of the parts of FROM before both. `strays`: keys of subqueries in the condition.
     pub(super) fn join(
         &mut self,
         left: Source,
         right: Source,
         join: &Join,
+        outside: &[Variable],
         place: Place<'_>,
         strays: &mut Vec<Variable>,
     ) -> Result<Source> {
@@ -69,6 +74,8 @@ impl Analysis<'_> {
             _ => return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error: this kind of join is not Postgres's")),
         };
         self.expect_kept_side_drives(kept, &left, &right);
+        let keys = left.visible.iter().chain(&right.visible).filter_map(|column| column.key);
+        let missing = keys.filter(|key| self.graph.is_missing(*key)).collect();
         if matches!(kept, Kept::Left | Kept::Both) {
             self.may_be_missing(&right);
         }
@@ -82,7 +89,14 @@ impl Analysis<'_> {
             JoinConstraint::On(_) | JoinConstraint::None => Vec::new(),
         };
         let left_keys = left.keys.clone();
-        let sides = Sides { kept, left_relations: left.relations.len(), left_keys: &left_keys, level: place.level };
+        let sides = Sides {
+            kept,
+            left_relations: left.relations.len(),
+            left_keys: &left_keys,
+            outside,
+            missing,
+            level: place.level,
+        };
         let mut both = left.beside(right);
         if let JoinConstraint::On(condition) = constraint {
             let scope = Scope { source: &both, outer: place.outer };
@@ -168,11 +182,24 @@ impl Analysis<'_> {
 
     /// Unites a key of the right with one of the left, once: two keys of the left that equal one of the right need not
     /// equal each other where the right is missing.
+    ///
+    /// A side that may be missing and belongs to a row out there brings nothing together: the rows of the side that is
+    /// kept need not belong to that row.
     fn lie_together(&mut self, left: Variable, right: Variable, sides: &Sides<'_>) {
         let already = sides.left_keys.iter().any(|key| self.graph.together(*key, right));
-        if !already {
+        let may_miss: &[Variable] = match sides.kept {
+            Kept::Inner => &[],
+            Kept::Left => &[right],
+            Kept::Right => &[left],
+            Kept::Both => &[left, right],
+        };
+        if !already && !may_miss.iter().any(|key| self.reaches_out(*key, sides)) {
             self.graph.unite(right, left, sides.level);
         }
+    }
+
+    fn reaches_out(&mut self, key: Variable, sides: &Sides<'_>) -> bool {
+        self.graph.level(key) < sides.level || sides.outside.iter().any(|other| self.graph.together(*other, key))
     }
 
     /// USING and NATURAL: the named columns are equal, and appear once, before the others.
@@ -228,6 +255,9 @@ impl Analysis<'_> {
                 self.graph.unite(merged, left, sides.level);
                 self.graph.implies(merged, left);
                 self.graph.implies(merged, right);
+                if sides.missing.contains(&left) || sides.missing.contains(&right) {
+                    self.graph.may_be_missing(merged);
+                }
                 merged
             }
         }

@@ -4,6 +4,7 @@ mod aggregates;
 mod deep;
 mod reads;
 mod routes;
+mod soundness;
 mod writes;
 
 use std::sync::Arc;
