@@ -1,6 +1,7 @@
 //! Statements that look as if shards could answer them, each alone, and could not; and their sound neighbours.
 
-use super::check;
+use super::super::{Plan, Scatter};
+use super::{check, planned};
 
 #[test]
 fn keys_that_only_a_subquery_joins_do_not_lie_together_outside() {
@@ -235,4 +236,26 @@ fn a_key_in_using_counts_though_the_other_side_has_none() {
             "every | 0A000 an outer join...",
         ),
     ]);
+}
+
+#[test]
+fn a_key_that_is_cut_when_it_is_stored_is_given_as_a_value() {
+    check(&[
+        ("INSERT INTO short_users SELECT email, name FROM users", "0A000 INSERT from a query into \"short_users\"..."),
+        ("INSERT INTO short_users SELECT 'abc  ', name FROM users", "0A000 INSERT from a query..."),
+        ("WITH x AS (SELECT 1) INSERT INTO short_users VALUES ('abc  ', 'x')", "0A000 INSERT from a query..."),
+        ("INSERT INTO short_users VALUES ('abc  ', 'x')", "insert 'abc  '"),
+        ("INSERT INTO users SELECT 'abc  ', name FROM short_users", "write every | 0A000 ..."),
+    ]);
+}
+
+#[test]
+fn limit_and_offset_together_are_no_larger_than_a_bigint() {
+    let Plan::Read(read) = planned("SELECT * FROM seats LIMIT $1 OFFSET $2").unwrap() else { panic!() };
+    let Ok(Scatter::Merge { statement, .. }) = read.scatter else { panic!() };
+    assert_eq!(
+        statement.to_string(),
+        "SELECT * FROM seats LIMIT least(CAST($1 AS BIGINT), 4611686018427387903) + \
+         least(CAST($2 AS BIGINT), 4611686018427387903)"
+    );
 }
