@@ -182,9 +182,20 @@ fn aliased(mut source: Source, alias: Option<&TableAlias>) -> Source {
     source
 }
 
-/// Functions whose rows have one column for each argument, or one; others may have several.
-const GIVES_ONE_COLUMN: &[&str] =
-    &["generate_series", "generate_subscripts", "regexp_split_to_table", "string_to_table", "unnest"];
+/// Functions whose rows have one column; others may have several.
+const GIVES_ONE_COLUMN: &[&str] = &[
+    "generate_series",
+    "generate_subscripts",
+    "json_array_elements",
+    "json_array_elements_text",
+    "json_object_keys",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_object_keys",
+    "regexp_split_to_table",
+    "string_to_table",
+    "unnest",
+];
 
 /// A function's rows in FROM.
 struct FunctionRows {
@@ -194,12 +205,16 @@ struct FunctionRows {
 }
 
 impl FunctionRows {
-    /// One column, named as the function or its alias, unless the alias names columns.
+    /// One column, named as the function or its alias (or by the function), unless the alias names columns.
     fn source(self, alias: Option<&TableAlias>) -> Source {
         let column = |name: String| Column::new(name, None, None);
         let one_column =
             GIVES_ONE_COLUMN.contains(&self.name.as_str()) && (self.name != "unnest" || self.arguments == 1);
-        let named = alias.map_or_else(|| self.name.clone(), |alias| fold(&alias.name).into_owned());
+        let named = match alias {
+            _ if self.name.contains("_array_elements") => "value".to_owned(),
+            Some(alias) => fold(&alias.name).into_owned(),
+            None => self.name.clone(),
+        };
         let aliases = alias.map_or(&[][..], |alias| alias.columns.as_slice());
         // Their types are given where the function has none of its own.
         let all_defined = !aliases.is_empty() && aliases.iter().all(|column| column.data_type.is_some());

@@ -55,7 +55,8 @@ impl Sides<'_> {
 }
 
 impl Analysis<'_> {
-    /// `left` and `right` joined. `outside`: keys of the parts of FROM before both. `strays`: keys of subqueries in the condition.
+    /// `left` and `right` joined. `outside`: keys of the parts of FROM before both. `strays`: keys of subqueries in the
+    /// condition.
     pub(super) fn join(
         &mut self,
         left: Source,
@@ -83,7 +84,7 @@ impl Analysis<'_> {
             self.may_be_missing(&left);
         }
         let (left_anchor, right_anchor) = (left.anchor, right.anchor);
-        let merged = match &constraint {
+        let merged = match constraint {
             JoinConstraint::Using(names) => names.iter().map(last_name).collect(),
             JoinConstraint::Natural => common_names(&left.visible, &right.visible),
             JoinConstraint::On(_) | JoinConstraint::None => Vec::new(),
