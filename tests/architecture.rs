@@ -47,11 +47,7 @@ const IMPURE: &[&str] = &[
     "rand::",
 ];
 
-/// Files over the limit, each with the reason why it is one subject.
-const LONG_FILES: &[(&str, &str)] = &[
-    ("src/plan/analysis.rs", "one walk over a query, whose clauses share one state"),
-    ("src/shard/sqlite/functions/tests.rs", "a table of functions and Postgres's answers"),
-];
+/// Longer files are split by subject; there are no excuses.
 const LONGEST_FILE: usize = 600;
 
 fn root() -> PathBuf {
@@ -186,12 +182,8 @@ fn files_say_what_they_are_and_stay_readable() {
         }
         // Unit tests at a file's end do not count.
         let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
-        let excused = LONG_FILES.iter().any(|(long, _)| *long == file);
-        if lines > LONGEST_FILE && !excused {
+        if lines > LONGEST_FILE {
             wrong.push(format!("{file} has {lines} lines: split it by subject"));
-        }
-        if lines <= LONGEST_FILE && excused {
-            wrong.push(format!("{file} needs no excuse any more"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

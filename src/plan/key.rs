@@ -242,6 +242,11 @@ pub(super) fn placeholder(name: &str) -> Option<usize> {
     name.strip_prefix('$')?.parse().ok()
 }
 
+/// A placeholder or constant by itself.
+pub(super) fn is_plain(expression: &Expr) -> bool {
+    matches!(strip(expression), Expr::Value(value) if !matches!(value.value, Value::DoubleQuotedString(_)))
+}
+
 /// The expression inside parentheses.
 pub(super) fn strip(mut expression: &Expr) -> &Expr {
     while let Expr::Nested(inner) = expression {

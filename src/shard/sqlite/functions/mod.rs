@@ -87,6 +87,7 @@ mod jsons;
 mod keys;
 mod numerics;
 mod patterns;
+mod raise;
 mod series;
 mod statistics;
 mod texts;
@@ -96,7 +97,7 @@ mod tests;
 
 use rusqlite::Connection;
 
-pub use call::{raise, raised};
+pub use raise::{raise, raised};
 
 use crate::types::compare_numeric_texts;
 

@@ -11,6 +11,7 @@ use super::failure::{Failure, parts, primary};
 use super::row_text::{key_text, row_text};
 use super::shared::Shared;
 use crate::error::{Error, SqlState};
+use crate::shard::sqlite::functions;
 use crate::topology::{Schema, Table};
 use crate::types::TextStyle;
 
@@ -72,7 +73,7 @@ enum Broken {
 impl Broken {
     fn of(error: &rusqlite::Error, schema: &Schema) -> Option<Broken> {
         let (extended, text) = parts(error)?;
-        if primary(extended) != ffi::SQLITE_CONSTRAINT || super::failure::is_raised(text) {
+        if primary(extended) != ffi::SQLITE_CONSTRAINT || functions::raised(error).is_some() {
             return None;
         }
         let what = text.split_once(" failed: ").map_or("", |(_, what)| what);

@@ -138,8 +138,3 @@ fn shard_error(shard: &str, code: i32, text: &str) -> Error {
         _ => error,
     }
 }
-
-/// Whether a registered function said it.
-pub(super) fn is_raised(text: &str) -> bool {
-    text.starts_with('\u{1}')
-}
