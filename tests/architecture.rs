@@ -16,13 +16,29 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("topology", &["error", "types"]),
     ("plan", &["error", "sql", "topology", "types"]),
     // What is where, and what happens there.
+    ("crash_point", &[]),
     ("metrics", &["error", "types"]),
     ("live_topology", &["error", "topology", "types"]),
     ("catalog", &["error", "topology", "types"]),
     ("config", &["error", "topology", "types", "wire"]),
     ("shard", &["error", "metrics", "sql", "topology", "types", "wire"]),
     // Statements. Never `rebalance`: the two meet at the topology only.
-    ("engine", &["catalog", "error", "live_topology", "metrics", "plan", "shard", "sql", "topology", "types", "wire"]),
+    (
+        "engine",
+        &[
+            "catalog",
+            "crash_point",
+            "error",
+            "live_topology",
+            "metrics",
+            "plan",
+            "shard",
+            "sql",
+            "topology",
+            "types",
+            "wire",
+        ],
+    ),
     // Doors: they know no shard.
     ("web", &["error", "metrics", "types"]),
     ("front", &["engine", "error", "metrics", "types", "web", "wire"]),
