@@ -182,7 +182,6 @@ fn refused(word: &str) -> Option<Error> {
         }
         "grant" | "revoke" => ("GRANT and REVOKE", "Users are set in shardd's configuration."),
         "merge" => ("MERGE", "Use INSERT ... ON CONFLICT."),
-        "table" => ("TABLE", "Write SELECT * FROM the table."),
         _ => return None,
     };
     Some(Error::unsupported(construct, hint))

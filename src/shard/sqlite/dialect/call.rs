@@ -494,7 +494,6 @@ impl Translator<'_> {
 fn refused_expression(expression: &Expr) -> Error {
     match expression {
         Expr::Tuple(_) => refusal::ROW_VALUE.error(),
-        Expr::SimilarTo { .. } => refusal::SIMILAR_TO.error(),
         Expr::IsJson { .. } => refusal::IS_JSON.error(),
         Expr::IsNormalized { .. } => refusal::NORMALIZED.error(),
         Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => refusal::GROUPING_SETS.error(),

@@ -35,6 +35,9 @@ impl Translator<'_> {
             Expr::ILike { negated, any, expr, pattern, escape_char } => {
                 self.like(("~~*", *negated, *any), expr, pattern, escape_char.as_deref(), place_of_value)
             }
+            Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar(*negated, expr, pattern, escape_char.as_deref(), place_of_value)
+            }
             Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated, place_of_value),
             Expr::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated, place_of_value),
             Expr::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false, place),
@@ -104,6 +107,34 @@ impl Translator<'_> {
     }
 
     /// LIKE and ILIKE: the operator, whether it is negated, and whether it is `LIKE ANY`.
+    /// SIMILAR TO. Postgres makes it `value ~ similar_to_escape(pattern, escape)`.
+    fn similar(
+        &mut self,
+        negated: bool,
+        value: &Expr,
+        pattern: &Expr,
+        escape: Option<&Expr>,
+        place: Place<'_>,
+    ) -> Result<Typed> {
+        let typed = self.expression(value, place)?;
+        let pattern = self.expression(pattern, place)?;
+        let pattern = self.cast(pattern, PgType::Text.into(), Context::Implicit)?;
+        let escape = match escape {
+            Some(escape) => {
+                let escape = self.expression(escape, place)?;
+                self.cast(escape, PgType::Text.into(), Context::Implicit)?
+            }
+            None => Typed::constant("'\\'", PgType::Text),
+        };
+        let name = if negated { "!~" } else { "~" };
+        // The operator checks the types.
+        self.operator(name, vec![typed.clone(), pattern.clone()], value.span())?;
+        let typed = if typed.is_untyped() { self.implicit(typed, PgType::Text)? } else { typed };
+        let not = if negated { "NOT " } else { "" };
+        let sql = format!("({not}pg_similar({}, {}, {}))", typed.sql, pattern.sql, escape.sql);
+        Ok(Typed::computed(sql, PgType::Bool, [&typed, &pattern, &escape]))
+    }
+
     fn like(
         &mut self,
         (name, negated, any): (&str, bool, bool),
