@@ -102,6 +102,8 @@ pub const QUERIES: &[Shape] = &[
     any_order("", "SELECT f, regexp_like('JAZZ', 'jazz', f), x, 'a!%' LIKE 'a!%' ESCAPE x FROM (VALUES ('i', '!'), ('c', '\\'), ('i', '!')) v (f, x)"),
     any_order("s=seats", "SELECT regexp_replace({t}, 'a*', '-', 'g'), regexp_split_to_array({t}, 'e*'), regexp_replace({t}, '[aeiou]?', '<\\&>', 'g') FROM seats s WHERE s.event_id = {k}"),
     ordered("", "TABLE venues UNION ALL TABLE venues ORDER BY venue_id, name LIMIT 3"),
+    any_order("", "SELECT greatest(tags, '{}'), least(ARRAY[1], ARRAY[venue_id]) FROM events WHERE event_id = {k}"),
+    any_order("", "SELECT - -5, -(-9223372036854775808), -(-(1.50)), count(*) FROM events GROUP BY - -1"),
     any_order("", "SELECT -2147483648, - 2147483648, -9223372036854775808, abs(-2147483648)"),
     // Joins that shards cannot answer alone.
     any_order("", "SELECT count(*) FROM seats a JOIN seats b ON a.seat_id = b.seat_id"),

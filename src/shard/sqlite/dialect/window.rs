@@ -182,6 +182,10 @@ impl Translator<'_> {
             let message = format!("frame {which} offset must not be null");
             return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message));
         }
+        if typed.sql.contains(['(', '+', '*', '/']) {
+            // SQLite wants a constant, and takes what it does not know to be one for NULL.
+            return Err(Error::unsupported("an expression as the offset of a frame", "Give a number or a parameter."));
+        }
         Ok(format!("{} {word}", typed.sql))
     }
 }
