@@ -37,10 +37,8 @@ impl Session {
                     .run_ddl(&change.statements)
                     .await?;
             }
-            // TRUNCATE changes rows only.
-            if change.schema != *schema {
-                transaction.schema = Some(Arc::new(change.schema));
-            }
+            // Also when it is the same, after TRUNCATE: the shards wait for a new version of it to be published.
+            transaction.schema = Some(Arc::new(change.schema));
         }
         self.notices.extend(change.notices);
         Ok(change.tag)

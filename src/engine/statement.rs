@@ -285,8 +285,15 @@ fn decode_literal(literal: &Literal<'_>, data_type: PgType, style: &TextStyle) -
     }
 }
 
-/// An error's position in the client's own text.
+/// An error in the terms of the client's own text.
 fn as_written(error: Error, text: &str, lifted: &Lifted<'_>) -> Error {
+    let near = error.message().strip_prefix("syntax error at or near \"").and_then(|near| near.strip_suffix('"'));
+    let written =
+        near.and_then(|near| lifted.original(text, near)).map(|near| format!("syntax error at or near \"{near}\""));
+    let error = match written {
+        Some(message) => error.with_message(message),
+        None => error,
+    };
     match error.get_position() {
         Some(position) => error.position(lifted.original_position(text, position)),
         None => error,

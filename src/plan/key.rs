@@ -162,6 +162,12 @@ pub(super) fn constant(expression: &Expr, key_type: KeyType) -> Option<KeyExpres
         },
         Expr::UnaryOp { op: UnaryOperator::Plus, expr } => constant(expr, key_type),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } if key_type == KeyType::Bigint => {
+            // The sign is the constant's: the smallest bigint has no positive counterpart.
+            if let Expr::Value(value) = expr.as_ref()
+                && let Value::Number(number, _) = &value.value
+            {
+                return format!("-{number}").parse().ok().map(|key| KeyExpression::Literal(Datum::Int8(key)));
+            }
             match constant(expr, key_type)? {
                 KeyExpression::Literal(datum) => Some(KeyExpression::Literal(negated(&datum)?)),
                 KeyExpression::Parameter(number) => Some(KeyExpression::NegatedParameter(number)),

@@ -148,7 +148,7 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
 /// 0A000 with what to do instead, or 42601.
 fn for_shards(cursor: &Cursor<'_>, word: &str) -> Result<()> {
     match word {
-        "select" | "insert" | "update" | "delete" | "with" | "values" | "truncate" | "comment" => Ok(()),
+        "select" | "insert" | "update" | "delete" | "with" | "values" | "table" | "truncate" | "comment" => Ok(()),
         "create" | "alter" | "drop" => {
             let object = cursor.second_word().unwrap_or_default().to_ascii_lowercase();
             match object.as_str() {
@@ -182,7 +182,6 @@ fn refused(word: &str) -> Option<Error> {
         }
         "grant" | "revoke" => ("GRANT and REVOKE", "Users are set in shardd's configuration."),
         "merge" => ("MERGE", "Use INSERT ... ON CONFLICT."),
-        "table" => ("TABLE", "Write SELECT * FROM the table."),
         _ => return None,
     };
     Some(Error::unsupported(construct, hint))

@@ -4,7 +4,7 @@ use sqlparser::ast::Spanned;
 
 use super::Translator;
 use super::coerce::{Context, common_type};
-use super::form::{cell, from_cell};
+use super::form::cell;
 use super::names::{QualifiedName, fold, quote_text};
 use super::refusal;
 use super::scope::Scope;
@@ -379,34 +379,6 @@ impl Translator<'_> {
         Ok(Typed::computed(format!("{function}({})", cells.join(", ")), data_type, &cast).not_null())
     }
 
-    /// `array[index]`.
-    fn access(&mut self, root: &Expr, chain: &[ast::AccessExpr], place: Place<'_>) -> Result<Typed> {
-        let place = place.value();
-        let [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] = chain else {
-            // `schema.table.column` with a subscript, slices and fields of records.
-            let slice =
-                chain.iter().any(|access| matches!(access, ast::AccessExpr::Subscript(ast::Subscript::Slice { .. })));
-            return Err(if slice { refusal::ARRAY_SLICE.error() } else { refusal::FIELD_ACCESS.error() });
-        };
-        let array = self.expression(root, place)?;
-        let index = self.expression(index, place)?;
-        if array.data_type == PgType::Jsonb {
-            let by_text =
-                index.is_untyped() || super::coerce::category(index.data_type) == super::coerce::Category::String;
-            let index =
-                self.cast(index, if by_text { PgType::Text } else { PgType::Int4 }.into(), Context::Assignment)?;
-            return self.operator("->", vec![array, index], root.span());
-        }
-        let Some(element) = array.data_type.element() else {
-            let message = format!("cannot subscript type {} because it does not support subscripting", array.data_type);
-            return Err(self.error_at(Error::new(SqlState::DATATYPE_MISMATCH, message), root.span()));
-        };
-        let index = self.cast(index, PgType::Int4.into(), Context::Assignment)?;
-        let value = format!("json_extract({}, '$[' || ({} - 1) || ']')", array.sql, index.sql);
-        let sql = format!("(CASE WHEN {} >= 1 THEN {} END)", index.sql, from_cell(&value, element));
-        Ok(Typed::computed(sql, element, [&array, &index]))
-    }
-
     fn collate(&mut self, expression: &Expr, collation: &ast::ObjectName, place: Place<'_>) -> Result<Typed> {
         let value = self.expression(expression, place.value())?;
         let value = if value.is_untyped() { self.cast(value, PgType::Text.into(), Context::Implicit)? } else { value };
@@ -465,6 +437,7 @@ fn is_test(expression: &Expr) -> bool {
             | Expr::Between { .. }
             | Expr::Like { .. }
             | Expr::ILike { .. }
+            | Expr::SimilarTo { .. }
             | Expr::AnyOp { .. }
             | Expr::AllOp { .. }
     )

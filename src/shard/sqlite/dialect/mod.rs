@@ -25,6 +25,7 @@ mod refusal;
 mod scope;
 mod select;
 mod set_operation;
+mod subscript;
 mod typed;
 mod window;
 mod with;

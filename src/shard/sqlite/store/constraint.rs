@@ -5,6 +5,7 @@ use rusqlite::ffi;
 use rusqlite::types::Value;
 
 use super::call::Call;
+use super::changeset::Applying;
 use super::connection::Backend;
 use super::diagnosis::{self, BrokenKey};
 use super::failure::{Failure, parts, primary};
@@ -35,6 +36,15 @@ pub(super) fn told_of_batch(shared: &Shared, failure: Failure) -> Error {
         },
         other => super::reader::told(shared, other),
     }
+}
+
+/// What another shard's changes of reference tables break here.
+pub(super) fn told_of_changes(shared: &Shared, backend: &Backend, changes: &[u8]) -> Error {
+    let broken = diagnosis::broken_key(backend, &shared.schema.load(), || {
+        let is_reference = |table: &str| shared.sequences.is_reference(table);
+        super::changeset::apply(&backend.connection, changes, Applying::Trial, &is_reference).is_ok()
+    });
+    foreign_key_error(broken, &TextStyle::default())
 }
 
 /// A row without its parent, found after tables were rebuilt.
@@ -101,7 +111,8 @@ impl Broken {
     fn explained(self, shared: &Shared, backend: &Backend, call: &Call) -> Error {
         let schema = shared.schema.load();
         if let Broken::ForeignKey = self {
-            let broken = diagnosis::broken_key(shared, backend, call, &schema);
+            let broken =
+                diagnosis::broken_key(backend, &schema, || diagnosis::run_again(shared, backend, call).is_ok());
             return foreign_key_error(broken, &call.style);
         }
         let tables: Vec<&Table> = self.tables(&backend.connection, &schema);
@@ -231,7 +242,7 @@ fn unique_name(connection: &Connection, table: Option<&Table>, name: &str, colum
     connection.query_row(sql, (name, columns.join("\0")), |row| row.get(0)).ok()
 }
 
-fn foreign_key_error(broken: Option<BrokenKey>, style: &TextStyle) -> Error {
+pub(super) fn foreign_key_error(broken: Option<BrokenKey>, style: &TextStyle) -> Error {
     let Some(broken) = broken else {
         return Error::new(SqlState::FOREIGN_KEY_VIOLATION, "the statement violates a foreign key constraint")
             .detail("It could not be found out which one: the statement changes too many rows.");

@@ -357,8 +357,14 @@ impl<'c> Serving<'c> {
         let applied = applied.and_then(|()| {
             self.shared.sequences.reload(&self.backend.connection).map_err(super::changeset::Unapplied::Sqlite)
         });
+        let applied = applied.map_err(|unapplied| match unapplied {
+            super::changeset::Unapplied::ForeignKey => {
+                super::constraint::told_of_changes(self.shared, &self.backend, changes)
+            }
+            other => other.error(self.shared),
+        });
         self.notice_loss();
-        applied.map_err(|unapplied| unapplied.error(self.shared))
+        applied
     }
 
     pub(super) fn mark_applied(&mut self, gid: &str) -> Result<bool> {

@@ -23,8 +23,8 @@ f obj_description oid,name text -
 f pg_advisory_unlock_all () void -
 f pg_backend_pid () int4 {pid}
 f pg_typeof any regtype -
-f quote_literal anyelement text -
-f quote_nullable anyelement text -
+f quote_literal anyelement text pg_quote_literal({text 0})
+f quote_nullable anyelement text pg_quote_nullable({text 0})
 f row_security_active oid bool -
 f session_user () name {user}
 f setval regclass,int8 int8 -
