@@ -49,6 +49,11 @@ pub enum StartError {
          the others"
     )]
     SchemaDrift(String),
+    #[error(
+        "the file of shard \"{shard}\" is missing: {}. Mount the disk that holds it, or restore it from the backup that \
+         belongs to the others", .path.display()
+    )]
+    MissingShard { shard: String, path: std::path::PathBuf },
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
@@ -81,7 +86,7 @@ pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
     let metrics = Arc::new(Metrics::new());
     let engine = open::engine(&config, &directory, &metrics).await?;
     http::ensure_schema(&engine, &config.database).await?;
-    banner::print(&config, &doors);
+    banner::print(&config, &doors, engine.live_topology().snapshot().shards.len());
     let stop = stop_signal()?;
     serve(doors, &config, &engine, &metrics, logs, stop).await;
     engine.close().await;
