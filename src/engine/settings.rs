@@ -33,6 +33,7 @@ const REPORTED: &[&str] = &[
 /// Settings of one value, or that a session cannot set.
 const FIXED: &[(&str, &str)] = &[
     ("in_hot_standby", "off"),
+    ("block_size", "8192"),
     ("integer_datetimes", "on"),
     ("is_superuser", "off"),
     ("lc_collate", "C"),
@@ -41,6 +42,8 @@ const FIXED: &[(&str, &str)] = &[
     ("server_encoding", "UTF8"),
     ("server_version", SERVER_VERSION),
     ("server_version_num", "150018"),
+    ("ssl", "off"),
+    ("transaction_deferrable", "off"),
     ("wal_level", "replica"),
 ];
 
@@ -59,12 +62,51 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("IntervalStyle", "postgres"),
     ("jit", "off"),
     ("lock_timeout", "0"),
+    ("role", "none"),
     ("row_security", "on"),
     ("search_path", "\"$user\", public"),
     ("standard_conforming_strings", "on"),
     ("statement_timeout", "0"),
     ("TimeZone", "UTC"),
     ("xmloption", "content"),
+];
+
+/// Settings that change no answer of shardd's, with Postgres's defaults: kept and shown, without effect.
+const HARMLESS: &[(&str, &str)] = &[
+    ("backslash_quote", "safe_encoding"),
+    ("check_function_bodies", "on"),
+    ("cursor_tuple_fraction", "0.1"),
+    ("default_table_access_method", "heap"),
+    ("default_tablespace", ""),
+    ("default_text_search_config", "pg_catalog.english"),
+    ("enable_bitmapscan", "on"),
+    ("enable_hashagg", "on"),
+    ("enable_hashjoin", "on"),
+    ("enable_indexonlyscan", "on"),
+    ("enable_indexscan", "on"),
+    ("enable_material", "on"),
+    ("enable_mergejoin", "on"),
+    ("enable_nestloop", "on"),
+    ("enable_seqscan", "on"),
+    ("enable_sort", "on"),
+    ("escape_string_warning", "on"),
+    ("geqo", "on"),
+    ("idle_session_timeout", "0"),
+    ("lc_messages", "C"),
+    ("lc_monetary", "C"),
+    ("lc_numeric", "C"),
+    ("lc_time", "C"),
+    ("maintenance_work_mem", "64MB"),
+    ("max_parallel_workers_per_gather", "2"),
+    ("password_encryption", "scram-sha-256"),
+    ("plan_cache_mode", "auto"),
+    ("quote_all_identifiers", "off"),
+    ("ssl_renegotiation_limit", "0"),
+    ("synchronize_seqscans", "on"),
+    ("synchronous_commit", "on"),
+    ("temp_buffers", "8MB"),
+    ("transaction_timeout", "0"),
+    ("work_mem", "4MB"),
 ];
 
 #[derive(Clone, Debug)]
@@ -94,7 +136,7 @@ impl Settings {
     /// # Errors
     /// A start-up setting has a value that it cannot have.
     pub(super) fn new(user: &str, startup: &[(String, String)]) -> Result<Settings> {
-        let all = DEFAULTS.iter().chain(FIXED).map(|(name, value)| (*name, *value));
+        let all = DEFAULTS.iter().chain(HARMLESS).chain(FIXED).map(|(name, value)| (*name, *value));
         let by_name = all
             .chain([("session_authorization", user)])
             .map(|(name, value)| {
@@ -162,6 +204,17 @@ impl Settings {
         self.custom.get(&folded).map(|value| (folded.clone(), value.clone())).ok_or_else(|| unknown_setting(name))
     }
 
+    /// The value that RESET goes back to.
+    ///
+    /// # Errors
+    /// 42704 as [`Settings::show`].
+    pub(super) fn initial(&self, name: &str) -> Result<String> {
+        match self.by_name.get(&name.to_lowercase()) {
+            Some(setting) => Ok(setting.initial.clone()),
+            None => self.show(name).map(|_| String::new()),
+        }
+    }
+
     /// Every setting, by name.
     pub(super) fn all(&self) -> Vec<(String, String)> {
         let known = self.by_name.values().map(|setting| (setting.name.to_owned(), setting.value.clone()));
@@ -175,8 +228,9 @@ impl Settings {
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<String> {
         let folded = name.to_lowercase();
         if !self.by_name.contains_key(&folded) {
-            if !folded.contains('.') {
-                return self.set_unlisted(&folded, name, value);
+            // One without a dot came with the start-up message.
+            if !folded.contains('.') && !self.custom.contains_key(&folded) {
+                return Err(unknown_setting(name));
             }
             self.custom.insert(folded, value.to_owned());
             return Ok(value.to_owned());
@@ -197,41 +251,6 @@ impl Settings {
             setting.value.clone_from(&value);
         }
         Ok(value)
-    }
-
-    /// A setting that changes no answer of shardd's, known to Postgres: kept once a client has set it.
-    fn set_unlisted(&mut self, folded: &str, name: &str, value: &str) -> Result<String> {
-        const HARMLESS: &[&str] = &[
-            "backslash_quote",
-            "check_function_bodies",
-            "cursor_tuple_fraction",
-            "default_table_access_method",
-            "enable_bitmapscan",
-            "enable_hashjoin",
-            "enable_indexscan",
-            "enable_mergejoin",
-            "enable_nestloop",
-            "enable_seqscan",
-            "enable_sort",
-            "escape_string_warning",
-            "geqo",
-            "idle_session_timeout",
-            "maintenance_work_mem",
-            "max_parallel_workers_per_gather",
-            "plan_cache_mode",
-            "quote_all_identifiers",
-            "ssl_renegotiation_limit",
-            "synchronous_commit",
-            "synchronize_seqscans",
-            "temp_buffers",
-            "transaction_timeout",
-            "work_mem",
-        ];
-        if !HARMLESS.contains(&folded) && !self.custom.contains_key(folded) {
-            return Err(unknown_setting(name));
-        }
-        self.custom.insert(folded.to_owned(), value.to_owned());
-        Ok(value.to_owned())
     }
 
     fn check(&mut self, folded: &str, value: &str) -> Result<String> {
@@ -266,14 +285,24 @@ impl Settings {
                     parse_bool(value).ok_or_else(|| needs_bool("default_transaction_read_only"))?;
                 Ok(show_bool(self.default_read_only))
             }
-            "default_transaction_deferrable" | "jit" | "row_security" => {
-                parse_bool(value).map(show_bool).ok_or_else(|| needs_bool(folded))
+            "role" if !value.eq_ignore_ascii_case("none") => {
+                Err(Error::unsupported("SET ROLE", "Connect as the user whose rights are wanted."))
             }
+            // Has more values than these two.
+            "synchronous_commit" => Ok(value.to_lowercase()),
             "application_name" => {
-                Ok(value.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(63).collect())
+                let shown = |byte: u8| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' };
+                Ok(value.bytes().map(shown).take(63).collect())
             }
+            "client_min_messages" => message_level(value),
+            _ if self.is_boolean(folded) => parse_bool(value).map(show_bool).ok_or_else(|| needs_bool(folded)),
             _ => Ok(value.to_owned()),
         }
+    }
+
+    fn is_boolean(&self, folded: &str) -> bool {
+        let default = DEFAULTS.iter().chain(HARMLESS).find(|(name, _)| name.eq_ignore_ascii_case(folded));
+        default.is_some_and(|(_, value)| matches!(*value, "on" | "off"))
     }
 
     fn set_time_zone(&mut self, value: &str) -> Result<String> {
@@ -297,17 +326,24 @@ impl Settings {
         }
     }
 
-    /// RESET ALL: gives the names whose values changed.
-    pub(super) fn reset_all(&mut self) -> Vec<&'static str> {
-        let changed: Vec<_> = self
-            .by_name
-            .values()
-            .filter(|setting| setting.value != setting.initial)
-            .map(|setting| (setting.name, setting.initial.clone()))
-            .collect();
+    /// RESET ALL.
+    pub(super) fn reset_all(&mut self) {
+        let changed = self.by_name.values().filter(|setting| setting.value != setting.initial);
+        let changed: Vec<_> = changed.map(|setting| (setting.name, setting.initial.clone())).collect();
         self.custom.clear();
-        // An initial value was accepted once, so it is accepted again.
-        changed.iter().filter(|(name, initial)| self.set(name, initial).is_ok()).map(|(name, _)| *name).collect()
+        for (name, initial) in changed {
+            // An initial value was accepted once, so it is accepted again.
+            let _ = self.set(name, &initial);
+        }
+    }
+
+    /// Whether `client_min_messages` lets a notice of this state through.
+    pub(super) fn wants_notice(&self, sqlstate: SqlState) -> bool {
+        match self.by_name["client_min_messages"].value.as_str() {
+            "error" => false,
+            "warning" => sqlstate.is_warning(),
+            _ => true,
+        }
     }
 }
 
@@ -437,10 +473,21 @@ fn one_of(name: &str, value: &str, supported: &[&str], what: &str) -> Result<Str
     ))
 }
 
+fn message_level(value: &str) -> Result<String> {
+    const LEVELS: [&str; 9] = ["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"];
+    let folded = value.to_lowercase();
+    let level = LEVELS.iter().find(|level| **level == folded || (folded == "debug" && **level == "debug2"));
+    level.map(|level| (*level).to_owned()).ok_or_else(|| {
+        invalid_value("client_min_messages", value).hint(format!("Available values: {}.", LEVELS.join(", ")))
+    })
+}
+
 fn utf8(value: &str) -> Result<String> {
     let folded: String = value.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     match folded.as_str() {
         "utf8" | "unicode" => Ok("UTF8".to_owned()),
+        // No conversion: the bytes are the server's own. It is what psql asks for where no locale is set.
+        "sqlascii" => Ok("SQL_ASCII".to_owned()),
         _ => Err(Error::unsupported(
             format!("client_encoding \"{value}\""),
             "shardd speaks UTF8 only: SET client_encoding = 'UTF8'.",
