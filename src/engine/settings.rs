@@ -415,30 +415,31 @@ pub(super) fn show_isolation(isolation: Isolation) -> &'static str {
     }
 }
 
-/// Milliseconds of `5000`, `5s`, `'1min'`: the units of Postgres's time settings.
+/// Milliseconds of `5000`, `5s`, `'1.5 min'`: the units of Postgres's time settings.
 fn parse_duration_ms(name: &str, value: &str) -> Result<u64> {
     let value = value.trim();
-    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    let number: u64 = value[..digits].parse().map_err(|_| invalid_value(name, value))?;
+    let digits = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
+    let number: f64 = value[..digits].parse().map_err(|_| invalid_value(name, value))?;
     let unit_ms = match value[digits..].trim() {
-        "" | "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
+        "us" => 0.001,
+        "" | "ms" => 1.0,
+        "s" => 1_000.0,
+        "min" => 60_000.0,
+        "h" => 3_600_000.0,
+        "d" => 86_400_000.0,
         _ => {
             return Err(invalid_value(name, value)
                 .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\"."));
         }
     };
-    let milliseconds = number.saturating_mul(unit_ms);
-    if milliseconds > i32::MAX as u64 {
+    let milliseconds = (number * unit_ms).round_ties_even();
+    if milliseconds > f64::from(i32::MAX) {
         return Err(Error::new(
             SqlState::INVALID_PARAMETER_VALUE,
-            format!("{milliseconds} ms is outside the valid range for parameter \"{name}\" (0 .. 2147483647)"),
+            format!("{milliseconds} ms is outside the valid range for parameter \"{name}\" (0 ms .. 2147483647 ms)"),
         ));
     }
-    Ok(milliseconds)
+    Ok(milliseconds as u64)
 }
 
 fn show_duration(milliseconds: u64) -> String {
@@ -556,6 +557,25 @@ mod tests {
         }
         assert_eq!(settings.set("no_such", "1").unwrap_err().sqlstate(), SqlState::UNDEFINED_OBJECT);
         assert_eq!(settings.set("server_version", "9").unwrap_err().sqlstate(), SqlState::CANT_CHANGE_RUNTIME_PARAM);
+    }
+
+    #[test]
+    fn times_have_the_units_of_postgres() {
+        let shown = |value: &str| settings().set("statement_timeout", value);
+        for (value, expected) in [
+            ("0", "0"),
+            ("1500", "1500ms"),
+            ("1.5s", "1500ms"),
+            ("100 ms", "100ms"),
+            ("120s", "2min"),
+            ("2500us", "2ms"),
+            ("1d", "1d"),
+        ] {
+            assert_eq!(shown(value).unwrap(), expected, "{value}");
+        }
+        for value in ["-1", "", "s", "1 fortnight", "30d", "1.2.3", "off"] {
+            assert_eq!(shown(value).unwrap_err().sqlstate(), SqlState::INVALID_PARAMETER_VALUE, "{value}");
+        }
     }
 
     #[test]

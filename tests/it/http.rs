@@ -260,6 +260,20 @@ fn what_ends_with_the_request_is_refused_and_what_a_statement_warns_of_is_told()
     assert_eq!(door.sql(create, json!([])).json()["notices"][0]["code"], "42P07");
 }
 
+#[test]
+fn a_clients_change_of_the_schema_takes_no_entries_away() {
+    let door = Door::open();
+    door.put("kept", "1", &[]);
+    for statement in [
+        "DROP TABLE shardd_kv",
+        "ALTER TABLE shardd_kv DROP CONSTRAINT shardd_kv_pkey",
+        "DROP TABLE IF EXISTS shardd_kv_idempotency",
+    ] {
+        assert_eq!(problem(&door.sql(statement, json!([])), 422)["code"], "0A000", "{statement}");
+    }
+    assert_eq!(door.get("/v1/kv/kept").text(), "1");
+}
+
 /// `Authorization: Basic` of a pair.
 fn basic(pair: &str) -> String {
     use base64::Engine as _;
@@ -305,6 +319,16 @@ fn users_and_bearers_come_in_with_their_secrets_only() {
     for text in [shown, door.shardd.log()] {
         assert!(!text.contains("canary") && !text.contains(authorization.trim_start_matches("Basic ")), "{text}");
     }
+}
+
+#[test]
+fn a_connection_past_the_limit_is_told_so() {
+    let door = Door { shardd: Shardd::start_with("[limits]\nmax_http_connections = 1\n") };
+    let held = std::net::TcpStream::connect(("127.0.0.1", door.shardd.ports.http)).expect("connected");
+    let refused = door.get("/v1/kv/a");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.json()["code"], "overloaded");
+    drop(held);
 }
 
 #[test]

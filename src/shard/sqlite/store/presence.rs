@@ -19,7 +19,7 @@ type Identity = (u64, u64);
 /// A shard's two files, as they were when it was opened.
 #[derive(Debug)]
 pub(super) struct Presence {
-    files: Vec<(PathBuf, Identity)>,
+    files: Vec<(Identity, PathBuf)>,
 }
 
 impl Presence {
@@ -28,21 +28,26 @@ impl Presence {
         let mut log = path.to_owned().into_os_string();
         log.push("-wal");
         let files = [path.to_owned(), PathBuf::from(log)];
-        Presence { files: files.into_iter().filter_map(|path| identity(&path).map(|id| (path, id))).collect() }
+        Presence { files: files.into_iter().filter_map(|path| Some((identity(&path).ok()?, path))).collect() }
     }
 
     /// # Errors
     /// 58030: a file was deleted, or another one is in its place.
     pub(super) fn check(&self, shard: &str) -> Result<(), Error> {
-        match self.files.iter().find(|(path, id)| identity(path) != Some(*id)) {
+        let is_gone = |(opened, path): &&(Identity, PathBuf)| match identity(path) {
+            Ok(found) => found != *opened,
+            // A disk that fails says so by itself.
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        match self.files.iter().find(is_gone) {
             None => Ok(()),
-            Some((path, _)) => Err(gone(shard, path)),
+            Some((_, path)) => Err(gone(shard, path)),
         }
     }
 }
 
-fn identity(path: &Path) -> Option<Identity> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn gone(shard: &str, path: &Path) -> Error {
