@@ -353,8 +353,8 @@ impl Session {
     async fn prepare_named(&mut self, name: &str, types: &[ast::DataType], text: &str) -> Result<Answer> {
         let types: Vec<Option<PgType>> =
             types.iter().map(|data_type| dialect::parameter_type(data_type).map(Some)).collect::<Result<_>>()?;
-        let prepared = self.prepare(text, &types).await?;
-        self.store_statement(name, prepared)?;
+        let prepared = self.prepare_checked(text, &types)?;
+        self.store_statement(name, Arc::new(prepared))?;
         Ok(Answer::command("PREPARE"))
     }
 

@@ -17,7 +17,7 @@ use super::settings::Settings;
 use super::statement::{PlanScope, Prepared, Statement};
 use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
-use crate::metrics::{Door, Outcome};
+use crate::metrics::{Door, Kind, Outcome};
 use crate::plan::{Local, Plan};
 use crate::shard::is_schema_changed;
 use crate::shard::sqlite::{Call, CancelFlag, Environment, Formats, OutputColumn, Program};
@@ -194,7 +194,7 @@ impl Session {
     /// # Errors
     /// The text cannot be parsed, planned or translated; 25P02 in a failed transaction.
     pub async fn prepare(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
-        self.prepare_checked(text, declared).map(Arc::new)
+        self.prepare_counted(text, declared).map(Arc::new)
     }
 
     /// The same for a statement that is executed once, at once: only its answer tells its columns, so it is planned again
@@ -203,11 +203,21 @@ impl Session {
     /// # Errors
     /// As [`Session::prepare`].
     pub async fn prepare_once(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
-        let prepared = self.prepare_checked(text, declared)?;
+        let prepared = self.prepare_counted(text, declared)?;
         Ok(Arc::new(Prepared { describable: false, ..prepared }))
     }
 
-    fn prepare_checked(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
+    /// A statement that ends here is counted like those that end when they are executed.
+    fn prepare_counted(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
+        let started = Instant::now();
+        self.prepare_checked(text, declared).inspect_err(|error| {
+            let metrics = self.engine.metrics.no_shard();
+            metrics.query(self.door, Kind::Other, Outcome::of_error(error), started.elapsed());
+        })
+    }
+
+    /// Also for a statement inside another one, which is counted itself.
+    pub(super) fn prepare_checked(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
         let prepared = self.prepare_now(text, declared);
         if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) {
             match &prepared {

@@ -110,6 +110,9 @@ fn health_and_metrics_are_told_without_keys_or_sql() {
         "CREATE TABLE secrets (event_id bigint PRIMARY KEY, word text); INSERT INTO secrets VALUES (4711, 'canary')",
     );
     client.run("SELECT * FROM secrets WHERE event_id = 4711; SELECT count(*) FROM secrets");
+    for refused in ["LISTEN canary", "SELEC", "SELECT canary FROM secrets WHERE event_id = 4711", "SELECT 1/0"] {
+        assert!(client.query(refused).error.is_some(), "{refused}");
+    }
     assert_eq!(shardd.admin(&Request::get("/livez")).status, 200);
     let ready = shardd.admin(&Request::get("/readyz"));
     assert_eq!((ready.status, ready.json()["ready"].as_bool()), (200, Some(true)));
@@ -130,6 +133,12 @@ fn health_and_metrics_are_told_without_keys_or_sql() {
             assert!(line.contains(label), "{line}");
         }
     }
+    let counted = |outcome: &str| {
+        let series = metrics.lines().filter(|line| line.starts_with("shardd_queries_total{door=\"postgres\""));
+        let series = series.filter(|line| line.contains(&format!("outcome=\"{outcome}\"")));
+        series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+    };
+    assert_eq!((counted("client_error"), counted("refused")), (3, 1), "statements that cannot be prepared count, too");
     assert!(!metrics.contains("canary") && !metrics.contains("4711") && !metrics.contains("SELECT"), "{metrics}");
     let slots = metrics.lines().filter(|line| line.starts_with("shardd_slots{") && line.contains("tickets"));
     let slots: Vec<f64> = slots.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
