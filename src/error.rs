@@ -140,6 +140,12 @@ impl SqlState {
     pub fn code(self) -> &'static str {
         self.0
     }
+
+    /// Whether a notice of this state is a warning: warnings proper; transaction commands out of place; objects in the
+    /// wrong state.
+    pub fn is_warning(self) -> bool {
+        matches!(&self.0[..2], "01" | "25" | "55")
+    }
 }
 
 impl fmt::Display for SqlState {

@@ -64,6 +64,11 @@ impl Lifted<'_> {
         original.get(client.start as usize..client.end as usize)
     }
 
+    /// The position of a literal in the client's text; `index` is its place in `literals`.
+    pub fn position_of_literal(&self, original: &str, index: usize) -> Option<u32> {
+        self.replaced.get(index).map(|(_, client)| position(original, client.start as usize))
+    }
+
     /// An error's position in `text` as a position in the client's text.
     pub fn original_position(&self, original: &str, in_lifted: u32) -> u32 {
         let characters = in_lifted.saturating_sub(1) as usize;

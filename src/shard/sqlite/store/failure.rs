@@ -142,7 +142,8 @@ fn shard_error(shard: &str, code: i32, text: &str) -> Error {
         }
         _ => return Error::internal(format!("shard \"{shard}\": SQLite error {code}: {text}")),
     };
-    let error = Error::new(sqlstate, format!("shard \"{shard}\" {what}")).detail(text).hint(hint).fault(Fault::Shard);
+    let error = Error::new(sqlstate, format!("shard \"{shard}\" {what}")).hint(hint).fault(Fault::Shard);
+    let error = if text.is_empty() { error } else { error.detail(text) };
     match code {
         ffi::SQLITE_FULL | ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED | ffi::SQLITE_PROTOCOL => error.retry(Retry::Safe),
         _ => error,

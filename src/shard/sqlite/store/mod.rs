@@ -15,6 +15,7 @@ mod failure;
 mod limits;
 mod outlet;
 mod pool;
+mod presence;
 mod queue;
 mod reader;
 mod redo;
@@ -95,6 +96,7 @@ impl SqliteShard {
             .map_err(|_| Error::internal("a SQLite shard was opened outside of a runtime"))?;
         let shared = Arc::new(Shared::new(&opening, runtime));
         let translate = |error: rusqlite::Error| shared.translate(&error);
+        schema::recognise(&opening.path, &opening.name)?;
         let writer = Backend::open(Role::Writer, &shared).map_err(translate)?;
         schema::claim(&writer.connection, &opening.name, &opening.cluster, opening.id)
             .map_err(|claim| claim.error(&shared))?;
@@ -103,6 +105,7 @@ impl SqliteShard {
         shared.sequences.reload(&writer.connection).map_err(translate)?;
         let pool = Arc::new(Pool::new(Role::Reader, shared.limits.readers, "readers"));
         pool.fill(&shared).map_err(translate)?;
+        shared.note_files();
         let snapshots = Arc::new(Pool::new(Role::Snapshot, shared.limits.snapshots, "snapshots"));
         let thread = start(&shared, writer, &pool)?;
         Ok(SqliteShard {
@@ -120,6 +123,20 @@ impl SqliteShard {
 
     pub fn id(&self) -> ShardId {
         self.shared.id
+    }
+
+    /// Whether the shard can do its work: its files are there, are readable, and hold what they should.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub async fn inspect(&self) -> Result<()> {
+        self.shared.check_serving()?;
+        let shared = Arc::clone(&self.shared);
+        let looked_at = tokio::task::spawn_blocking(move || shared.check_files().and_then(|()| shared.check_header()));
+        looked_at.await.map_err(|_| Error::internal("looking at a shard's files failed"))??;
+        let lease = self.pool.take(&self.shared, &CancelFlag::new()).await?;
+        let read = lease.backend().connection.query_row("SELECT count(*) FROM shardd_meta", [], |_| Ok(()));
+        read.map_err(|error| self.shared.translate(&error))
     }
 
     /// The tables as the users declared them, for the texts of errors and the kinds of sequences.

@@ -14,7 +14,7 @@ use super::execute;
 use super::failure::Failure;
 use super::limits::INLINE_TICKS;
 use super::outlet::{Hurry, Interest, OneBatch, Outlet};
-use super::pool::{OwnedLease, Pool};
+use super::pool::{OwnedLease, Pool, Seat};
 use super::shared::{Counters, Shared};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::Rows;
@@ -95,11 +95,17 @@ impl Readers {
 /// A connection that can be taken to another thread.
 pub(super) trait Held: Send + 'static {
     fn backend(&self) -> &Backend;
+
+    fn seat(&self) -> Arc<Seat>;
 }
 
 impl Held for OwnedLease {
     fn backend(&self) -> &Backend {
         OwnedLease::backend(self)
+    }
+
+    fn seat(&self) -> Arc<Seat> {
+        OwnedLease::seat(self)
     }
 }
 
@@ -111,7 +117,8 @@ pub(super) async fn read_on_thread(
     done: impl FnOnce(Duration) + Send + 'static,
 ) -> Result<Rows> {
     let (reply, answer) = oneshot::channel();
-    let mut outlet = Outlet::new(reply, Arc::<Hurry>::default(), shared.patience_of_reads(), shared.runtime.clone());
+    let mut outlet = Outlet::new(reply, Arc::<Hurry>::default(), shared.patience_of_reads(), shared.runtime.clone())
+        .stepping_aside(lease.seat());
     let interest = Interest::default();
     let gone = interest.gone();
     let shared_there = Arc::clone(shared);

@@ -421,6 +421,7 @@ impl<'c> Serving<'c> {
     }
 
     fn before_commit(&mut self) -> Result<()> {
+        self.shared.check_files()?;
         self.store_sequences().map_err(|error| self.shared.translate(&error))?;
         if self.keys != ForeignKeys::Owed {
             return Ok(());

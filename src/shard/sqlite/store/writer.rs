@@ -222,6 +222,14 @@ impl Group {
         let shared = &writer.shared;
         let since = Instant::now();
         let connection = &writer.backend.connection;
+        if let Err(error) = shared.check_files() {
+            let _ = run_plain(writer, "ROLLBACK");
+            shared.sequences.store_again();
+            for (job, _) in self.ran {
+                let _ = job.answer.send(Err(error.clone()));
+            }
+            return;
+        }
         let finished = std::mem::take(&mut *shared.finished.lock());
         let committed = super::redo::forget(connection, &finished)
             .and_then(|()| shared.sequences.store(connection))

@@ -129,6 +129,23 @@ async fn a_client_that_takes_no_rows_loses_its_stream() {
     assert_eq!(state, "57014");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_take_their_time_keep_nobody_from_reading() {
+    let fixture = Fixture::with(1, |limits| limits.readers = 1).await;
+    fill(&fixture, 20_000, 1_000).await;
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        slow.push(fixture.shard.read(call(read("SELECT body FROM log", &[PgType::Bytea]), vec![])).await.unwrap());
+    }
+    let since = std::time::Instant::now();
+    assert_eq!(fixture.number("SELECT count(*) FROM seats").await, 0);
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    for rows in slow {
+        assert_eq!(collect(rows).await.unwrap().rows, 20_000, "they lose nothing by it");
+    }
+    assert_eq!(fixture.number("SELECT count(*) FROM seats").await, 0);
+}
+
 #[tokio::test]
 async fn a_reader_cannot_write() {
     let fixture = Fixture::new().await;
