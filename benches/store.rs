@@ -252,7 +252,7 @@ fn environment() -> Arc<Environment> {
 fn call(program: &Arc<Program>, environment: &Arc<Environment>, parameters: Vec<Datum>) -> Call {
     Call {
         program: Arc::clone(program),
-        parameters,
+        parameters: parameters.into(),
         formats: Formats::AllBinary,
         environment: Arc::clone(environment),
         style: TextStyle::default(),

@@ -51,6 +51,9 @@ sqlstates! {
     INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE = "2201X";
     INVALID_REGULAR_EXPRESSION = "2201B";
     INVALID_ARGUMENT_FOR_LOGARITHM = "2201E";
+    INVALID_PRECEDING_OR_FOLLOWING_SIZE = "22013";
+    INVALID_ARGUMENT_FOR_NTILE_FUNCTION = "22014";
+    INVALID_ARGUMENT_FOR_NTH_VALUE_FUNCTION = "22016";
     INVALID_ARGUMENT_FOR_POWER_FUNCTION = "2201F";
     NULL_VALUE_NOT_ALLOWED = "22004";
     ARRAY_SUBSCRIPT_ERROR = "2202E";
@@ -136,6 +139,12 @@ sqlstates! {
 impl SqlState {
     pub fn code(self) -> &'static str {
         self.0
+    }
+
+    /// Whether a notice of this state is a warning: warnings proper; transaction commands out of place; objects in the
+    /// wrong state.
+    pub fn is_warning(self) -> bool {
+        matches!(&self.0[..2], "01" | "25" | "55")
     }
 }
 

@@ -104,7 +104,9 @@ fn framed(parts: Parts, own: SocketAddr) -> Router {
         None => AllowedHosts::Local { own: own.ip(), names: parts.settings.allowed_hosts.clone() },
         Some(_) => AllowedHosts::Any,
     };
-    let frame = Frame { door: "admin", hosts, in_flight: Arc::new(Semaphore::new(MAX_REQUESTS_IN_FLIGHT)) };
+    let in_flight = Arc::new(Semaphore::new(MAX_REQUESTS_IN_FLIGHT));
+    let paths = "This is the admin door: use shardctl, or open / in a browser. Data is at the HTTP door.";
+    let frame = Frame { door: "admin", paths, hosts, in_flight };
     let Parts { control, metrics, logs, phase, settings } = parts;
     let door = Door { control, metrics, logs, phase, settings, started: Instant::now() };
     frame.around(router(Arc::new(door)))

@@ -1,5 +1,6 @@
 //! The server. Everything it does is in the library.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -63,12 +64,12 @@ fn main() -> ExitCode {
     let loaded = Config::load(&arguments.sources());
     match (&arguments.command, loaded) {
         (Some(Command::Config(ConfigCommand::Check)), loaded) => {
-            print!("{}", check_report(&loaded));
+            say(&check_report(&loaded));
             if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         (_, Err(problems)) => fail(&format!("{problems}\nSee `shardd config check` and docs/configuration.md.")),
         (Some(Command::Config(ConfigCommand::Show)), Ok(config)) => {
-            print!("{}", config.show_report());
+            say(&config.show_report());
             ExitCode::SUCCESS
         }
         (None, Ok(config)) => serve(config),
@@ -85,6 +86,11 @@ fn serve(config: Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
+}
+
+/// A reader that has heard enough (`shardd config show | head`) is no failure.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn fail(message: &str) -> ExitCode {

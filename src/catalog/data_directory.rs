@@ -25,11 +25,11 @@ pub enum DataDirectoryError {
          own with --data-dir", .path.display()
     )]
     InUse { path: PathBuf, owner: String },
-    #[error("cannot create the data directory {}: create it, or name another with --data-dir", .path.display())]
+    #[error("cannot create the data directory {} ({source}): create it, or name another with --data-dir", .path.display())]
     Create { path: PathBuf, source: io::Error },
     #[error(
-        "cannot write in the data directory {}: give the user that runs shardd the right to, or name another with \
-         --data-dir", .path.display()
+        "cannot write in the data directory {} ({source}): give the user that runs shardd the right to, or name another \
+         with --data-dir", .path.display()
     )]
     Lock { path: PathBuf, source: io::Error },
 }

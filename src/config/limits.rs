@@ -88,7 +88,7 @@ limits! {
     idle_in_transaction_timeout_ms = MINUTE_MS, 0..=DAY_MS,
         "An open transaction whose client sends nothing; 25P03 past it. It may hold a shard's only writer. 0 is no limit.";
     max_http_connections = 10_000, 1..=100_000,
-        "Connections to the HTTP door. One more waits to be accepted.";
+        "Connections to the HTTP door. One more is answered 503 and closed.";
     max_http_requests = 1_000, 1..=100_000,
         "Requests of the HTTP door that run at the same time. One more is answered 503.";
     http_head_timeout_ms = MINUTE_MS, 100..=DAY_MS,

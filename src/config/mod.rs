@@ -35,6 +35,9 @@ use crate::wire::scram::Verifier;
 /// The file that is read when none is named. It may be absent.
 pub const DEFAULT_PATH: &str = "config/shardd.toml";
 
+/// Variables that are no settings: which file to read, and how logs are written.
+const OTHER_VARIABLES: [&str; 2] = ["SHARDD_CONFIG", "SHARDD_LOG_FORMAT"];
+
 /// A configuration that can be.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -250,7 +253,7 @@ fn lay_over(
         }
         origins.overrides.insert(key, origin);
     }
-    let known = |name: &str| name == "SHARDD_CONFIG" || scalar_keys().any(|key| environment_name(&key) == name);
+    let known = |name: &str| OTHER_VARIABLES.contains(&name) || scalar_keys().any(|key| environment_name(&key) == name);
     let unknown = sources.environment.iter().filter(|(name, _)| name.starts_with("SHARDD_") && !known(name));
     warnings
         .extend(unknown.map(|(name, _)| format!("the variable {name} of the environment sets nothing that is known")));

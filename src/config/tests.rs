@@ -137,7 +137,7 @@ name = 'app'
     let starts = [
         "2 colour: unknown key",
         "4 listen.postgres: this should be IP:PORT",
-        "0 listen.admin: listen.http has this port",
+        "5 listen.http: listen.admin has this port",
         "7 limits.max_clients: this should be from 1 to",
         "8 limits.kv_value_max_bytes: this should be from 1 to",
         "10 catalog.url: a catalog on a Postgres server is not supported yet",

@@ -7,8 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::file::{File, KeyspaceFile, ShardFile};
-use super::{Config, ConfigErrors, Limits, Listen, Origins, Problem};
-use crate::topology::{KV_KEYSPACE, KeyspaceSpec, SHARD_NUMBER_MAX, ShardSpec, ShardUrl, WEIGHT_MAX};
+use super::{Config, ConfigErrors, Limits, Listen, Origin, Origins, Problem};
+use crate::topology::{
+    KV_KEYSPACE, KeyspaceSpec, SHARD_NAME_RULE, SHARD_NUMBER_MAX, ShardSpec, ShardUrl, WEIGHT_MAX, is_shard_name,
+};
 use crate::types::KeyType;
 
 /// Postgres's own limit for a name.
@@ -170,10 +172,7 @@ impl Check {
             if shard.name.is_none() {
                 self.note(key("name"), "the shard needs a name");
             } else if !is_shard_name(&name) {
-                self.note(
-                    key("name"),
-                    "a shard's name is 1 to 63 of a-z, 0-9, '-', '_' and '.', and begins with a-z or 0-9",
-                );
+                self.note(key("name"), SHARD_NAME_RULE);
             } else if !names.insert(name.clone()) {
                 self.note(key("name"), "another shard has this name");
             }
@@ -317,7 +316,9 @@ impl Check {
         for (index, (key, address)) in doors.iter().enumerate() {
             let taken = doors[..index].iter().find(|(_, other)| collide(*address, *other));
             if let Some((other, _)) = taken {
-                self.note(*key, format!("{other} has this port: each door needs one of its own"));
+                // Whoever chose one of the two has to choose again.
+                let (changed, kept) = if self.origins.of(key) == Origin::Default { (other, key) } else { (key, other) };
+                self.note(*changed, format!("{kept} has this port: each door needs one of its own"));
             }
         }
     }
@@ -366,13 +367,6 @@ impl Protection {
             admin_token: file.admin.token_file.as_ref().is_some_and(|path| !path.is_empty()),
         }
     }
-}
-
-fn is_shard_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    (1..=NAME_MAX_BYTES).contains(&name.len())
-        && name.bytes().next().is_some_and(plain)
-        && name.bytes().all(|byte| plain(byte) || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// The same for two spellings of one file.

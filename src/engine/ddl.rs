@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use super::session::{Execution, Session};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shard::sqlite::{TransactionMode, dialect};
 use crate::sql::ast;
+use crate::topology::{KV_TABLES, Schema, Table};
 use crate::types::ShardId;
 
 impl Session {
@@ -24,6 +25,7 @@ impl Session {
         let topology = engine.live.snapshot();
         let schema = transaction.schema.clone().unwrap_or_else(|| Arc::clone(&topology.schema));
         let change = dialect::change(tree, &schema, &topology.keyspaces, transaction.now)?;
+        keep_entries(&schema, &change.schema)?;
         if !change.statements.is_empty() {
             let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
             shards.sort_unstable();
@@ -37,12 +39,28 @@ impl Session {
                     .run_ddl(&change.statements)
                     .await?;
             }
-            // TRUNCATE changes rows only.
-            if change.schema != *schema {
-                transaction.schema = Some(Arc::new(change.schema));
-            }
+            // Also when it is the same, after TRUNCATE: the shards wait for a new version of it to be published.
+            transaction.schema = Some(Arc::new(change.schema));
         }
         self.notices.extend(change.notices);
         Ok(change.tag)
+    }
+}
+
+/// The HTTP door's entries are in tables that a client may read and not change: without them the door answers nothing.
+fn keep_entries(before: &Schema, after: &Schema) -> Result<()> {
+    let without_indexes = |schema: &Schema, name: &str| {
+        schema.table(name).map(|table| Table { indexes: Vec::new(), ..Table::clone(table) })
+    };
+    let changed = KV_TABLES.iter().find(|name| {
+        let before = without_indexes(before, name);
+        before.is_some() && before != without_indexes(after, name)
+    });
+    match changed {
+        None => Ok(()),
+        Some(name) => Err(Error::unsupported(
+            format!("changing or dropping \"{name}\", which holds the HTTP door's entries"),
+            "Delete entries with DELETE, or at the HTTP door.",
+        )),
     }
 }

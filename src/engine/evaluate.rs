@@ -30,7 +30,7 @@ impl Session {
         let casts: Vec<String> = expressions
             .iter()
             .zip(types)
-            .map(|(expression, data_type)| format!("CAST(({expression}) AS {})", data_type.sql_name()))
+            .map(|(expression, data_type)| format!("CAST(({expression}) AS {})", cast_name(*data_type)))
             .collect();
         let text = format!("SELECT {}", casts.join(", "));
         let declared = execution.statement.placeholder_types();
@@ -45,5 +45,13 @@ impl Session {
         let row = batch.frames.freeze();
         let values = column_slices(&row)?;
         Ok(values.into_iter().map(|value| value.map(|value| row.slice_ref(value))).collect())
+    }
+}
+
+/// The type's name for a value of any length: `character` by itself means one character.
+fn cast_name(data_type: PgType) -> &'static str {
+    match data_type {
+        PgType::Bpchar => "bpchar",
+        other => other.sql_name(),
     }
 }

@@ -26,7 +26,7 @@ impl Session {
 
     /// `EXECUTE name (...)` is explained as the statement of that name.
     async fn explanation(&mut self, text: &str) -> Explanation {
-        let prepared = match self.prepare(text, &[]).await {
+        let prepared = match self.prepare_checked(text, &[]) {
             Ok(prepared) => prepared,
             Err(error) => return plan::explain_error(&error),
         };

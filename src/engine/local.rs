@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::answer::{Answer, RowBatch, Rows, TagCount};
-use super::session::{Execution, Session};
+use super::session::{Execution, Scope, Session};
 use super::settings::{Settings, show_isolation};
 use super::statement::Prepared;
 use super::transaction::{Opened, Transaction};
@@ -59,7 +59,10 @@ impl Session {
             Local::SetTransaction { isolation, read_only, session } => {
                 self.set_transaction(*isolation, *read_only, *session)
             }
-            Local::Set { name, value, local } => self.set(name, value.as_deref(), *local),
+            Local::Set { name, value, local } => {
+                self.join_batch(execution);
+                self.set(name, value.as_deref(), *local)
+            }
             Local::Settings(calls) => self.setting_calls(calls, execution).await,
             Local::Show(name) => self.show(name, execution),
             Local::ShowAll => self.show_all(execution),
@@ -92,7 +95,7 @@ impl Session {
 
     async fn commit(&mut self, chain: bool) -> Result<Answer> {
         let Some(transaction) = self.take_transaction(chain)? else { return Ok(Answer::command("COMMIT")) };
-        let next = transaction.like(&self.settings);
+        let mut next = transaction.like(&self.settings);
         let tag = if transaction.failed {
             self.roll_back(transaction).await;
             "ROLLBACK"
@@ -100,14 +103,17 @@ impl Session {
             self.commit_transaction(transaction).await?;
             "COMMIT"
         };
+        // What SET LOCAL had set has ended by now.
+        next.settings.clone_from(&self.settings);
         self.transaction = chain.then_some(next);
         Ok(Answer::command(tag))
     }
 
     async fn rollback(&mut self, chain: bool) -> Result<Answer> {
         if let Some(transaction) = self.take_transaction(chain)? {
-            let next = transaction.like(&self.settings);
+            let mut next = transaction.like(&self.settings);
             self.roll_back(transaction).await;
+            next.settings.clone_from(&self.settings);
             self.transaction = chain.then_some(next);
         }
         Ok(Answer::command("ROLLBACK"))
@@ -139,7 +145,8 @@ impl Session {
             self.restore_settings(settings);
         }
         for (name, value) in local_settings {
-            self.apply_setting(&name, &value)?;
+            // It was in force before, so it is accepted again; the outcome of the commit counts in any case.
+            let _ = self.apply_setting(&name, &value);
         }
         outcome
     }
@@ -202,9 +209,26 @@ impl Session {
         Ok(Answer::command("SET"))
     }
 
+    /// Settings of several statements that are sent together fall with them.
+    fn join_batch(&mut self, execution: &Execution) {
+        if self.transaction.is_none() && execution.scope == Scope::Batch {
+            self.transaction = Some(Transaction::new(Opened::Batch, &self.settings, &self.cancel));
+        }
+    }
+
+    /// `value`: `None` is DEFAULT.
     fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<Answer> {
-        let Some(value) = value else { return self.reset(Some(name)).map(|_| Answer::command("SET")) };
-        self.assign(name, value, local)?;
+        match value {
+            Some(value) => drop(self.assign(name, value, local)?),
+            None if local => {
+                let initial = self.settings.initial(name)?;
+                self.assign(name, &initial, true)?;
+            }
+            None => {
+                self.keep_no_local(name);
+                self.reset(Some(name))?;
+            }
+        }
         Ok(Answer::command("SET"))
     }
 
@@ -212,20 +236,30 @@ impl Session {
         if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
             return self.assign_to_transaction(name, value);
         }
-        if local {
-            let before = self.settings.show(name).map(|(_, value)| value).unwrap_or_default();
-            match &mut self.transaction {
-                Some(transaction) => transaction.local_settings.push((name.to_owned(), before)),
-                None => {
-                    self.notices.push(Error::new(
-                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                        "SET LOCAL can only be used in transaction blocks",
-                    ));
-                    return Ok(value.to_owned());
-                }
-            }
+        if !local {
+            self.keep_no_local(name);
+            return self.apply_setting(name, value);
+        }
+        let before = self.settings.show(name).map(|(_, value)| value).unwrap_or_default();
+        let Some(transaction) = &mut self.transaction else {
+            self.notices.push(Error::new(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                "SET LOCAL can only be used in transaction blocks",
+            ));
+            return Ok(value.to_owned());
+        };
+        // The value to go back to is that from before the first SET LOCAL.
+        if !transaction.local_settings.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            transaction.local_settings.push((name.to_owned(), before));
         }
         self.apply_setting(name, value)
+    }
+
+    /// A plain SET outlives the transaction, whatever SET LOCAL said before it.
+    fn keep_no_local(&mut self, name: &str) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.local_settings.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        }
     }
 
     fn assign_to_transaction(&mut self, name: &str, value: &str) -> Result<String> {
@@ -245,28 +279,16 @@ impl Session {
 
     /// Sets, and remembers to tell the client where Postgres would.
     fn apply_setting(&mut self, name: &str, value: &str) -> Result<String> {
-        let shown = self.settings.set(name, value)?;
-        self.report(name);
-        Ok(shown)
-    }
-
-    fn report(&mut self, name: &str) {
-        if let Some(reported) = Settings::reported_name(name)
-            && let Ok((_, value)) = self.settings.show(name)
-        {
-            self.changed_settings.push((reported.to_owned(), value));
-        }
+        self.settings_touched = true;
+        self.settings.set(name, value)
     }
 
     /// Goes back to the settings of an earlier moment.
     fn restore_settings(&mut self, settings: Settings) {
-        let before = std::mem::replace(&mut self.settings, settings).reported();
-        let after = self.settings.reported();
-        let changed = before.iter().zip(after).filter(|(before, after)| *before != after);
-        self.changed_settings.extend(changed.map(|(_, after)| after));
+        self.settings = settings;
+        self.settings_touched = true;
     }
 
-    /// `SELECT set_config(name, value, is_local)`.
     /// current_setting and set_config, in their order.
     async fn setting_calls(&mut self, calls: &[SettingCall], execution: &Execution) -> Result<Answer> {
         let mut row = Vec::with_capacity(calls.len());
@@ -315,16 +337,10 @@ impl Session {
     }
 
     fn reset(&mut self, name: Option<&str>) -> Result<Answer> {
+        self.settings_touched = true;
         match name {
-            Some(name) => {
-                self.settings.reset(name)?;
-                self.report(name);
-            }
-            None => {
-                for name in self.settings.reset_all() {
-                    self.report(name);
-                }
-            }
+            Some(name) => drop(self.settings.reset(name)?),
+            None => self.settings.reset_all(),
         }
         Ok(Answer::command("RESET"))
     }
@@ -352,8 +368,8 @@ impl Session {
     async fn prepare_named(&mut self, name: &str, types: &[ast::DataType], text: &str) -> Result<Answer> {
         let types: Vec<Option<PgType>> =
             types.iter().map(|data_type| dialect::parameter_type(data_type).map(Some)).collect::<Result<_>>()?;
-        let prepared = self.prepare(text, &types).await?;
-        self.store_statement(name, prepared)?;
+        let prepared = self.prepare_checked(text, &types)?;
+        self.store_statement(name, Arc::new(prepared))?;
         Ok(Answer::command("PREPARE"))
     }
 

@@ -10,9 +10,9 @@ use super::session::{Execution, Session};
 use super::transaction::Opened;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, RowCount, Scatter};
-use crate::shard::sqlite::{Formats, Program, TransactionMode};
+use crate::shard::sqlite::{Formats, OutputColumn, Program, TransactionMode};
 use crate::system_catalog::Surroundings;
-use crate::types::{Datum, ShardId};
+use crate::types::{Datum, PgType, ShardId, TextStyle};
 
 /// How many merged batches may wait for a slow client.
 const MERGED_BATCHES_AHEAD: usize = 2;
@@ -46,8 +46,10 @@ impl Session {
         let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
         let program = execution.statement.scattered(scatter)?;
         match scatter {
-            Scatter::Merge { merge, .. } => self.merge(merge, &program, &targets.shards, execution).await,
-            Scatter::Aggregate(aggregate) => self.aggregate(aggregate, &program, &targets.shards, execution).await,
+            Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, &program, &targets.shards, execution)).await,
+            Scatter::Aggregate(aggregate) => {
+                Box::pin(self.aggregate(aggregate, &program, &targets.shards, execution)).await
+            }
         }
     }
 
@@ -125,6 +127,7 @@ impl Session {
             style: self.settings.text_style().clone(),
             max_bytes: self.engine.limits.merge_max_bytes,
         };
+        expect_columns(execution, &program.columns[..plan.visible_columns])?;
         Ok(rows_answer(execution, stream(Merger::new(plan, sources)).await?))
     }
 
@@ -145,6 +148,7 @@ impl Session {
         }
         let types: Vec<_> = program.columns.iter().map(|column| column.data_type).collect();
         let finish = execution.statement.translate_over(&aggregate.finish(&types)?, partial.schema())?;
+        expect_columns(execution, &finish.columns)?;
         let rows = partial.finish(self.call(execution, &Arc::new(finish))).await?;
         Ok(rows_answer(execution, rows))
     }
@@ -172,6 +176,16 @@ async fn stream(mut merger: Merger) -> Result<Rows> {
     Ok(Rows::Stream(receiver))
 }
 
+/// The client was told what the whole statement returns: rows that were put together must be of the same types.
+fn expect_columns(execution: &Execution, columns: &[OutputColumn]) -> Result<()> {
+    let types = |columns: &[OutputColumn]| columns.iter().map(|column| column.data_type).collect::<Vec<_>>();
+    let (described, got) = (types(execution.statement.columns.as_deref().unwrap_or_default()), types(columns));
+    if described == got {
+        return Ok(());
+    }
+    Err(Error::internal(format!("rows of several shards have the types {got:?} where {described:?} were promised")))
+}
+
 fn rows_answer(execution: &Execution, rows: Rows) -> Answer {
     Answer {
         columns: execution.statement.columns.clone(),
@@ -189,10 +203,11 @@ fn row_count(count: Option<&RowCount>, parameters: &[Datum], negative: SqlState)
         Some(RowCount::Constant(rows)) => return Ok(Some(*rows)),
         Some(RowCount::Parameter(number)) => match number.checked_sub(1).and_then(|index| parameters.get(index)) {
             Some(Datum::Null) => return Ok(None),
-            Some(Datum::Int2(value)) => i64::from(*value),
-            Some(Datum::Int4(value)) => i64::from(*value),
-            Some(Datum::Int8(value)) => *value,
-            other => return Err(Error::internal(format!("a row count is {other:?}"))),
+            Some(value) => match value.clone().cast(PgType::Int8, &TextStyle::default())? {
+                Datum::Int8(value) => value,
+                other => return Err(Error::internal(format!("a row count is {other:?}"))),
+            },
+            None => return Err(Error::internal(format!("a row count is ${number}, which is not given"))),
         },
     };
     let clause = if negative == SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE { "LIMIT" } else { "OFFSET" };

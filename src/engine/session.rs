@@ -16,10 +16,10 @@ use super::settings::Settings;
 use super::statement::{PlanScope, Prepared, Statement};
 use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
-use crate::metrics::{Door, Outcome};
+use crate::metrics::{Door, Kind, Outcome};
 use crate::plan::{Local, Plan};
 use crate::shard::is_schema_changed;
-use crate::shard::sqlite::{Call, CancelFlag, Environment, Formats, Program};
+use crate::shard::sqlite::{Call, CancelFlag, Environment, Formats, OutputColumn, Program};
 use crate::sql;
 use crate::topology::Schema;
 use crate::types::{Datum, Format, PgType};
@@ -43,7 +43,10 @@ pub struct Session {
     pub(super) settings: Settings,
     pub(super) transaction: Option<Transaction>,
     pub(super) statements: HashMap<String, Arc<Prepared>>,
-    pub(super) changed_settings: Vec<(String, String)>,
+    /// What the client was last told of the settings that it is told of.
+    told_settings: Vec<(String, String)>,
+    /// A setting may differ from what the client was told.
+    pub(super) settings_touched: bool,
     pub(super) notices: Vec<Error>,
     pub(super) cancel: CancelFlag,
     pub(super) ran_on: RanOn,
@@ -91,7 +94,7 @@ impl CancelHandle {
 pub(super) struct Execution {
     pub(super) statement: Arc<Statement>,
     /// The client's parameters, then the literals of its text.
-    pub(super) parameters: Vec<Datum>,
+    pub(super) parameters: Arc<[Datum]>,
     pub(super) formats: Formats,
     pub(super) scope: Scope,
     pub(super) environment: Arc<Environment>,
@@ -100,7 +103,6 @@ pub(super) struct Execution {
 impl Session {
     pub(super) fn new(engine: Arc<Engine>, identity: Identity, startup: &[(String, String)]) -> Result<Session> {
         let settings = Settings::new(&identity.user, startup)?;
-        let changed_settings = settings.reported();
         let door = Door::from_label(identity.door);
         Ok(Session {
             engine,
@@ -109,7 +111,8 @@ impl Session {
             settings,
             transaction: None,
             statements: HashMap::new(),
-            changed_settings,
+            told_settings: Vec::new(),
+            settings_touched: true,
             notices: Vec::new(),
             cancel: CancelFlag::default(),
             ran_on: RanOn::default(),
@@ -131,12 +134,31 @@ impl Session {
 
     /// Settings to report with ParameterStatus: all of them after start-up, then those that changed since the last call.
     pub fn take_changed_settings(&mut self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.changed_settings)
+        if !std::mem::take(&mut self.settings_touched) {
+            return Vec::new();
+        }
+        let now = self.settings.reported();
+        let told = std::mem::replace(&mut self.told_settings, now.clone());
+        now.into_iter().filter(|setting| !told.contains(setting)).collect()
     }
 
-    /// Notices and warnings since the last call (`there is no transaction in progress`), to send before the answer.
+    /// Notices and warnings since the last call (`there is no transaction in progress`), to send before the answer: those
+    /// that `client_min_messages` lets through.
     pub fn take_notices(&mut self) -> Vec<Error> {
-        std::mem::take(&mut self.notices)
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.retain(|notice| self.settings.wants_notice(notice.sqlstate()));
+        notices
+    }
+
+    /// The columns of a statement's rows; `None` when it returns none. EXECUTE returns those of the statement that it names.
+    pub fn columns(&self, prepared: &Prepared) -> Option<Arc<[OutputColumn]>> {
+        match &prepared.statement.plan {
+            Plan::Local(local) => match &**local {
+                Local::Execute { name, .. } => self.statements.get(name)?.columns(),
+                _ => prepared.columns(),
+            },
+            _ => prepared.columns(),
+        }
     }
 
     /// The client's own `statement_timeout`, which the door applies. `None`: it set none; zero: no limit.
@@ -157,12 +179,21 @@ impl Session {
         sql::split(text)
     }
 
+    /// Looks for syntax errors in a text of several statements, of which none runs when one cannot be read: as in Postgres,
+    /// which parses the whole text first.
+    ///
+    /// # Errors
+    /// 42601. What else is wrong is told when the statement's turn comes.
+    pub fn check_syntax(&self, statement: &str) -> Result<()> {
+        self.engine.plans.check_syntax(statement, &self.schema())
+    }
+
     /// Parses, plans and translates one statement. In a failed transaction only its end can be prepared.
     ///
     /// # Errors
     /// The text cannot be parsed, planned or translated; 25P02 in a failed transaction.
     pub async fn prepare(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
-        self.prepare_checked(text, declared).map(Arc::new)
+        self.prepare_counted(text, declared).map(Arc::new)
     }
 
     /// The same for a statement that is executed once, at once: only its answer tells its columns, so it is planned again
@@ -171,11 +202,21 @@ impl Session {
     /// # Errors
     /// As [`Session::prepare`].
     pub async fn prepare_once(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
-        let prepared = self.prepare_checked(text, declared)?;
+        let prepared = self.prepare_counted(text, declared)?;
         Ok(Arc::new(Prepared { describable: false, ..prepared }))
     }
 
-    fn prepare_checked(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
+    /// A statement that ends here is counted like those that end when they are executed.
+    fn prepare_counted(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
+        let started = Instant::now();
+        self.prepare_checked(text, declared).inspect_err(|error| {
+            let metrics = self.engine.metrics.no_shard();
+            metrics.query(self.door, Kind::Other, Outcome::of_error(error), started.elapsed());
+        })
+    }
+
+    /// Also for a statement inside another one, which is counted itself.
+    pub(super) fn prepare_checked(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
         let prepared = self.prepare_now(text, declared);
         if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) {
             match &prepared {
@@ -270,7 +311,8 @@ impl Session {
         let mut values = decode_parameters(&statement, parameters, &self.settings)?;
         values.extend_from_slice(&prepared.literals);
         let environment = self.environment(&statement);
-        let execution = Execution { statement, parameters: values, formats: formats.clone(), scope, environment };
+        let execution =
+            Execution { statement, parameters: values.into(), formats: formats.clone(), scope, environment };
         self.dispatch(&execution).await
     }
 
@@ -289,14 +331,15 @@ impl Session {
         Ok(again)
     }
 
+    /// The rarer ways are boxed: their state would take room in every statement's future.
     async fn dispatch(&mut self, execution: &Execution) -> Result<Answer> {
         match &execution.statement.plan {
             Plan::Read(read) => self.read(read, execution).await,
             Plan::Insert(insert) => self.insert(insert, execution).await,
             Plan::Write(write) => self.write(write, execution).await,
-            Plan::WriteReference(write) => self.write_reference(write, execution).await,
-            Plan::Ddl(tree) => self.change_schema(tree, execution).await,
-            Plan::Local(local) => self.answer_locally(local, execution).await,
+            Plan::WriteReference(write) => Box::pin(self.write_reference(write, execution)).await,
+            Plan::Ddl(tree) => Box::pin(self.change_schema(tree, execution)).await,
+            Plan::Local(local) => Box::pin(self.answer_locally(local, execution)).await,
         }
     }
 
@@ -322,7 +365,7 @@ impl Session {
     pub(super) fn call_with_formats(&self, execution: &Execution, program: &Arc<Program>, formats: Formats) -> Call {
         Call {
             program: Arc::clone(program),
-            parameters: execution.parameters.clone(),
+            parameters: Arc::clone(&execution.parameters),
             formats,
             environment: Arc::clone(&execution.environment),
             style: self.settings.text_style().clone(),
@@ -344,7 +387,7 @@ impl Session {
     pub async fn end_batch(&mut self) -> Result<()> {
         match self.transaction.take_if(|transaction| transaction.opened == Opened::Batch) {
             Some(transaction) if transaction.failed => {
-                transaction.rollback().await;
+                self.roll_back(transaction).await;
                 Ok(())
             }
             Some(transaction) => self.commit_transaction(transaction).await,

@@ -33,6 +33,7 @@ const REPORTED: &[&str] = &[
 /// Settings of one value, or that a session cannot set.
 const FIXED: &[(&str, &str)] = &[
     ("in_hot_standby", "off"),
+    ("block_size", "8192"),
     ("integer_datetimes", "on"),
     ("is_superuser", "off"),
     ("lc_collate", "C"),
@@ -41,6 +42,8 @@ const FIXED: &[(&str, &str)] = &[
     ("server_encoding", "UTF8"),
     ("server_version", SERVER_VERSION),
     ("server_version_num", "150018"),
+    ("ssl", "off"),
+    ("transaction_deferrable", "off"),
     ("wal_level", "replica"),
 ];
 
@@ -59,12 +62,51 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("IntervalStyle", "postgres"),
     ("jit", "off"),
     ("lock_timeout", "0"),
+    ("role", "none"),
     ("row_security", "on"),
     ("search_path", "\"$user\", public"),
     ("standard_conforming_strings", "on"),
     ("statement_timeout", "0"),
     ("TimeZone", "UTC"),
     ("xmloption", "content"),
+];
+
+/// Settings that change no answer of shardd's, with Postgres's defaults: kept and shown, without effect.
+const HARMLESS: &[(&str, &str)] = &[
+    ("backslash_quote", "safe_encoding"),
+    ("check_function_bodies", "on"),
+    ("cursor_tuple_fraction", "0.1"),
+    ("default_table_access_method", "heap"),
+    ("default_tablespace", ""),
+    ("default_text_search_config", "pg_catalog.english"),
+    ("enable_bitmapscan", "on"),
+    ("enable_hashagg", "on"),
+    ("enable_hashjoin", "on"),
+    ("enable_indexonlyscan", "on"),
+    ("enable_indexscan", "on"),
+    ("enable_material", "on"),
+    ("enable_mergejoin", "on"),
+    ("enable_nestloop", "on"),
+    ("enable_seqscan", "on"),
+    ("enable_sort", "on"),
+    ("escape_string_warning", "on"),
+    ("geqo", "on"),
+    ("idle_session_timeout", "0"),
+    ("lc_messages", "C"),
+    ("lc_monetary", "C"),
+    ("lc_numeric", "C"),
+    ("lc_time", "C"),
+    ("maintenance_work_mem", "64MB"),
+    ("max_parallel_workers_per_gather", "2"),
+    ("password_encryption", "scram-sha-256"),
+    ("plan_cache_mode", "auto"),
+    ("quote_all_identifiers", "off"),
+    ("ssl_renegotiation_limit", "0"),
+    ("synchronize_seqscans", "on"),
+    ("synchronous_commit", "on"),
+    ("temp_buffers", "8MB"),
+    ("transaction_timeout", "0"),
+    ("work_mem", "4MB"),
 ];
 
 #[derive(Clone, Debug)]
@@ -94,7 +136,7 @@ impl Settings {
     /// # Errors
     /// A start-up setting has a value that it cannot have.
     pub(super) fn new(user: &str, startup: &[(String, String)]) -> Result<Settings> {
-        let all = DEFAULTS.iter().chain(FIXED).map(|(name, value)| (*name, *value));
+        let all = DEFAULTS.iter().chain(HARMLESS).chain(FIXED).map(|(name, value)| (*name, *value));
         let by_name = all
             .chain([("session_authorization", user)])
             .map(|(name, value)| {
@@ -162,6 +204,17 @@ impl Settings {
         self.custom.get(&folded).map(|value| (folded.clone(), value.clone())).ok_or_else(|| unknown_setting(name))
     }
 
+    /// The value that RESET goes back to.
+    ///
+    /// # Errors
+    /// 42704 as [`Settings::show`].
+    pub(super) fn initial(&self, name: &str) -> Result<String> {
+        match self.by_name.get(&name.to_lowercase()) {
+            Some(setting) => Ok(setting.initial.clone()),
+            None => self.show(name).map(|_| String::new()),
+        }
+    }
+
     /// Every setting, by name.
     pub(super) fn all(&self) -> Vec<(String, String)> {
         let known = self.by_name.values().map(|setting| (setting.name.to_owned(), setting.value.clone()));
@@ -175,8 +228,9 @@ impl Settings {
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<String> {
         let folded = name.to_lowercase();
         if !self.by_name.contains_key(&folded) {
-            if !folded.contains('.') {
-                return self.set_unlisted(&folded, name, value);
+            // One without a dot came with the start-up message.
+            if !folded.contains('.') && !self.custom.contains_key(&folded) {
+                return Err(unknown_setting(name));
             }
             self.custom.insert(folded, value.to_owned());
             return Ok(value.to_owned());
@@ -197,41 +251,6 @@ impl Settings {
             setting.value.clone_from(&value);
         }
         Ok(value)
-    }
-
-    /// A setting that changes no answer of shardd's, known to Postgres: kept once a client has set it.
-    fn set_unlisted(&mut self, folded: &str, name: &str, value: &str) -> Result<String> {
-        const HARMLESS: &[&str] = &[
-            "backslash_quote",
-            "check_function_bodies",
-            "cursor_tuple_fraction",
-            "default_table_access_method",
-            "enable_bitmapscan",
-            "enable_hashjoin",
-            "enable_indexscan",
-            "enable_mergejoin",
-            "enable_nestloop",
-            "enable_seqscan",
-            "enable_sort",
-            "escape_string_warning",
-            "geqo",
-            "idle_session_timeout",
-            "maintenance_work_mem",
-            "max_parallel_workers_per_gather",
-            "plan_cache_mode",
-            "quote_all_identifiers",
-            "ssl_renegotiation_limit",
-            "synchronous_commit",
-            "synchronize_seqscans",
-            "temp_buffers",
-            "transaction_timeout",
-            "work_mem",
-        ];
-        if !HARMLESS.contains(&folded) && !self.custom.contains_key(folded) {
-            return Err(unknown_setting(name));
-        }
-        self.custom.insert(folded.to_owned(), value.to_owned());
-        Ok(value.to_owned())
     }
 
     fn check(&mut self, folded: &str, value: &str) -> Result<String> {
@@ -266,14 +285,24 @@ impl Settings {
                     parse_bool(value).ok_or_else(|| needs_bool("default_transaction_read_only"))?;
                 Ok(show_bool(self.default_read_only))
             }
-            "default_transaction_deferrable" | "jit" | "row_security" => {
-                parse_bool(value).map(show_bool).ok_or_else(|| needs_bool(folded))
+            "role" if !value.eq_ignore_ascii_case("none") => {
+                Err(Error::unsupported("SET ROLE", "Connect as the user whose rights are wanted."))
             }
+            // Has more values than these two.
+            "synchronous_commit" => Ok(value.to_lowercase()),
             "application_name" => {
-                Ok(value.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(63).collect())
+                let shown = |byte: u8| if matches!(byte, b' '..=b'~') { char::from(byte) } else { '?' };
+                Ok(value.bytes().map(shown).take(63).collect())
             }
+            "client_min_messages" => message_level(value),
+            _ if self.is_boolean(folded) => parse_bool(value).map(show_bool).ok_or_else(|| needs_bool(folded)),
             _ => Ok(value.to_owned()),
         }
+    }
+
+    fn is_boolean(&self, folded: &str) -> bool {
+        let default = DEFAULTS.iter().chain(HARMLESS).find(|(name, _)| name.eq_ignore_ascii_case(folded));
+        default.is_some_and(|(_, value)| matches!(*value, "on" | "off"))
     }
 
     fn set_time_zone(&mut self, value: &str) -> Result<String> {
@@ -297,17 +326,24 @@ impl Settings {
         }
     }
 
-    /// RESET ALL: gives the names whose values changed.
-    pub(super) fn reset_all(&mut self) -> Vec<&'static str> {
-        let changed: Vec<_> = self
-            .by_name
-            .values()
-            .filter(|setting| setting.value != setting.initial)
-            .map(|setting| (setting.name, setting.initial.clone()))
-            .collect();
+    /// RESET ALL.
+    pub(super) fn reset_all(&mut self) {
+        let changed = self.by_name.values().filter(|setting| setting.value != setting.initial);
+        let changed: Vec<_> = changed.map(|setting| (setting.name, setting.initial.clone())).collect();
         self.custom.clear();
-        // An initial value was accepted once, so it is accepted again.
-        changed.iter().filter(|(name, initial)| self.set(name, initial).is_ok()).map(|(name, _)| *name).collect()
+        for (name, initial) in changed {
+            // An initial value was accepted once, so it is accepted again.
+            let _ = self.set(name, &initial);
+        }
+    }
+
+    /// Whether `client_min_messages` lets a notice of this state through.
+    pub(super) fn wants_notice(&self, sqlstate: SqlState) -> bool {
+        match self.by_name["client_min_messages"].value.as_str() {
+            "error" => false,
+            "warning" => sqlstate.is_warning(),
+            _ => true,
+        }
     }
 }
 
@@ -379,30 +415,31 @@ pub(super) fn show_isolation(isolation: Isolation) -> &'static str {
     }
 }
 
-/// Milliseconds of `5000`, `5s`, `'1min'`: the units of Postgres's time settings.
+/// Milliseconds of `5000`, `5s`, `'1.5 min'`: the units of Postgres's time settings.
 fn parse_duration_ms(name: &str, value: &str) -> Result<u64> {
     let value = value.trim();
-    let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    let number: u64 = value[..digits].parse().map_err(|_| invalid_value(name, value))?;
+    let digits = value.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(value.len());
+    let number: f64 = value[..digits].parse().map_err(|_| invalid_value(name, value))?;
     let unit_ms = match value[digits..].trim() {
-        "" | "ms" => 1,
-        "s" => 1_000,
-        "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
+        "us" => 0.001,
+        "" | "ms" => 1.0,
+        "s" => 1_000.0,
+        "min" => 60_000.0,
+        "h" => 3_600_000.0,
+        "d" => 86_400_000.0,
         _ => {
             return Err(invalid_value(name, value)
                 .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\"."));
         }
     };
-    let milliseconds = number.saturating_mul(unit_ms);
-    if milliseconds > i32::MAX as u64 {
+    let milliseconds = (number * unit_ms).round_ties_even();
+    if milliseconds > f64::from(i32::MAX) {
         return Err(Error::new(
             SqlState::INVALID_PARAMETER_VALUE,
-            format!("{milliseconds} ms is outside the valid range for parameter \"{name}\" (0 .. 2147483647)"),
+            format!("{milliseconds} ms is outside the valid range for parameter \"{name}\" (0 ms .. 2147483647 ms)"),
         ));
     }
-    Ok(milliseconds)
+    Ok(milliseconds as u64)
 }
 
 fn show_duration(milliseconds: u64) -> String {
@@ -437,10 +474,21 @@ fn one_of(name: &str, value: &str, supported: &[&str], what: &str) -> Result<Str
     ))
 }
 
+fn message_level(value: &str) -> Result<String> {
+    const LEVELS: [&str; 9] = ["debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error"];
+    let folded = value.to_lowercase();
+    let level = LEVELS.iter().find(|level| **level == folded || (folded == "debug" && **level == "debug2"));
+    level.map(|level| (*level).to_owned()).ok_or_else(|| {
+        invalid_value("client_min_messages", value).hint(format!("Available values: {}.", LEVELS.join(", ")))
+    })
+}
+
 fn utf8(value: &str) -> Result<String> {
     let folded: String = value.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     match folded.as_str() {
         "utf8" | "unicode" => Ok("UTF8".to_owned()),
+        // No conversion: the bytes are the server's own. It is what psql asks for where no locale is set.
+        "sqlascii" => Ok("SQL_ASCII".to_owned()),
         _ => Err(Error::unsupported(
             format!("client_encoding \"{value}\""),
             "shardd speaks UTF8 only: SET client_encoding = 'UTF8'.",
@@ -509,6 +557,25 @@ mod tests {
         }
         assert_eq!(settings.set("no_such", "1").unwrap_err().sqlstate(), SqlState::UNDEFINED_OBJECT);
         assert_eq!(settings.set("server_version", "9").unwrap_err().sqlstate(), SqlState::CANT_CHANGE_RUNTIME_PARAM);
+    }
+
+    #[test]
+    fn times_have_the_units_of_postgres() {
+        let shown = |value: &str| settings().set("statement_timeout", value);
+        for (value, expected) in [
+            ("0", "0"),
+            ("1500", "1500ms"),
+            ("1.5s", "1500ms"),
+            ("100 ms", "100ms"),
+            ("120s", "2min"),
+            ("2500us", "2ms"),
+            ("1d", "1d"),
+        ] {
+            assert_eq!(shown(value).unwrap(), expected, "{value}");
+        }
+        for value in ["-1", "", "s", "1 fortnight", "30d", "1.2.3", "off"] {
+            assert_eq!(shown(value).unwrap_err().sqlstate(), SqlState::INVALID_PARAMETER_VALUE, "{value}");
+        }
     }
 
     #[test]

@@ -230,7 +230,7 @@ fn plain_program(sql: String, columns: &[(&str, PgType)], effect: Effect) -> Pro
 fn plain_call(program: &Arc<Program>, parameters: Vec<Datum>) -> Call {
     Call {
         program: Arc::clone(program),
-        parameters,
+        parameters: parameters.into(),
         formats: Formats::AllBinary,
         environment: Arc::new(Environment {
             transaction_timestamp: 0,

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::metrics::Metrics;
 use crate::plan::{self, Local, Plan, ReadSource, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
@@ -151,6 +151,16 @@ impl Prepared {
         self.statement.columns.clone()
     }
 
+    /// All that it does is to change the state of its session: a setting, a prepared statement.
+    pub fn concerns_its_session_only(&self) -> bool {
+        let Plan::Local(local) = &self.statement.plan else { return false };
+        match &**local {
+            Local::Set { .. } | Local::SetTransaction { .. } | Local::Prepare { .. } => true,
+            Local::Settings(calls) => calls.iter().any(|call| call.change.is_some()),
+            _ => false,
+        }
+    }
+
     /// The text has no statement in it (`;`, or only a comment): answered by EmptyQueryResponse.
     pub fn is_empty(&self) -> bool {
         matches!(&self.statement.plan, Plan::Local(local) if **local == Local::Empty)
@@ -236,6 +246,23 @@ impl PlanCache {
         self.metrics.plan_cache_entries.set(i64::try_from(self.statements.len()).unwrap_or(i64::MAX));
     }
 
+    /// Whether a text can be parsed at all.
+    ///
+    /// # Errors
+    /// 42601, at the client's own position.
+    pub(super) fn check_syntax(&self, text: &str, schema: &Arc<Schema>) -> Result<()> {
+        let lifted = sql::lift(text)?;
+        let kinds: Vec<LiteralKind> = lifted.kinds().collect();
+        if self.get(&lifted, &kinds, &[], schema).is_some() {
+            return Ok(());
+        }
+        match sql::parse(&lifted.text, lifted.client_parameters, kinds) {
+            Err(error) if error.sqlstate() == SqlState::SYNTAX_ERROR => Err(as_written(error, text, &lifted)),
+            // Whatever else is wrong with it is told when its turn comes.
+            _ => Ok(()),
+        }
+    }
+
     /// Prepares a client's text.
     ///
     /// # Errors
@@ -268,16 +295,25 @@ impl PlanCache {
                 statement
             }
         };
-        let literals = decode_literals(&statement, &lifted, style)?;
+        let literals = decode_literals(&statement, &lifted, style, text)?;
         Ok(Prepared { text: text.into(), statement, declared: declared.into(), literals, describable: true })
     }
 }
 
 /// Literals have the type that their context gave the placeholder.
-fn decode_literals(statement: &Statement, lifted: &Lifted<'_>, style: &TextStyle) -> Result<Vec<Datum>> {
+fn decode_literals(statement: &Statement, lifted: &Lifted<'_>, style: &TextStyle, text: &str) -> Result<Vec<Datum>> {
     let types = statement.placeholders.iter().skip(lifted.client_parameters);
-    let literals = lifted.literals.iter().zip(types);
-    literals.map(|(literal, data_type)| decode_literal(literal, *data_type, style)).collect()
+    let literals = lifted.literals.iter().zip(types).enumerate();
+    literals
+        .map(|(index, (literal, data_type))| {
+            let decoded = decode_literal(literal, *data_type, style);
+            decoded.map_err(|error| match (literal, lifted.position_of_literal(text, index)) {
+                // Postgres points at a string that is no value of its type, and not at a number out of range.
+                (Literal::Text(_), Some(position)) => error.position(position),
+                _ => error,
+            })
+        })
+        .collect()
 }
 
 fn decode_literal(literal: &Literal<'_>, data_type: PgType, style: &TextStyle) -> Result<Datum> {
@@ -290,8 +326,15 @@ fn decode_literal(literal: &Literal<'_>, data_type: PgType, style: &TextStyle) -
     }
 }
 
-/// An error's position in the client's own text.
+/// An error in the terms of the client's own text.
 fn as_written(error: Error, text: &str, lifted: &Lifted<'_>) -> Error {
+    let near = error.message().strip_prefix("syntax error at or near \"").and_then(|near| near.strip_suffix('"'));
+    let written =
+        near.and_then(|near| lifted.original(text, near)).map(|near| format!("syntax error at or near \"{near}\""));
+    let error = match written {
+        Some(message) => error.with_message(message),
+        None => error,
+    };
     match error.get_position() {
         Some(position) => error.position(lifted.original_position(text, position)),
         None => error,

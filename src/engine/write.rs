@@ -33,7 +33,7 @@ impl Session {
         for (&shard, rows) in &rows_of {
             parts.push(Part { shard, program: Arc::new(execution.statement.translate(&insert.part(rows))?) });
         }
-        let written = self.write_several(parts, execution).await?;
+        let written = Box::pin(self.write_several(parts, execution)).await?;
         Ok(written_answer(execution, in_statement_order(written, rows_of.values(), insert.row_keys.len())))
     }
 
@@ -61,7 +61,7 @@ impl Session {
             1 => self.write_one(parts.remove(0), execution).await?,
             _ => {
                 write.several.clone()?;
-                together(self.write_several(parts, execution).await?)
+                together(Box::pin(self.write_several(parts, execution)).await?)
             }
         };
         Ok(written_answer(execution, written))

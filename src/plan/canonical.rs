@@ -19,7 +19,9 @@ pub(super) fn canonical(expression: &Expr, scope: &Scope<'_>) -> Expr {
 pub(super) fn canonical_column(column: &Column) -> Expr {
     let ident = |value: String| Ident { value, quote_style: None, span: crate::sql::Span::empty() };
     // No relation's name begins with `#` unless it was quoted, and quoted names are not kept here.
-    Expr::CompoundIdentifier(vec![ident(format!("#{}", column.relation)), ident(column.name.clone())])
+    let relation =
+        if column.of_either { format!("#full {}", column.relation) } else { format!("#{}", column.relation) };
+    Expr::CompoundIdentifier(vec![ident(relation), ident(column.name.clone())])
 }
 
 struct Canonical<'c, 's> {

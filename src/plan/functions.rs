@@ -31,6 +31,7 @@ const AGGREGATES: &[&str] = &[
     "percentile_cont",
     "percentile_disc",
     "range_agg",
+    "range_intersect_agg",
     "regr_avgx",
     "regr_avgy",
     "regr_count",
@@ -56,8 +57,8 @@ const VOLATILE: &[&str] = &["clock_timestamp", "gen_random_uuid", "random", "ran
 
 /// Whether this is a call of an aggregate, not of a window function.
 pub(super) fn is_aggregate(function: &Function) -> bool {
-    function.over.is_none()
-        && function_name(&function.name).is_some_and(|name| AGGREGATES.binary_search(&name.as_ref()).is_ok())
+    let named = || function_name(&function.name).is_some_and(|name| AGGREGATES.binary_search(&name.as_ref()).is_ok());
+    function.over.is_none() && (!function.within_group.is_empty() || function.filter.is_some() || named())
 }
 
 /// The plain arguments of a call; `None` when it has others (named ones, a subquery).
@@ -184,6 +185,11 @@ fn forbidden(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a function's answer differs from call to call.
+pub(super) fn is_volatile(name: &str) -> bool {
+    VOLATILE.contains(&name) || name.starts_with("uuid_generate_")
+}
+
 /// The first function whose answer differs from call to call.
 pub(super) fn volatile<T: Visit>(tree: &T) -> Option<String> {
     let mut finder = VolatileFinder;
@@ -201,9 +207,7 @@ impl Visitor for VolatileFinder {
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<String> {
         match expression {
             Expr::Function(function) => match function_name(&function.name) {
-                Some(name) if VOLATILE.contains(&name.as_ref()) || name.starts_with("uuid_generate_") => {
-                    ControlFlow::Break(name.into_owned())
-                }
+                Some(name) if is_volatile(&name) => ControlFlow::Break(name.into_owned()),
                 _ => ControlFlow::Continue(()),
             },
             _ => ControlFlow::Continue(()),

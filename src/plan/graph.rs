@@ -78,15 +78,22 @@ impl Graph {
         self.levels[root]
     }
 
-    pub(super) fn unite(&mut self, one: Variable, other: Variable) {
+    /// Says that keys lie together in every row that a query of this level puts together.
+    ///
+    /// Not when both reach into queries around it: two keys out there need not be equal because rows in here join them.
+    /// `NOT EXISTS` keeps the rows out there for which nothing in here is joined.
+    pub(super) fn unite(&mut self, one: Variable, other: Variable, level: usize) {
         let (one, other) = (self.root(one), self.root(other));
+        if one == other || (self.levels[one] < level && self.levels[other] < level) {
+            return;
+        }
         self.parents[one] = other;
         self.levels[other] = self.levels[other].min(self.levels[one]);
     }
 
-    /// Equal in every row that survives.
-    pub(super) fn equal(&mut self, one: Variable, other: Variable) {
-        self.unite(one, other);
+    /// Equal in every row that survives a query of this level.
+    pub(super) fn equal(&mut self, one: Variable, other: Variable, level: usize) {
+        self.unite(one, other, level);
         self.edges.push((one, other));
         self.edges.push((other, one));
     }

@@ -162,6 +162,12 @@ pub(super) fn constant(expression: &Expr, key_type: KeyType) -> Option<KeyExpres
         },
         Expr::UnaryOp { op: UnaryOperator::Plus, expr } => constant(expr, key_type),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } if key_type == KeyType::Bigint => {
+            // The sign is the constant's: the smallest bigint has no positive counterpart.
+            if let Expr::Value(value) = expr.as_ref()
+                && let Value::Number(number, _) = &value.value
+            {
+                return format!("-{number}").parse().ok().map(|key| KeyExpression::Literal(Datum::Int8(key)));
+            }
             match constant(expr, key_type)? {
                 KeyExpression::Literal(datum) => Some(KeyExpression::Literal(negated(&datum)?)),
                 KeyExpression::Parameter(number) => Some(KeyExpression::NegatedParameter(number)),
@@ -240,6 +246,11 @@ fn literal(value: &Value, key_type: KeyType) -> Option<Datum> {
 /// The number of a placeholder `$n`.
 pub(super) fn placeholder(name: &str) -> Option<usize> {
     name.strip_prefix('$')?.parse().ok()
+}
+
+/// A placeholder or constant by itself.
+pub(super) fn is_plain(expression: &Expr) -> bool {
+    matches!(strip(expression), Expr::Value(value) if !matches!(value.value, Value::DoubleQuotedString(_)))
 }
 
 /// The expression inside parentheses.

@@ -1,6 +1,7 @@
 //! SELECT, and what begins with it.
 
 use super::analysis::Analysis;
+use super::place::Place;
 use super::route::Keys;
 use super::{Plan, Read, ReadSource, Route, Write};
 use crate::error::{Error, Result};
@@ -53,7 +54,7 @@ fn setting_call(call: &Function, column: String) -> Result<Option<SettingCall>> 
         arguments
             .into_iter()
             .map(|argument| match argument {
-                FunctionArgExpr::Expr(expression) if super::write::is_plain(expression) => Some(expression.clone()),
+                FunctionArgExpr::Expr(expression) if super::key::is_plain(expression) => Some(expression.clone()),
                 _ => None,
             })
             .collect()
@@ -74,7 +75,7 @@ fn setting_call(call: &Function, column: String) -> Result<Option<SettingCall>> 
 
 /// Plans a query; also a write that begins with WITH.
 pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
-    let output = analysis.query(query, None, None, 0)?;
+    let output = analysis.query(query, Place::TOP)?;
     let route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
     let statement = Statement::Query(Box::new(query.clone()));
     if writes(query) {

@@ -1,16 +1,17 @@
 //! A read of several shards: what each runs, and how their rows are put together.
 
 use super::aggregate;
-use super::analysis::{Analysis, Output};
+use super::analysis::Analysis;
 use super::canonical::{canonical, canonical_column};
 use super::functions::volatile;
 use super::key::{placeholder, strip};
+use super::query::Output;
 use super::scope::Scope;
 use super::{Distinct, Merge, RowCount, Scatter, SortKey};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{
     self, CastKind, Expr, LimitClause, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Statement, Value,
+    SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, Value,
 };
 use crate::sql::{fold, ident, parse_expression, with_stack};
 
@@ -94,17 +95,7 @@ pub(super) fn visible_columns(select: &Select, scope: &Scope<'_>) -> Result<Vec<
             SelectItem::ExprWithAlias { expr, alias } => {
                 visible.push(Visible { name: fold(alias).into_owned(), canonical: canonical(expr, scope) });
             }
-            SelectItem::Wildcard(_) if scope.source.complete() => {
-                visible.extend(scope.source.visible.iter().map(whole))
-            }
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
-                let relation = name.0.last().and_then(|part| part.as_ident()).and_then(|name| scope.relation(name));
-                match relation.filter(|relation| relation.complete) {
-                    Some(relation) => visible.extend(relation.columns.iter().map(whole)),
-                    None => return Err(unknown_columns()),
-                }
-            }
-            _ => return Err(unknown_columns()),
+            _ => visible.extend(super::shape::whole(item, scope).ok_or_else(unknown_columns)?.iter().map(whole)),
         }
     }
     Ok(visible)
@@ -332,8 +323,9 @@ fn push_limit(statement: &mut Query) -> Result<(Option<RowCount>, Option<RowCoun
             Some(parse_expression(&limit.saturating_add(*offset).min(i64::MAX as u64).to_string())?)
         }
         (Some(_), (Some(limit), Some(offset))) => {
-            let text = format!("CAST({} AS bigint) + CAST({} AS bigint)", count_text(limit), count_text(offset));
-            Some(parse_expression(&text)?)
+            // Half of the largest bigint at the most, so that the sum is one.
+            let bounded = |count| format!("least(CAST({} AS bigint), {})", count_text(count), i64::MAX / 2);
+            Some(parse_expression(&format!("{} + {}", bounded(limit), bounded(offset)))?)
         }
     };
     statement.limit_clause =

@@ -13,6 +13,20 @@ pub(super) struct Column {
     pub(super) data_type: Option<PgType>,
     /// Which of the scope's relations it is from.
     pub(super) relation: usize,
+    /// Merged by a FULL JOIN's USING: the value of whichever side is there, so neither side's own column.
+    pub(super) of_either: bool,
+}
+
+impl Column {
+    /// A column of the one relation that is looked at.
+    pub(super) fn new(name: String, key: Option<Variable>, data_type: Option<PgType>) -> Column {
+        Column { name, key, data_type, relation: 0, of_either: false }
+    }
+
+    /// The column as that of a query or join that hides where it is from.
+    pub(super) fn hidden(self) -> Column {
+        Column::new(self.name, self.key, self.data_type)
+    }
 }
 
 /// A table, subquery or function in FROM, under the name it has there.
@@ -142,7 +156,8 @@ impl Scope<'_> {
                 if relations.next().is_some() {
                     return None;
                 }
-                let column = relation.columns.iter().find(|column| column.name == name)?.clone();
+                let mut named = relation.columns.iter().filter(|column| column.name == name);
+                let column = named.next().filter(|_| named.next().is_none())?.clone();
                 return Some(Found { column, outer });
             }
             scope = here.outer;

@@ -36,23 +36,26 @@ impl Analysis<'_> {
         let GroupByExpr::Expressions(grouped, modifiers) = &select.group_by else { return Shape::default() };
         let grouped_by_sets = !modifiers.is_empty()
             || grouped.iter().any(|group| matches!(group, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_)));
-        let keys = |analysis: &Self, expressions: &[Expr]| -> Vec<Variable> {
-            expressions
+        let key = |expression: &Expr| {
+            key_column(expression, scope, self.key_type).filter(|key| !key.outer).map(|key| key.variable)
+        };
+        let grouped_keys = || {
+            grouped
                 .iter()
-                .filter_map(|expression| {
-                    let expression = output_reference(expression, select).unwrap_or(expression);
-                    key_column(expression, scope, analysis.key_type).filter(|key| !key.outer).map(|key| key.variable)
-                })
+                .filter_map(|expression| key(output_reference(expression, select).unwrap_or(expression)))
                 .collect()
+        };
+        let distinct_keys = |expressions: &[Expr]| {
+            expressions.iter().filter_map(|expression| key(sorted_expression(expression, select))).collect()
         };
         Shape {
             aggregates: found.aggregate || !grouped.is_empty() || select.having.is_some(),
             windows: found.window,
             distinct: select.distinct == Some(Distinct::Distinct),
-            grouped: if grouped_by_sets { Vec::new() } else { keys(self, grouped) },
+            grouped: if grouped_by_sets { Vec::new() } else { grouped_keys() },
             partitioned: if found.window { self.partitions(select, query, scope) } else { Vec::new() },
             distinct_on: match &select.distinct {
-                Some(Distinct::On(expressions)) => Some(keys(self, expressions)),
+                Some(Distinct::On(expressions)) => Some(distinct_keys(expressions)),
                 _ => None,
             },
         }
@@ -127,7 +130,8 @@ impl Analysis<'_> {
         }
     }
 
-    /// The columns of a SELECT. A key that conditions from outside must not reach through is a copy.
+    /// The columns of a SELECT, as far as they are known, and whether all are. A key that conditions from outside must not
+    /// reach through is a copy.
     pub(super) fn outputs(
         &mut self,
         select: &Select,
@@ -135,24 +139,27 @@ impl Analysis<'_> {
         limited: bool,
         shape: &Shape,
         level: usize,
-    ) -> Vec<Column> {
+    ) -> (Vec<Column>, bool) {
         let mut columns = Vec::new();
+        let mut complete = true;
         for item in &select.projection {
             match item {
-                SelectItem::Wildcard(_) => columns.extend(scope.source.visible.iter().cloned()),
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
-                    let relation = name.0.last().and_then(|part| part.as_ident()).and_then(|name| scope.relation(name));
-                    columns.extend(relation.map(|relation| relation.columns.clone()).unwrap_or_default());
-                }
                 SelectItem::UnnamedExpr(expression) => columns.push(self.output(expression, None, scope)),
                 SelectItem::ExprWithAlias { expr, alias } => {
                     columns.push(self.output(expr, Some(fold(alias).into_owned()), scope))
                 }
-                _ => {}
+                _ => match whole(item, scope) {
+                    Some(all) => columns.extend_from_slice(all),
+                    // Where the columns after it are, nobody knows.
+                    None => {
+                        complete = false;
+                        break;
+                    }
+                },
             }
         }
+        let mut columns: Vec<Column> = columns.into_iter().map(Column::hidden).collect();
         for column in &mut columns {
-            column.relation = 0;
             let Some(key) = column.key else { continue };
             let reaches = !limited
                 && (!shape.aggregates || shape.grouped.contains(&key))
@@ -162,22 +169,45 @@ impl Analysis<'_> {
                 column.key = Some(self.copy_of(key, level));
             }
         }
-        columns
+        (columns, complete)
     }
 
     fn output(&self, expression: &Expr, alias: Option<String>, scope: &Scope<'_>) -> Column {
         let found = scope.find(expression).filter(|found| !found.outer).map(|found| found.column);
         let key = key_column(expression, scope, self.key_type).filter(|key| !key.outer).map(|key| key.variable);
-        Column {
-            name: alias.unwrap_or_else(|| super::column_name::column_name(expression)),
-            key,
-            data_type: found.and_then(|column| column.data_type),
-            relation: 0,
-        }
+        let name = alias.unwrap_or_else(|| super::column_name::column_name(expression));
+        Column::new(name, key, found.and_then(|column| column.data_type))
     }
 }
 
-/// The select list's expression that an ordinal or an output name in GROUP BY means.
+/// What `*` or `name.*` stands for; `None` when that is not known.
+pub(super) fn whole<'s>(item: &SelectItem, scope: &'s Scope<'_>) -> Option<&'s [Column]> {
+    match item {
+        SelectItem::Wildcard(_) if scope.source.complete() => Some(&scope.source.visible),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+            let relation = name.0.last().and_then(|part| part.as_ident()).and_then(|name| scope.relation(name));
+            relation.filter(|relation| relation.complete).map(|relation| relation.columns.as_slice())
+        }
+        _ => None,
+    }
+}
+
+/// What an expression of ORDER BY or DISTINCT ON sorts by: a name is a column of the result first, then one of FROM.
+fn sorted_expression<'s>(expression: &'s Expr, select: &'s Select) -> &'s Expr {
+    if let Some(selected) = output_reference(expression, select) {
+        return selected;
+    }
+    let Expr::Identifier(name) = super::key::strip(expression) else { return expression };
+    let name = fold(name);
+    let named = select.projection.iter().find_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } if fold(alias) == name => Some(expr),
+        SelectItem::UnnamedExpr(expr) if super::column_name::column_name(expr) == name => Some(expr),
+        _ => None,
+    });
+    named.unwrap_or(expression)
+}
+
+/// The select list's expression that an ordinal means.
 pub(super) fn output_reference<'s>(expression: &Expr, select: &'s Select) -> Option<&'s Expr> {
     let Expr::Value(value) = super::key::strip(expression) else { return None };
     let crate::sql::ast::Value::Number(number, _) = &value.value else { return None };

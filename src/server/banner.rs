@@ -1,32 +1,151 @@
 //! What a newcomer sees first: where the server is, and what to try next.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use super::Doors;
 use crate::config::Config;
 
+/// Where `shardctl` looks when it is not told.
+const ADMIN_PORT: u16 = 8433;
+
 /// Prints to standard output; logs go to standard error.
-pub(super) fn print(config: &Config, doors: &Doors) {
-    let text = text(config, doors);
+pub(super) fn print(config: &Config, doors: &Doors, shards: usize) {
+    let addresses =
+        Addresses { postgres: doors.postgres.local_addr(), http: doors.http.address(), admin: doors.admin.address() };
+    let program = std::env::current_exe().unwrap_or_default();
+    let text = text(config, &addresses, shards, &shardctl_of(&program));
     // A closed standard output is no reason to stop serving.
     let _ = std::io::stdout().write_all(text.as_bytes());
     let _ = std::io::stdout().flush();
 }
 
-fn text(config: &Config, doors: &Doors) -> String {
-    let (postgres, http, admin) = (doors.postgres.local_addr(), doors.http.address(), doors.admin.address());
+struct Addresses {
+    postgres: SocketAddr,
+    http: SocketAddr,
+    admin: SocketAddr,
+}
+
+fn text(config: &Config, addresses: &Addresses, shards: usize, shardctl: &str) -> String {
+    let [postgres, http, admin] = [addresses.postgres, addresses.http, addresses.admin].map(reachable);
     let user = config.users.first().map_or("app", |user| user.name.as_str());
-    let database = &config.database;
-    let url = format!("postgres://{user}@{postgres}/{database}");
+    let url = format!("postgres://{}@{postgres}/{}", url_part(user), url_part(&config.database));
+    let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     format!(
-        "\n  shardd {version} is ready: {shards} shards, data in {data}\n\n    \
+        "\n  shardd {version} is ready: {shards} {noun}, data in {data}\n\n    \
          DATABASE_URL={url}\n\n  Try next:\n    \
          psql {url}\n    \
-         curl -X PUT --data-binary hello http://{http}/v1/kv/greeting\n    \
-         shardctl --url http://{admin} status\n    \
+         curl{login} -X PUT --data-binary hello http://{http}/v1/kv/greeting\n    \
+         {shardctl}{options} status\n    \
          console: http://{admin}/\n\n",
         version = env!("CARGO_PKG_VERSION"),
-        shards = config.shards.len(),
-        data = config.data_dir.display(),
+        noun = if shards == 1 { "shard" } else { "shards" },
+        data = data.display(),
+        login = http_login(config),
+        options = admin_options(config, admin),
     )
+}
+
+/// How curl says who asks. It prompts for a password that is not given.
+fn http_login(config: &Config) -> String {
+    match config.users.first() {
+        Some(user) => format!(" -u {}", shell_word(&user.name)),
+        None if config.tokens.is_empty() => String::new(),
+        None => " -H 'Authorization: Bearer TOKEN'".to_owned(),
+    }
+}
+
+fn admin_options(config: &Config, admin: SocketAddr) -> String {
+    let usual = admin == SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT));
+    let url = if usual { String::new() } else { format!(" --url http://{admin}") };
+    let token = if config.admin_token.is_some() { " --token-file PATH" } else { "" };
+    format!("{url}{token}")
+}
+
+/// An address that listens everywhere is reached on this machine by its loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Cargo runs one program and builds only that: a newcomer in the repository has no `shardctl` yet.
+fn shardctl_of(program: &Path) -> String {
+    let built_by_cargo = program.parent().is_some_and(|directory| {
+        let profile = directory.file_name().unwrap_or_default();
+        (profile == "release" || profile == "debug")
+            && directory.parent().is_some_and(|parent| parent.ends_with("target"))
+    });
+    if built_by_cargo { "cargo run --release --bin shardctl --".to_owned() } else { "shardctl".to_owned() }
+}
+
+fn url_part(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    let escaped = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(escaped).collect()
+}
+
+/// A word that a shell takes as it is.
+fn shell_word(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@' | b'/' | b':');
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, User};
+    use crate::wire::scram::Verifier;
+
+    fn config() -> Config {
+        Config::load(&Sources { path: Some("/dev/null".into()), ..Sources::default() }).unwrap()
+    }
+
+    fn listening(ip: &str) -> Addresses {
+        let address = |port| SocketAddr::new(ip.parse().unwrap(), port);
+        Addresses { postgres: address(6432), http: address(8432), admin: address(8433) }
+    }
+
+    #[test]
+    fn every_line_can_be_used_as_it_is() {
+        let text = text(&config(), &listening("127.0.0.1"), 5, "shardctl");
+        for line in [
+            "is ready: 5 shards, data in /",
+            "    DATABASE_URL=postgres://app@127.0.0.1:6432/tickets\n",
+            "    psql postgres://app@127.0.0.1:6432/tickets\n",
+            "    curl -X PUT --data-binary hello http://127.0.0.1:8432/v1/kv/greeting\n",
+            "    shardctl status\n",
+            "    console: http://127.0.0.1:8433/\n",
+        ] {
+            assert!(text.contains(line), "{line}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn who_must_log_in_is_told_how() {
+        let mut config = config();
+        config.users = vec![User { name: "a b".into(), verifier: Verifier::from_password("x", [0; 16]) }];
+        let text = text(&config, &listening("0.0.0.0"), 1, "shardctl");
+        assert!(
+            text.contains("is ready: 1 shard, ") && text.contains("postgres://a%20b@127.0.0.1:6432/tickets"),
+            "{text}"
+        );
+        assert!(text.contains("curl -u 'a b' -X PUT --data-binary hello http://127.0.0.1:8432/"), "{text}");
+    }
+
+    #[test]
+    fn shardctl_is_called_the_way_it_can_be() {
+        assert_eq!(shardctl_of(Path::new("/src/target/release/shardd")), "cargo run --release --bin shardctl --");
+        assert_eq!(shardctl_of(Path::new("/usr/local/bin/shardd")), "shardctl");
+        let elsewhere = "127.0.0.1:9000".parse().unwrap();
+        assert_eq!(admin_options(&config(), elsewhere), " --url http://127.0.0.1:9000");
+    }
 }

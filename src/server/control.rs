@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::admin::{Control, NewShard, Pending};
 use crate::engine::{Engine, Identity};
 use crate::error::{Error, Result, SqlState};
-use crate::topology::{ShardSpec, ShardUrl, Topology};
+use crate::topology::{SHARD_NAME_RULE, ShardSpec, ShardUrl, Topology, is_shard_name};
 use crate::types::ShardId;
 
 pub(super) struct EngineControl(pub(super) Arc<Engine>);
@@ -17,7 +17,10 @@ impl Control for EngineControl {
     }
 
     fn ping(&self, shard: ShardId) -> Pending<'_, Result<()>> {
-        Box::pin(self.0.ping(shard))
+        Box::pin(async move {
+            self.0.ping(shard).await?;
+            self.0.shard(shard)?.inspect().await
+        })
     }
 
     fn statistics(&self, shard: ShardId) -> BTreeMap<String, u64> {
@@ -47,6 +50,15 @@ impl Control for EngineControl {
             let url = ShardUrl::parse(&shard.url).map_err(|error| {
                 Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("the shard's URL cannot be used: {error}"))
             })?;
+            if !is_shard_name(&shard.shard) {
+                let message = format!("\"{}\" is no name for a shard: {SHARD_NAME_RULE}", shard.shard);
+                return Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message));
+            }
+            if self.topology().shard_named(&shard.shard).is_some() {
+                let message = format!("there is a shard named \"{}\" already", shard.shard);
+                let hint = format!("`shardctl describe {}` shows it; give the new one another name.", shard.shard);
+                return Err(Error::new(SqlState::DUPLICATE_OBJECT, message).hint(hint));
+            }
             let spec = ShardSpec { name: shard.shard, url, weight: shard.weight };
             let topology = self.0.add_shard(&spec, "admin").await?;
             let added = topology.shard_named(&spec.name);

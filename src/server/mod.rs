@@ -49,6 +49,11 @@ pub enum StartError {
          the others"
     )]
     SchemaDrift(String),
+    #[error(
+        "the file of shard \"{shard}\" is missing: {}. Mount the disk that holds it, or restore it from the backup that \
+         belongs to the others", .path.display()
+    )]
+    MissingShard { shard: String, path: std::path::PathBuf },
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
@@ -76,13 +81,14 @@ struct Doors {
 /// # Errors
 /// It could not start; nothing was served then.
 pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
+    // First, so that an order to stop that comes while the shards are opened is followed when they are.
+    let stop = stop_signal()?;
     let directory = DataDirectory::own(&config.data_dir)?;
     let doors = Doors::bind(config.listen).await?;
     let metrics = Arc::new(Metrics::new());
     let engine = open::engine(&config, &directory, &metrics).await?;
     http::ensure_schema(&engine, &config.database).await?;
-    banner::print(&config, &doors);
-    let stop = stop_signal()?;
+    banner::print(&config, &doors, engine.live_topology().snapshot().shards.len());
     serve(doors, &config, &engine, &metrics, logs, stop).await;
     engine.close().await;
     tracing::info!("stopped");

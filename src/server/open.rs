@@ -12,6 +12,10 @@ use crate::live_topology::LiveTopology;
 use crate::metrics::Metrics;
 use crate::shard::sqlite::{self, Opening, SqliteShard};
 use crate::topology::{Schema, Shard, ShardUrl, Topology};
+use crate::types::Epoch;
+
+/// The epoch of a cluster whose first start has not come to its end.
+const FIRST_EPOCH: Epoch = Epoch(1);
 
 /// An engine that may serve: every decided commit is applied, and all shards hold the same tables.
 pub(super) async fn engine(
@@ -27,6 +31,7 @@ pub(super) async fn engine(
     let cluster = catalog.cluster_id().await?;
     let mut shards = BTreeMap::new();
     for shard in &topology.shards {
+        check_file(shard, topology.epoch)?;
         shards.insert(shard.id, open_shard(shard, &cluster, config, metrics)?);
     }
     let live = Arc::new(LiveTopology::new(topology));
@@ -54,6 +59,17 @@ async fn load_or_seed(catalog: &Catalog, config: &Config) -> Result<Topology, St
     catalog.seed(&topology, "configuration").await?;
     tracing::info!(shards = topology.shards.len(), "made a new cluster");
     Ok(topology)
+}
+
+/// Only a new cluster makes its shards' files. Later a missing one was lost, or its disk is not mounted, and an empty one
+/// in its place would answer as if its rows had never been.
+fn check_file(shard: &Shard, epoch: Epoch) -> Result<(), StartError> {
+    match ShardUrl::parse(&shard.url) {
+        Ok(ShardUrl::Sqlite(path)) if epoch > FIRST_EPOCH && !path.exists() => {
+            Err(StartError::MissingShard { shard: shard.name.clone(), path })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn open_shard(

@@ -19,6 +19,8 @@ Environment:
   SHARDCTL_TOKEN  the admin door's token
   NO_COLOR        no colours, when it is set and not empty";
 
+const DEFAULT_URL: &str = "http://127.0.0.1:8433";
+
 /// Operates a shardd server.
 #[derive(Debug, Parser)]
 #[command(name = "shardctl", version, after_help = AFTER_HELP, max_term_width = 100)]
@@ -31,12 +33,22 @@ pub struct Arguments {
     pub(super) output: Format,
 
     /// The address of the server's admin door
-    #[arg(long, global = true, env = "SHARDCTL_URL", default_value = "http://127.0.0.1:8433")]
+    #[arg(long, global = true, env = "SHARDCTL_URL", default_value = DEFAULT_URL)]
     pub(super) url: String,
 
     /// A file that holds the admin door's token (there is no flag for the token itself: others can see a command line)
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) token_file: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// A variable that is empty is as good as none.
+    pub(super) fn with_defaults(mut self) -> Arguments {
+        if self.url.is_empty() {
+            DEFAULT_URL.clone_into(&mut self.url);
+        }
+        self
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,7 +94,7 @@ pub(super) enum Command {
         #[arg(value_name = "URL")]
         shard_url: String,
         /// Its share of the slots, relative to the other shards' weights
-        #[arg(long, default_value_t = 1.0)]
+        #[arg(long, default_value_t = 1.0, value_parser = weight)]
         weight: f64,
     },
     /// Check a configuration file, or show the configuration
@@ -149,6 +161,10 @@ impl Level {
     }
 }
 
+fn weight(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|weight: &f64| weight.is_finite()).ok_or_else(|| "it is a number, as in 1.5".to_owned())
+}
+
 /// The command line's definition, for completions and the reference.
 pub fn command() -> clap::Command {
     Arguments::command()
@@ -180,9 +196,14 @@ mod tests {
 
     #[test]
     fn a_wrong_command_line_exits_with_2() {
-        for line in
-            ["shardctl", "shardctl nope", "shardctl route events", "shardctl logs -n 0", "shardctl -o yaml status"]
-        {
+        for line in [
+            "shardctl",
+            "shardctl nope",
+            "shardctl route events",
+            "shardctl logs -n 0",
+            "shardctl -o yaml status",
+            "shardctl add-shard a sqlite:a.db --weight NaN",
+        ] {
             assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
         }
     }

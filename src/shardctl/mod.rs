@@ -20,7 +20,8 @@ use output::Output;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    run(Arguments::parse())
+    let arguments = Arguments::parse();
+    run(arguments.with_defaults())
 }
 
 fn run(arguments: Arguments) -> ExitCode {

@@ -57,6 +57,18 @@ impl Lifted<'_> {
         self.literals.iter().map(Literal::kind)
     }
 
+    /// What the client wrote where `text` has this placeholder.
+    pub fn original<'t>(&self, original: &'t str, placeholder: &str) -> Option<&'t str> {
+        let number: usize = placeholder.strip_prefix('$')?.parse().ok()?;
+        let (_, client) = self.replaced.get(number.checked_sub(self.client_parameters + 1)?)?;
+        original.get(client.start as usize..client.end as usize)
+    }
+
+    /// The position of a literal in the client's text; `index` is its place in `literals`.
+    pub fn position_of_literal(&self, original: &str, index: usize) -> Option<u32> {
+        self.replaced.get(index).map(|(_, client)| position(original, client.start as usize))
+    }
+
     /// An error's position in `text` as a position in the client's text.
     pub fn original_position(&self, original: &str, in_lifted: u32) -> u32 {
         let characters = in_lifted.saturating_sub(1) as usize;
@@ -324,6 +336,8 @@ impl<'a> Lifter<'a> {
         let raw = token.text(self.text);
         let literal = match token.kind {
             TokenKind::Decimal => Literal::Numeric(without_underscores(raw)),
+            // Behind a minus sign they have a smaller type, which only the constant itself can show.
+            _ if matches!(raw, "2147483648" | "9223372036854775808") => return,
             kind => match integer_value(raw) {
                 Some(value) => i32::try_from(value).map_or(Literal::Int8(value), Literal::Int4),
                 None if kind == TokenKind::Integer => Literal::Numeric(without_underscores(raw)),
@@ -481,6 +495,8 @@ mod tests {
         let mut at = 0;
         for ((from, _), literal) in lifted.replaced.iter().zip(&lifted.literals) {
             text.push_str(&lifted.text[at..from.start as usize]);
+            // Two strings side by side must not become one with a quote in it.
+            text.push(' ');
             match literal {
                 Literal::Int4(value) => text.push_str(&value.to_string()),
                 Literal::Int8(value) => text.push_str(&value.to_string()),
@@ -552,15 +568,15 @@ mod tests {
     #[test]
     fn literals_have_postgres_types() {
         let lifted = lift(
-            "SELECT 1, 2147483648, 9223372036854775808, 1.50, 1e5, 007, 0x10, E'\\n', $$x$$, 'a'\n'b', - 2147483648",
+            "SELECT 1, 2147483649, 9223372036854775809, 1.50, 1e5, 007, 0x10, E'\\n', $$x$$, 'a'\n'b', - 2147483648",
         )
         .unwrap();
         assert_eq!(
             lifted.literals,
             [
                 Literal::Int4(1),
-                Literal::Int8(2_147_483_648),
-                Literal::Numeric("9223372036854775808".into()),
+                Literal::Int8(2_147_483_649),
+                Literal::Numeric("9223372036854775809".into()),
                 Literal::Numeric("1.50".into()),
                 Literal::Numeric("1e5".into()),
                 Literal::Int4(7),
@@ -568,7 +584,6 @@ mod tests {
                 Literal::Text("\n".into()),
                 Literal::Text("x".into()),
                 Literal::Text("ab".into()),
-                Literal::Int8(2_147_483_648),
             ]
         );
     }

@@ -152,7 +152,7 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
 /// 0A000 with what to do instead, or 42601.
 fn for_shards(cursor: &Cursor<'_>, word: &str) -> Result<()> {
     match word {
-        "select" | "insert" | "update" | "delete" | "with" | "values" | "truncate" | "comment" => Ok(()),
+        "select" | "insert" | "update" | "delete" | "with" | "values" | "table" | "truncate" | "comment" => Ok(()),
         "create" | "alter" | "drop" => {
             let object = cursor.second_word().unwrap_or_default().to_ascii_lowercase();
             match object.as_str() {
@@ -171,7 +171,7 @@ fn for_shards(cursor: &Cursor<'_>, word: &str) -> Result<()> {
 /// Statements of Postgres that have no place in front of shards.
 fn refused(word: &str) -> Option<Error> {
     let (construct, hint) = match word {
-        "listen" | "notify" => ("LISTEN and NOTIFY", "Use a message queue, or poll an outbox table by its key."),
+        "listen" | "notify" => ("LISTEN/NOTIFY", "Use a message queue, or poll an outbox table by its key."),
         "copy" => ("COPY", "Send rows with INSERT ... VALUES of many rows; they are split by shard."),
         "declare" | "fetch" | "move" => {
             ("a SQL cursor", "Use the protocol's portals (a fetch size in the driver), or LIMIT with a key condition.")
@@ -184,9 +184,8 @@ fn refused(word: &str) -> Option<Error> {
             let construct = word.to_ascii_uppercase();
             return Some(Error::unsupported(construct, "Run it on each shard directly."));
         }
-        "grant" | "revoke" => ("GRANT and REVOKE", "Users are set in shardd's configuration."),
+        "grant" | "revoke" => ("GRANT/REVOKE", "Users are set in shardd's configuration."),
         "merge" => ("MERGE", "Use INSERT ... ON CONFLICT."),
-        "table" => ("TABLE", "Write SELECT * FROM the table."),
         _ => return None,
     };
     Some(Error::unsupported(construct, hint))
@@ -300,6 +299,8 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Local> {
         return Ok(Local::Set { name: "search_path".into(), value: Some(cursor.string()?), local });
     }
     if cursor.eat_word("role") {
+        // It is a setting too: `SET role = none`.
+        let _ = cursor.eat_word("to") || cursor.eat_operator("=");
         return set_role(cursor, "SET ROLE", local);
     }
     if (session && cursor.eat_word("authorization")) || cursor.eat_words(&["session", "authorization"]) {

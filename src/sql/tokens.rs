@@ -8,6 +8,7 @@ use sqlparser::ast::DollarQuotedString;
 use sqlparser::tokenizer::{Location, Span, Token as ParserToken, TokenWithSpan};
 
 use super::lexer::{Token, TokenKind, position, syntax_error_at};
+use super::spelling::respell;
 use super::value::{integer_value, quoted_word_value, string_value};
 use crate::error::{Error, Result, SqlState};
 
@@ -35,11 +36,18 @@ pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<(Vec<TokenWi
     let mut converted = Vec::with_capacity(tokens.len());
     let mut depth = Depth::default();
     let mut before: Option<Token> = None;
+    let mut next = 0;
     for (index, token) in tokens.iter().enumerate() {
-        if weakens_a_lock(text, tokens, index) {
+        if index < next {
             continue;
         }
         depth.note(text, *token)?;
+        if let Some(respelled) = respell(text, tokens, index)? {
+            next = index + respelled.taken;
+            converted.extend(respelled.tokens.into_iter().map(|other| TokenWithSpan::new(other, span(*token))));
+            before = Some(*token);
+            continue;
+        }
         if token.kind.is_string() && before.is_some_and(|before| before.kind.is_string()) {
             // The parser would join them; Postgres does so only across lines, which made them one token.
             return Err(syntax_error_at(text, token.start as usize, token.text(text)));
@@ -48,19 +56,6 @@ pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<(Vec<TokenWi
         before = Some(*token);
     }
     Ok((converted, depth.deepest > SHALLOW))
-}
-
-/// NO KEY of FOR NO KEY UPDATE, and KEY of FOR KEY SHARE, which the parser does not know: the stronger lock is right, too.
-fn weakens_a_lock(text: &str, tokens: &[Token], index: usize) -> bool {
-    let is = |at: Option<usize>, word: &str| {
-        at.and_then(|at| tokens.get(at))
-            .is_some_and(|token| token.kind == TokenKind::Word && token.text(text).eq_ignore_ascii_case(word))
-    };
-    let at = |offset: isize| index.checked_add_signed(offset);
-    let no = is(at(-1), "for") && is(at(0), "no") && is(at(1), "key") && is(at(2), "update");
-    let no_key = is(at(-2), "for") && is(at(-1), "no") && is(at(0), "key") && is(at(1), "update");
-    let key = is(at(-1), "for") && is(at(0), "key") && is(at(1), "share");
-    no || no_key || key
 }
 
 fn span(token: Token) -> Span {

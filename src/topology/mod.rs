@@ -67,6 +67,18 @@ pub struct Keyspace {
     pub owners: Box<[ShardId]>,
 }
 
+/// What [`is_shard_name`] asks, in words.
+pub const SHARD_NAME_RULE: &str = "a shard's name is 1 to 63 of a-z, 0-9, '-', '_' and '.', and begins with a-z or 0-9";
+
+/// Whether a shard may have this name. It is a label in metrics, and written in commands and URLs.
+pub fn is_shard_name(name: &str) -> bool {
+    const MAX_BYTES: usize = 63;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=MAX_BYTES).contains(&name.len())
+        && name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|byte| plain(byte) || matches!(byte, b'-' | b'_' | b'.'))
+}
+
 /// Why something is no topology.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TopologyError {

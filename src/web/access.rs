@@ -39,7 +39,8 @@ impl std::fmt::Debug for Secret {
 pub enum AllowedHosts {
     /// Credentials are asked for, so any name will do.
     Any,
-    /// Loopback names and addresses, the listener's own address, and these.
+    /// Loopback names and addresses, the listener's own address, and these names. A listener on all addresses has many of
+    /// its own, so any address will do there: only a name can be made to point elsewhere.
     Local { own: IpAddr, names: Vec<String> },
 }
 
@@ -51,7 +52,8 @@ impl AllowedHosts {
         if host.eq_ignore_ascii_case("localhost") || names.iter().any(|name| host.eq_ignore_ascii_case(name)) {
             return true;
         }
-        host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback() || address == *own)
+        let its_own = |address: IpAddr| address.is_loopback() || address == *own || own.is_unspecified();
+        host.parse::<IpAddr>().is_ok_and(its_own)
     }
 }
 
@@ -91,5 +93,14 @@ mod tests {
         {
             assert!(!hosts.allows(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_answers_to_any_of_them_and_to_no_other_name() {
+        let hosts = AllowedHosts::Local { own: "0.0.0.0".parse().unwrap(), names: Vec::new() };
+        for host in ["10.1.2.4:8433", "[fd00::7]:8433", "localhost"] {
+            assert!(hosts.allows(host), "{host}");
+        }
+        assert!(!hosts.allows("evil.example:8433") && !hosts.allows("10.1.2.4.evil.example"));
     }
 }

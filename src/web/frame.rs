@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use bytes::BytesMut;
@@ -40,6 +40,8 @@ pub struct OwnBody;
 pub struct Frame {
     /// The door, for the log.
     pub door: &'static str,
+    /// Where its paths are listed, as a hint for who asks for another.
+    pub paths: &'static str,
     pub hosts: AllowedHosts,
     /// Requests being answered at once; those past it are told to come back.
     pub in_flight: Arc<Semaphore>,
@@ -79,6 +81,8 @@ impl Frame {
         let host = uri.authority().map(axum::http::uri::Authority::as_str).or_else(|| single_host(request.headers()));
         match host {
             Some(host) if self.hosts.allows(host) => Ok(()),
+            // Health checks of old; a browser, which could be led here by a name, always sends the header.
+            None if request.version() == Version::HTTP_10 && !request.headers().contains_key(header::HOST) => Ok(()),
             _ => Err(Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "unknown_host",
@@ -106,7 +110,7 @@ async fn surround(State(frame): State<Arc<Frame>>, mut request: Request, next: N
     let mut response = frame.admit(request, next).await;
 
     if response.status().is_client_error() || response.status().is_server_error() {
-        response = as_problem(response, &method, &id);
+        response = as_problem(response, &method, &id, &frame);
     }
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -139,12 +143,12 @@ fn log(
 }
 
 /// Gives an error its body: the problem that the handler named, or one made from what axum answered by itself.
-fn as_problem(response: Response<Body>, method: &Method, id: &RequestId) -> Response<Body> {
+fn as_problem(response: Response<Body>, method: &Method, id: &RequestId, door: &Frame) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let problem = match parts.extensions.get::<Problem>() {
         Some(problem) => problem.clone(),
         None if parts.extensions.get::<OwnBody>().is_some() => return Response::from_parts(parts, body),
-        None => unnamed(parts.status, method),
+        None => unnamed(parts.status, method, door),
     };
     let mut members = problem.body();
     members.insert("request_id".into(), json!(&*id.0));
@@ -156,11 +160,9 @@ fn as_problem(response: Response<Body>, method: &Method, id: &RequestId) -> Resp
     Response::from_parts(parts, body)
 }
 
-fn unnamed(status: StatusCode, method: &Method) -> Problem {
+fn unnamed(status: StatusCode, method: &Method, door: &Frame) -> Problem {
     match status {
-        StatusCode::NOT_FOUND => {
-            Problem::not_found("there is nothing at this path").hint("GET /openapi.json lists the paths.")
-        }
+        StatusCode::NOT_FOUND => Problem::not_found("there is nothing at this path").hint(door.paths),
         StatusCode::METHOD_NOT_ALLOWED => {
             Problem::new(status, "method_not_allowed", format!("{method} is not possible at this path"))
                 .hint("The Allow header lists the methods that are.")

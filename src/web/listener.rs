@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::problem::{PROBLEM_JSON, Problem};
 use crate::metrics::DoorMetrics;
 
 /// Room for a request's head. More ends the connection with 431.
@@ -129,9 +130,14 @@ impl Connection {
 
 /// One answer, as far as it goes without waiting: a client past the limit must not cost more than that.
 fn turn_away(stream: &TcpStream) {
-    const ANSWER: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let _ = stream.try_write(ANSWER);
+    let problem = Problem::overloaded("too many connections are open");
+    let body = serde_json::Value::Object(problem.body()).to_string();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-type: {PROBLEM_JSON}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.try_write(answer.as_bytes());
 }
 
 async fn pause_after(error: &io::Error) {

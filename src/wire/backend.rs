@@ -214,11 +214,7 @@ pub fn notice_response(out: &mut BytesMut, notice: &Error) {
 }
 
 fn notice_severity(sqlstate: SqlState) -> &'static str {
-    match &sqlstate.code()[..2] {
-        // Warnings proper; transaction commands out of place; objects in the wrong state.
-        "01" | "25" | "55" => "WARNING",
-        _ => "NOTICE",
-    }
+    if sqlstate.is_warning() { "WARNING" } else { "NOTICE" }
 }
 
 fn put_report(out: &mut BytesMut, severity: &str, error: &Error) {

@@ -166,6 +166,9 @@ fn failures_have_their_exit_codes_and_say_what_to_do() {
         (&url, &["route", "nowhere", "1"], 4),
         (&url, &["route", "seats", "not-a-number"], 1),
         (&url, &["add-shard", "shard-9", "ftp://nowhere"], 1),
+        (&url, &["add-shard", "shard-1", "sqlite:new.db"], 1),
+        (&url, &["add-shard", "Bad Name", "sqlite:new.db"], 1),
+        (&url, &["add-shard", "shard-9", "sqlite:new.db", "--weight", "NaN"], 2),
         (&url, &["nonsense"], 2),
         (&url, &["describe"], 2),
         (&nobody, &["status"], 3),
@@ -174,8 +177,23 @@ fn failures_have_their_exit_codes_and_say_what_to_do() {
         assert_eq!((said.code, said.stdout.as_str()), (code, ""), "{arguments:?}: {}", said.stderr);
         assert!(!said.stderr.is_empty(), "{arguments:?} fails without a word");
     }
+    assert!(shardctl(&url, &["add-shard", "shard-1", "sqlite:new.db"]).stderr.contains("already"));
+    assert!(!shardd.directory().join("new.db").exists(), "nothing is made for a shard that is refused");
     let unreachable = shardctl(&nobody, &["status"]);
     assert!(unreachable.stderr.contains(&nobody), "{}", unreachable.stderr);
+}
+
+#[test]
+fn somebody_elses_database_is_refused_as_it_is() {
+    let shardd = serving();
+    let file = shardd.directory().join("foreign.db");
+    let foreign = rusqlite::Connection::open(&file).expect("opened");
+    foreign.execute_batch("CREATE TABLE notes (text)").expect("made");
+    drop(foreign);
+    let before = std::fs::read(&file).expect("read");
+    let said = shardctl(&shardd.admin_url(), &["add-shard", "foreign", &format!("sqlite:{}", file.display())]);
+    assert_eq!((said.code, said.stdout.as_str()), (1, ""), "{}", said.stderr);
+    assert_eq!(std::fs::read(&file).expect("read"), before, "not a byte of it changed");
 }
 
 #[test]

@@ -250,12 +250,96 @@ fn sql_over_http_follows_the_same_rules() {
 }
 
 #[test]
+fn what_ends_with_the_request_is_refused_and_what_a_statement_warns_of_is_told() {
+    let door = Door::open();
+    for statement in ["SET statement_timeout = 1", "PREPARE p AS SELECT 1", "SELECT set_config('x.y', '1', false)"] {
+        assert_eq!(problem(&door.sql(statement, json!([])), 422)["code"], "0A000", "{statement}");
+    }
+    let create = "CREATE TABLE IF NOT EXISTS seats (event_id bigint PRIMARY KEY)";
+    assert!(door.sql(create, json!([])).json().get("notices").is_none());
+    assert_eq!(door.sql(create, json!([])).json()["notices"][0]["code"], "42P07");
+}
+
+#[test]
+fn a_clients_change_of_the_schema_takes_no_entries_away() {
+    let door = Door::open();
+    door.put("kept", "1", &[]);
+    for statement in [
+        "DROP TABLE shardd_kv",
+        "ALTER TABLE shardd_kv DROP CONSTRAINT shardd_kv_pkey",
+        "DROP TABLE IF EXISTS shardd_kv_idempotency",
+    ] {
+        assert_eq!(problem(&door.sql(statement, json!([])), 422)["code"], "0A000", "{statement}");
+    }
+    assert_eq!(door.get("/v1/kv/kept").text(), "1");
+}
+
+/// `Authorization: Basic` of a pair.
+fn basic(pair: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+}
+
+#[test]
+fn users_and_bearers_come_in_with_their_secrets_only() {
+    let secrets = tempfile::tempdir().expect("a directory");
+    let (password, token) = (secrets.path().join("password"), secrets.path().join("token"));
+    std::fs::write(&password, "canary:horse\n").expect("written");
+    std::fs::write(&token, "canary-token-0123456789\n").expect("written");
+    let door = Door {
+        shardd: Shardd::start_with(&format!(
+            "[[users]]\nname = \"app\"\npassword_file = \"{}\"\n[[tokens]]\nuser = \"worker\"\ntoken_file = \"{}\"\n",
+            password.display(),
+            token.display()
+        )),
+    };
+    let user_of = |authorization: &str| {
+        let headers = [("authorization", authorization), ("content-type", "application/json")];
+        door.send("POST", "/v1/sql", &headers, br#"{"statement": "SELECT current_user"}"#)
+    };
+    for _ in 0..2 {
+        assert_eq!(user_of(&basic("app:canary:horse")).json()["rows"], json!([["app"]]));
+        assert_eq!(user_of("Bearer canary-token-0123456789").json()["rows"], json!([["worker"]]));
+    }
+    for wrong in [&basic("app:canary")[..], &basic("ghost:canary:horse"), "Bearer canary-token", "Basic ???", ""] {
+        let refused = user_of(wrong);
+        assert_eq!(problem(&refused, 401)["code"], "unauthorized", "{wrong}");
+        assert!(refused.header("www-authenticate").is_some_and(|challenge| challenge.starts_with("Basic ")));
+    }
+    problem(&door.send("PUT", "/v1/kv/a", &[], b"x"), 401);
+    problem(&door.get("/v1/kv/a"), 401);
+    assert_eq!(door.get("/openapi.json").status, 200);
+    // A name that was made to point here brings no credentials along; whoever has them may call the door by any name.
+    let authorization = basic("app:canary:horse");
+    let headers = [("authorization", authorization.as_str())];
+    let named = Request::new("PUT", "/v1/kv/a", &headers, b"x").send_as("shardd.example", door.shardd.ports.http);
+    assert_eq!(named.status, 201);
+
+    let shown = door.shardd.admin(&Request::get("/v1/config")).text();
+    for text in [shown, door.shardd.log()] {
+        assert!(!text.contains("canary") && !text.contains(authorization.trim_start_matches("Basic ")), "{text}");
+    }
+}
+
+#[test]
+fn a_connection_past_the_limit_is_told_so() {
+    let door = Door { shardd: Shardd::start_with("[limits]\nmax_http_connections = 1\n") };
+    let held = std::net::TcpStream::connect(("127.0.0.1", door.shardd.ports.http)).expect("connected");
+    let refused = door.get("/v1/kv/a");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.json()["code"], "overloaded");
+    drop(held);
+}
+
+#[test]
 fn bodies_and_strangers_are_bounded() {
     let door = Door::open();
     let large = vec![b'x'; 2 * 1024 * 1024];
     problem(&door.send("PUT", "/v1/kv/large", &[], &large), 413);
     problem(&door.get("/v1/kv/large"), 404);
     problem(&door.get("/nowhere"), 404);
+    let slash = problem(&door.send("PUT", "/v1/kv/a/b", &[], b"x"), 404);
+    assert!(slash["hint"].as_str().is_some_and(|hint| hint.contains("%2F")), "{slash}");
     problem(&door.send("POST", "/v1/kv/a", &[], b""), 405);
     let long = format!("/v1/kv/{}", "k".repeat(4096));
     assert!(matches!(door.get(&long).status, 400 | 414));

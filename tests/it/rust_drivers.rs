@@ -229,3 +229,20 @@ async fn sqlx_sells(pool: &sqlx::PgPool) {
     let rows: Vec<(String, i64, String)> = sqlx::query_as(REPORT).fetch_all(pool).await.expect("a report");
     assert_eq!(rows, [("free".into(), 77, "808.50".into()), ("sold".into(), 3, "31.50".into())]);
 }
+
+/// Where Cargo puts what it builds beside this test.
+fn example(name: &str) -> std::path::PathBuf {
+    let test = std::env::current_exe().expect("a path");
+    let built = test.ancestors().nth(2).expect("a directory for what is built");
+    built.join("examples").join(name)
+}
+
+#[test]
+fn the_example_sells_every_seat_once() {
+    let shardd = Shardd::start();
+    let mut command = std::process::Command::new(example("box_office"));
+    let output = command.env("DATABASE_URL", shardd.url()).output().expect("built by `cargo test --examples`");
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{complained}");
+    assert!(said.ends_with("200 seats bought, none of them twice\n"), "{said}");
+}

@@ -26,6 +26,8 @@ const REMEMBERED: usize = 1_024;
 /// Passwords being checked at once; each takes a processor for milliseconds.
 const CHECKS_AT_ONCE: usize = 2;
 const PASSWORD_MAX_BYTES: usize = 1_024;
+/// How much of the name of a user who is not let in is logged.
+const USER_SHOWN: usize = 63;
 /// Who asks where nobody has to say.
 const ANONYMOUS: &str = "anonymous";
 
@@ -110,6 +112,8 @@ impl Authenticator {
         let _permit = self.checks.acquire().await.ok()?;
         let right = tokio::task::spawn_blocking(move || verifier.is_of(&password)).await.unwrap_or(false);
         if !right {
+            let shown: String = user.chars().take(USER_SHOWN).collect();
+            tracing::info!(user = shown, "password authentication failed at the HTTP door");
             return None;
         }
         self.right.insert(digest, ());

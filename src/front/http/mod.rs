@@ -153,7 +153,8 @@ fn framed(router: Router, settings: &Settings, own: SocketAddr) -> Router {
         false => AllowedHosts::Any,
     };
     let in_flight = Arc::new(Semaphore::new(settings.max_requests_in_flight));
-    Frame { door: "http", hosts, in_flight }.around(router)
+    let paths = "GET /openapi.json lists the paths. A / in a key is written %2F.";
+    Frame { door: "http", paths, hosts, in_flight }.around(router)
 }
 
 async fn sweep_for_ever(door: &Door) {

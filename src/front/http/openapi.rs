@@ -158,6 +158,7 @@ fn head() -> Value {
             "304": {"description": "The client has this version.", "headers": etag_header()},
             "404": {"description": "There is no such entry."},
             "412": {"description": "If-Match does not hold."},
+            "default": {"description": "Any other error, told by its status alone."},
         },
     })
 }
@@ -323,6 +324,11 @@ fn schemas_of_sql() -> Value {
                 "rows": {"type": "array", "items": {"type": "array", "description": "bigint and numeric are strings; json and jsonb are JSON."}},
                 "tag": {"type": "string", "examples": ["SELECT 1"]},
                 "row_count": {"type": ["integer", "null"], "description": "Rows returned or written."},
+                "notices": {
+                    "type": "array",
+                    "description": "What the statement warned of; absent when there is nothing.",
+                    "items": object(json!({"code": {"type": "string"}, "message": {"type": "string"}}), &["code", "message"]),
+                },
             }),
             &["columns", "rows", "tag", "row_count"],
         ),

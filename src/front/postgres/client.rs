@@ -145,7 +145,8 @@ fn open_session(
     let version = startup.version();
     let backend_pid = registration.process;
     let identity = Identity { user: startup.user, database: startup.database, door: "postgres", backend_pid };
-    let mut session = shared.engine.session(identity, &startup.settings)?;
+    let settings = [shared.gate.settings.session_defaults(), startup.settings].concat();
+    let mut session = shared.engine.session(identity, &settings)?;
 
     let mut key = vec![0; if version >= Version::V3_2 { KEY_BYTES } else { KEY_BYTES_3_0 }];
     rand::fill(&mut key[..]);
@@ -316,7 +317,7 @@ impl Client<'_> {
 
     /// When a statement that begins now has run for too long.
     pub(super) fn statement_deadline(&self) -> Option<Instant> {
-        let limit = self.session.statement_timeout().or(self.shared.gate.settings.statement_timeout)?;
+        let limit = self.session.statement_timeout()?;
         if limit.is_zero() { None } else { Instant::now().checked_add(limit) }
     }
 
@@ -377,9 +378,7 @@ impl Client<'_> {
     }
 
     fn idle_in_transaction_limit(&self) -> Option<Duration> {
-        let settings = &self.shared.gate.settings;
-        let limit = self.session.idle_in_transaction_timeout().or(settings.idle_in_transaction_timeout);
-        limit.filter(|limit| !limit.is_zero())
+        self.session.idle_in_transaction_timeout().filter(|limit| !limit.is_zero())
     }
 }
 

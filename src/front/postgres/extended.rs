@@ -67,7 +67,8 @@ impl Client<'_> {
             );
             return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message));
         }
-        let formats = result_formats(bind.result_formats, &prepared)?;
+        let columns = self.session.columns(&prepared);
+        let formats = result_formats(bind.result_formats, columns.as_deref())?;
         let parameters = RawParameters { formats: bind.parameter_formats, values: bind.values };
         self.portals.bind(bind.portal, Portal { prepared, formats, state: State::Bound(parameters) })?;
         backend::bind_complete(&mut self.connection.output);
@@ -81,11 +82,11 @@ impl Client<'_> {
                 let prepared = self.prepared(name)?;
                 let output = &mut self.connection.output;
                 backend::parameter_description(output, prepared.parameters());
-                describe_rows(output, prepared.columns().as_deref(), &Formats::AllText);
+                describe_rows(output, self.session.columns(&prepared).as_deref(), &Formats::AllText);
             }
             Target::Portal => {
                 let portal = self.portals.get(name)?;
-                describe_rows(output, portal.prepared.columns().as_deref(), &portal.formats);
+                describe_rows(output, self.session.columns(&portal.prepared).as_deref(), &portal.formats);
             }
         }
         Ok(())
@@ -149,7 +150,7 @@ impl Client<'_> {
 
     /// A portal that was read to its end has no more rows; one without rows cannot run twice.
     fn execute_again(&mut self, name: &str, prepared: Arc<Prepared>, formats: Formats) -> Result<(), Failure> {
-        if prepared.columns().is_none() {
+        if self.session.columns(&prepared).is_none() {
             let message = format!("portal \"{name}\" cannot be run");
             return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).into());
         }
@@ -198,11 +199,11 @@ fn declared_type(oid: u32) -> Result<Option<PgType>> {
     PgType::from_oid(oid).map(Some).ok_or_else(unknown)
 }
 
-fn result_formats(codes: FormatCodes<'_>, prepared: &Prepared) -> Result<Formats> {
+fn result_formats(codes: FormatCodes<'_>, columns: Option<&[OutputColumn]>) -> Result<Formats> {
     let mut codes = codes.iter();
     let count = codes.len();
     if count > 1 {
-        let columns = prepared.columns().map_or(0, |columns| columns.len());
+        let columns = columns.map_or(0, <[OutputColumn]>::len);
         if count != columns {
             let message = format!("bind message has {count} result formats but query has {columns} columns");
             return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message));

@@ -46,7 +46,11 @@ pub(super) async fn handshake(
         let error = Error::unsupported("replication", "Replicate the shards themselves.");
         return Err(Ended::Fatal(error));
     }
-    authenticate(connection, &startup.user, address, gate).await?;
+    authenticate(connection, &startup.user, address, gate).await.inspect_err(|ended| {
+        if matches!(ended, Ended::Fatal(_)) {
+            gate.metrics.sessions_refused.inc();
+        }
+    })?;
     backend::authentication_ok(&mut connection.output);
     Ok(Admitted { startup, seat })
 }

@@ -59,6 +59,18 @@ pub struct Settings {
     pub shutdown_grace: Duration,
 }
 
+impl Settings {
+    /// The settings that a session has unless its client sets others, and that RESET goes back to.
+    fn session_defaults(&self) -> Vec<(String, String)> {
+        let timeouts = [
+            ("statement_timeout", self.statement_timeout),
+            ("idle_in_transaction_session_timeout", self.idle_in_transaction_timeout),
+        ];
+        let given = timeouts.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
+        given.map(|(name, limit)| (name.to_owned(), limit.as_millis().to_string())).collect()
+    }
+}
+
 /// A bound door, which answers nobody yet.
 #[derive(Debug)]
 pub struct PostgresDoor {

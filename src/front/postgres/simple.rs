@@ -19,6 +19,12 @@ impl Client<'_> {
             backend::empty_query_response(&mut self.connection.output);
             return Ok(());
         };
+        if !others.is_empty() {
+            let checked = statements.iter().map(|statement| (statement, self.session.check_syntax(statement)));
+            for (statement, outcome) in checked {
+                outcome.map_err(|error| positioned(error, text, statement))?;
+            }
+        }
         for statement in others {
             let scope = self.scope(false);
             self.simple_statement(text, statement, scope, false).await?;

@@ -4,6 +4,7 @@ mod aggregates;
 mod deep;
 mod reads;
 mod routes;
+mod soundness;
 mod writes;
 
 use std::sync::Arc;
@@ -73,6 +74,11 @@ pub(super) fn schema() -> Schema {
     generated.name = "generated".into();
     generated.columns[0].identity = Some(Identity::Serial);
     schema.tables.insert("generated".into(), Arc::new(generated));
+    let mut short = (**schema.table("users").unwrap()).clone();
+    short.name = "short_users".into();
+    // varchar(3)
+    (short.columns[0].data_type, short.columns[0].modifier) = (PgType::Varchar, 7);
+    schema.tables.insert("short_users".into(), Arc::new(short));
     schema
 }
 

@@ -42,7 +42,7 @@ fn keys_come_from_equality_however_it_is_written() {
             "SELECT * FROM sessions WHERE id = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'",
             "{'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'} | ...",
         ),
-        ("TABLE seats", "0A000 ..."),
+        ("TABLE seats", "every | ..."),
         ("SELECT * FROM ONLY seats WHERE event_id = 1", "0A000 ONLY is not supported by shardd"),
     ]);
 }

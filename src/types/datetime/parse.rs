@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
                 b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => 1,
                 b',' if self.clock.is_none() => 1,
                 b'0'..=b'9' => self.number(rest)?,
-                b'+' | b'-' if self.clock.is_some() => self.offset(rest)?,
+                b'+' | b'-' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => self.offset(rest)?,
                 b'+' | b'-' => self.signed_word(rest)?,
                 _ if byte.is_ascii_alphabetic() => self.word(rest, style)?,
                 _ => return Err(self.invalid()),
@@ -216,6 +216,12 @@ impl<'a> Reader<'a> {
             && field[at + 1..].starts_with(|c: char| c.is_ascii_digit())
         {
             field = &field[..at];
+        }
+        // `2020-01-31Z`
+        if let Some(before) = field.strip_suffix(['Z', 'z'])
+            && before.ends_with(|c: char| c.is_ascii_digit())
+        {
+            field = before;
         }
         let delimiter = field.chars().find(|c| "-/.".contains(*c)).unwrap_or('-');
         let parts: Vec<&str> = field.split(delimiter).collect();

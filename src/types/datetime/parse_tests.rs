@@ -46,6 +46,7 @@ fn timestamps_are_read_in_every_form() {
         ("2020-01-01 12:00:00.", "2020-01-01 12:00:00"),
         ("2020-1-1 12:00 AM", "2020-01-01 00:00:00"),
         ("2020-1-1 12:00 PM", "2020-01-01 12:00:00"),
+        ("2026-03-01 +00", "2026-03-01 00:00:00"),
         ("294276-12-31 23:59:59.999999", "294276-12-31 23:59:59.999999"),
     ] {
         assert_eq!(timestamp(text).unwrap(), expected, "{text}");
@@ -56,6 +57,12 @@ fn timestamps_are_read_in_every_form() {
 fn dates_are_read_in_every_form() {
     for (text, expected) in [
         ("5 january 2020", "2020-01-05"),
+        // With an offset and without a clock, as pgjdbc sends dates.
+        ("2026-03-01 +00", "2026-03-01"),
+        ("2026-03-01+05:30", "2026-03-01"),
+        ("2026-03-01 -08", "2026-03-01"),
+        ("2026-03-01Z", "2026-03-01"),
+        ("+5 2026-03-01", "2026-03-01"),
         ("1/2/03", "2003-01-02"),
         ("20200102", "2020-01-02"),
         ("2020.123", "2020-05-02"),
@@ -121,4 +128,10 @@ fn times_are_read_and_shown() {
         write_time(parse_time(text, &TextStyle::default()).unwrap(), &mut out);
         assert_eq!(&out[..], expected.as_bytes());
     }
+}
+
+#[test]
+fn an_offset_without_a_clock_moves_the_instant() {
+    assert_eq!(timestamptz("2026-03-01 -08", "UTC"), "2026-03-01 08:00:00+00");
+    assert_eq!(timestamptz("March 1 2026 +0530", "UTC"), "2026-02-28 18:30:00+00");
 }

@@ -92,6 +92,19 @@ pub const QUERIES: &[Shape] = &[
     any_order("", "SELECT r.seat_id, e.title FROM seats r RIGHT JOIN events e ON e.event_id = r.event_id WHERE e.event_id = {k}"),
     any_order("", "SELECT count(*), status FROM seats GROUP BY ROLLUP (status)"),
     ordered("", "SELECT seat_id FROM seats WHERE event_id = {k} ORDER BY seat_id OFFSET 1 ROWS FETCH NEXT 2 ROWS ONLY"),
+    // Spellings that are rarely met.
+    any_order("s=seats", "SELECT s.seat_id, {t} LIKE ALL (ARRAY['%', {t}]), {t} NOT ILIKE ANY (ARRAY[{t}, 'x%']), {t} SIMILAR TO '%(a|e)_*', {i4} ISNULL, {t} NOTNULL FROM seats s WHERE s.event_id = {k}"),
+    any_order("s=seats", "SELECT (ARRAY[s.seat_id, {i4}, 7])[2:], (ARRAY[{t}, 'x'])[{id}:2], (ARRAY[{i4}])[:{id}], array_replace(ARRAY[s.seat_id, 1], 1, {i4}) FROM seats s WHERE s.event_id = {k}"),
+    any_order("", "SELECT tags['a'], tags['b'][0], tags['nope'][1] FROM events"),
+    ordered("", "SELECT DISTINCT ON (1) section, seat_id AS s FROM seats WHERE event_id = {k} ORDER BY 1 NULLS FIRST, s DESC"),
+    ordered("", "SELECT DISTINCT ON (sect) section AS sect, seat_id FROM seats WHERE event_id = {k} ORDER BY sect, seat_id"),
+    ordered("", "SELECT seat_id, ntile({id}) OVER (ORDER BY seat_id), nth_value(seat_id, {id}) OVER (ORDER BY seat_id), sum(seat_id) OVER (ORDER BY seat_id ROWS BETWEEN {id} PRECEDING AND CURRENT ROW EXCLUDE NO OTHERS) FROM seats WHERE event_id = {k} ORDER BY seat_id"),
+    any_order("", "SELECT f, regexp_like('JAZZ', 'jazz', f), x, 'a!%' LIKE 'a!%' ESCAPE x FROM (VALUES ('i', '!'), ('c', '\\'), ('i', '!')) v (f, x)"),
+    any_order("s=seats", "SELECT regexp_replace({t}, 'a*', '-', 'g'), regexp_split_to_array({t}, 'e*'), regexp_replace({t}, '[aeiou]?', '<\\&>', 'g') FROM seats s WHERE s.event_id = {k}"),
+    ordered("", "TABLE venues UNION ALL TABLE venues ORDER BY venue_id, name LIMIT 3"),
+    any_order("", "SELECT greatest(tags, '{}'), least(ARRAY[1], ARRAY[venue_id]) FROM events WHERE event_id = {k}"),
+    any_order("", "SELECT - -5, -(-9223372036854775808), -(-(1.50)) FROM events"),
+    any_order("", "SELECT -2147483648, - 2147483648, -9223372036854775808, abs(-2147483648)"),
     // Joins that shards cannot answer alone.
     any_order("", "SELECT count(*) FROM seats a JOIN seats b ON a.seat_id = b.seat_id"),
     any_order("", "SELECT count(*) FROM events e JOIN events f ON e.venue_id = f.venue_id"),
@@ -124,13 +137,17 @@ pub const ERRORS: &[&str] = &[
     "ALTER TABLE events DROP COLUMN nope", "CREATE INDEX broken ON nowhere (a)", "CREATE INDEX broken ON events (nope)", "DROP INDEX nowhere", "ROLLBACK TO nowhere", "RELEASE nowhere", "SAVEPOINT outside", "EXECUTE nothing", "DEALLOCATE nothing",
     "SELECT $1", "SET no_such_setting = 1", "SHOW no_such_setting", "SELECT row_number() OVER () FROM seats WHERE row_number() OVER () > 1", "SELECT interval 'x'", "SELECT extract(nope from now())", "SELECT date_trunc('nope', now())",
     "SELECT substring('abc' from 1 for -1)", "SELECT sqrt(-1)", "SELECT ln(0)", "SELECT power(0, -1)", "SELECT chr(0)", "SELECT decode('x', 'nope')", "SELECT '[1,2'::jsonb -> 0", "SELECT jsonb_array_length('{}')", "SELECT ARRAY[1, 'x']",
-    "SELECT 1 = ANY(5)", "SELECT * FROM generate_series(1, 3, 0)", "SELECT 'a' LIKE 'a\\'", "SELECT 'x' ~ '('", "SELECT abs('x'::text)", "SELECT max(tags) FROM events", "SELECT 1::nosuchtype", "SELECT 5::uuid", "SELECT true::date",
+    "SELECT ntile(0) OVER ()", "SELECT nth_value(1, 0) OVER ()", "SELECT sum(1) OVER (ROWS BETWEEN CURRENT ROW AND 1 PRECEDING)",
+    "SELECT jsonb_set('{\"a\": 1}', ARRAY[NULL], '1')", "SELECT 1 'alias'", "SELECT DISTINCT ON (3) name FROM venues", "COMMENT ON TABLE nowhere IS 'x'", "COMMENT ON COLUMN venues.nope IS 'x'", "SELECT 'x' ~ '[a-c-e]'",
+    "DELETE FROM venues WHERE venue_id = 1", "UPDATE venues SET venue_id = 77 WHERE venue_id = 2", "SELECT trim('a' 'b')", "SELECT 1 = ANY(5)", "SELECT * FROM generate_series(1, 3, 0)", "SELECT 'a' LIKE 'a\\'", "SELECT 'x' ~ '('", "SELECT abs('x'::text)", "SELECT max(tags) FROM events", "SELECT 1::nosuchtype", "SELECT 5::uuid", "SELECT true::date",
     "WITH a AS (SELECT 1) SELECT * FROM b", "SELECT e.title FROM events e WHERE e.event_id = (SELECT event_id FROM seats)", "SELECT repeat('x', -1) || lpad('a', -5)", "SELECT '99999999999'::int", "SELECT 1e400::float8", "SELECT '1e400'::float8", "SELECT (1e38::float4) * 10::float4",
 ];
 
 /// Scripts around the schema itself; `{x}` is a name that nothing else has.
 #[rustfmt::skip]
 pub const SCHEMA_SCRIPTS: &[&[&str]] = &[
+    &["CREATE TABLE {x}_ref (id serial PRIMARY KEY, name text)", "CREATE TABLE {x} (event_id bigint PRIMARY KEY, r int REFERENCES {x}_ref)", "INSERT INTO {x}_ref (name) VALUES ('a'), ('b') RETURNING id", "INSERT INTO {x} VALUES (1, 1), (2, 2)", "TRUNCATE {x}", "INSERT INTO {x} VALUES (1, 1), (2, 2)", "TRUNCATE {x}, {x}_ref RESTART IDENTITY", "INSERT INTO {x}_ref (name) VALUES ('c') RETURNING id", "INSERT INTO {x} VALUES (3, 1)", "SELECT * FROM {x}", "TRUNCATE {x}", "UPDATE {x}_ref SET name = 'd'", "SELECT * FROM {x}_ref", "DROP TABLE {x}", "DROP TABLE {x}_ref"],
+    &["CREATE TABLE {x}_ref (id int PRIMARY KEY, name text)", "CREATE TABLE {x} (event_id bigint PRIMARY KEY, gone int REFERENCES {x}_ref ON DELETE CASCADE ON UPDATE CASCADE, empty int REFERENCES {x}_ref ON DELETE SET NULL, kept int REFERENCES {x}_ref)", "INSERT INTO {x}_ref VALUES (1, 'a'), (2, 'b'), (3, 'c')", "INSERT INTO {x} VALUES (1, 1, 2, 3), (2, 2, 1, 3), (3, 1, 1, 3), (4, 2, 2, NULL), (5, NULL, 2, 3), (6, 2, 2, 2)", "DELETE FROM {x}_ref WHERE id = 3", "DELETE FROM {x}_ref WHERE id = 2", "UPDATE {x}_ref SET id = 1, name = 'A' WHERE id = 1 RETURNING *", "INSERT INTO {x}_ref VALUES (1, 'AA') ON CONFLICT (id) DO UPDATE SET id = excluded.id, name = excluded.name RETURNING *", "UPDATE {x} SET kept = NULL WHERE event_id = 6", "DELETE FROM {x}_ref WHERE id = 2", "DELETE FROM {x}_ref WHERE id = 1", "SELECT * FROM {x} ORDER BY event_id", "DELETE FROM {x}_ref", "SELECT * FROM {x}_ref ORDER BY id", "DROP TABLE {x}", "DROP TABLE {x}_ref"],
     &[
         "CREATE TABLE {x} (event_id bigint NOT NULL, item int NOT NULL, label varchar(12) DEFAULT 'none', cost numeric(8,2) DEFAULT 1.50, made timestamptz, PRIMARY KEY (event_id, item))",
         "INSERT INTO {x} (event_id, item) VALUES (1, 1), (2, 1), (3, 1), (4, 1)", "SELECT * FROM {x} ORDER BY event_id", "ALTER TABLE {x} ADD COLUMN extra int DEFAULT 7", "SELECT * FROM {x} WHERE event_id = 2",

@@ -5,6 +5,7 @@ mod hostile;
 mod login;
 mod pipelines;
 mod portals;
+mod settings;
 mod shutdown;
 
 use crate::support::frames::{Message, Writer};

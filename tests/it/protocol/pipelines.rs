@@ -187,3 +187,47 @@ fn a_parameter_of_an_unknown_type_is_refused() {
     send(&mut client, |writer| writer.parse("", "SELECT $1", &[999_999]).sync());
     assert_eq!(client.answers().expect("answered")[0].sqlstate(), "0A000");
 }
+
+#[test]
+fn a_text_with_a_syntax_error_runs_none_of_its_statements() {
+    everywhere(|connect| {
+        let mut client = connect();
+        client.run(SEATS);
+        let text = "BEGIN; INSERT INTO seats VALUES (1, 1, 'é'); COMMIT; SELEC 1";
+        let answers = client.simple(text);
+        assert_eq!((answers.len(), answers[0].sqlstate(), client.status), (1, "42601", 'I'));
+        assert_eq!(answers[0].error.as_ref().expect("an error").position(), "54");
+        assert_eq!(client.query("SELECT count(*) FROM seats WHERE event_id = 1").value(), "0");
+    });
+}
+
+#[test]
+fn an_execute_of_a_prepared_statement_is_described_as_that_statement() {
+    everywhere(|connect| {
+        let mut client = connect();
+        client.run(SEATS);
+        client.run("INSERT INTO seats VALUES (1, 1, 'free'), (1, 2, 'free')");
+        client.run("PREPARE of_event AS SELECT seat, status FROM seats WHERE event_id = $1 ORDER BY seat");
+        send(&mut client, |writer| {
+            writer.parse("", "EXECUTE of_event(1)", &[]).describe(b'S', "").bind("", "", &[], &[], &[1, 0]);
+            writer.describe(b'P', "").execute("", 0).sync()
+        });
+        assert_eq!(kinds(&mut client), "1tT2TDDCZ");
+    });
+}
+
+#[test]
+fn a_string_that_is_no_value_of_its_type_is_pointed_at() {
+    everywhere(|connect| {
+        let mut client = connect();
+        client.run("CREATE TABLE prices (event_id bigint PRIMARY KEY, price numeric, day date)");
+        for (text, position) in [
+            ("SELECT 'é', 'abc'::int", "13"),
+            ("INSERT INTO prices VALUES (1, 'much', '2026-01-01')", "31"),
+            ("SELECT price FROM prices WHERE event_id = 1 AND day = 'tomorrow-ish'", "55"),
+        ] {
+            let error = client.query(text).error.expect("an error");
+            assert_eq!(error.position(), position, "{text}: {error:?}");
+        }
+    });
+}

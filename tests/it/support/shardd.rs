@@ -23,7 +23,13 @@ pub struct Ports {
 
 impl Ports {
     pub fn free() -> Ports {
-        Ports { postgres: free_port(), http: free_port(), admin: free_port() }
+        loop {
+            let ports = Ports { postgres: free_port(), http: free_port(), admin: free_port() };
+            // Each was free when it was asked for; two of them may be the same.
+            if ports.postgres != ports.http && ports.http != ports.admin && ports.admin != ports.postgres {
+                return ports;
+            }
+        }
     }
 }
 

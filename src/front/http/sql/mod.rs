@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::statement::{Row, Statements, next_batch};
 use super::{Caller, Door};
@@ -62,9 +62,9 @@ pub(super) async fn run(
         Identity { user: caller.user.clone(), database: door.settings.database.clone(), door: "http", backend_pid: 0 };
     let bounds = Bounds { rows: door.settings.result_max_rows, bytes: door.settings.result_max_bytes };
     let mut statements = Statements::open(&door.engine, identity, door.settings.request_time)?;
-    let json =
+    let body =
         statements.within_time(async |session| answer(session, &request.statement, parameters, bounds).await).await?;
-    let mut response = Response::new(Body::from(json));
+    let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     *response.status_mut() = StatusCode::OK;
@@ -85,6 +85,12 @@ async fn answer(session: &mut Session, text: &str, parameters: Vec<TextParameter
     if prepared.is_empty() {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "there is no statement in the text"));
     }
+    if prepared.concerns_its_session_only() {
+        return Err(Error::unsupported(
+            "a statement about the session over HTTP",
+            "Each request is a session of its own, which ends with its answer. Use the Postgres door for SET and PREPARE.",
+        ));
+    }
     let (expected, given) = (prepared.parameters().len(), parameters.len());
     if expected != given {
         return Err(Error::new(
@@ -102,10 +108,11 @@ async fn answer(session: &mut Session, text: &str, parameters: Vec<TextParameter
             "Each request is a transaction of its own. Use the Postgres door for BEGIN.",
         ));
     }
-    write(answer, bounds).await
+    let notices = session.take_notices();
+    write(answer, &notices, bounds).await
 }
 
-async fn write(mut answer: Answer, bounds: Bounds) -> Result<Vec<u8>> {
+async fn write(mut answer: Answer, notices: &[Error], bounds: Bounds) -> Result<Vec<u8>> {
     let mut writer = Writer::new(answer.columns.clone().unwrap_or_default(), bounds);
     while let Some(rows) = next_batch(&mut answer).await? {
         for row in &rows {
@@ -113,7 +120,7 @@ async fn write(mut answer: Answer, bounds: Bounds) -> Result<Vec<u8>> {
         }
     }
     let tag = answer.tag(writer.rows as u64);
-    Ok(writer.finish(&tag))
+    Ok(writer.finish(&tag, notices))
 }
 
 /// Writes an answer as JSON while its rows come.
@@ -154,11 +161,17 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(mut self, tag: &str) -> Vec<u8> {
+    fn finish(mut self, tag: &str, notices: &[Error]) -> Vec<u8> {
         self.out.extend_from_slice(b"],\"tag\":");
         write_string(&mut self.out, tag);
         let count = row_count(tag);
-        self.out.extend_from_slice(format!(",\"row_count\":{count}}}").as_bytes());
+        self.out.extend_from_slice(format!(",\"row_count\":{count}").as_bytes());
+        if !notices.is_empty() {
+            let notice = |notice: &Error| json!({"code": notice.sqlstate().code(), "message": notice.message()});
+            let notices: Vec<Value> = notices.iter().map(notice).collect();
+            self.out.extend_from_slice(format!(",\"notices\":{}", Value::Array(notices)).as_bytes());
+        }
+        self.out.push(b'}');
         self.out
     }
 }
@@ -203,10 +216,19 @@ mod tests {
         let mut writer = writer(Bounds { rows: 2, bytes: 1000 });
         writer.row(&row("1"), "SELECT").unwrap();
         writer.row(&row("2"), "SELECT").unwrap();
-        let json = String::from_utf8(writer.finish("SELECT 2")).unwrap();
+        let json = String::from_utf8(writer.finish("SELECT 2", &[])).unwrap();
         let expected =
             r#"{"columns":[{"name":"n","type":"bigint"}],"rows":[["1"],["2"]],"tag":"SELECT 2","row_count":2}"#;
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn what_a_statement_warned_of_is_told() {
+        let notices = [Error::new(SqlState::DUPLICATE_TABLE, "relation \"a\" already exists, skipping")];
+        let json: Value =
+            serde_json::from_slice(&writer(Bounds { rows: 1, bytes: 1000 }).finish("CREATE TABLE", &notices)).unwrap();
+        assert_eq!(json["row_count"], Value::Null);
+        assert_eq!(json["notices"], json!([{"code": "42P07", "message": "relation \"a\" already exists, skipping"}]));
     }
 
     #[test]

@@ -421,6 +421,12 @@ impl Translator<'_> {
         // The same name each time, so that GROUP BY finds the expression again; it is seen nowhere else.
         let alias = "shardd_values";
         let column = Typed::computed(format!("{alias}.column1"), common, []);
+        if common == PgType::Json {
+            let message = "could not identify a comparison function for type json";
+            return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message));
+        }
+        // Some types have equality only.
+        self.comparable(&column, "<")?;
         // Not VALUES: SQLite does not name its columns when they refer to an outer query's.
         let rows: Vec<String> = texts.iter().map(|text| format!("SELECT ({text}) AS column1")).collect();
         Ok(format!("(SELECT {} FROM ({}) AS {alias})", self.extremum(form, &column)?, rows.join(" UNION ALL ")))
@@ -501,7 +507,6 @@ impl Translator<'_> {
 fn refused_expression(expression: &Expr) -> Error {
     match expression {
         Expr::Tuple(_) => refusal::ROW_VALUE.error(),
-        Expr::SimilarTo { .. } => refusal::SIMILAR_TO.error(),
         Expr::IsJson { .. } => refusal::IS_JSON.error(),
         Expr::IsNormalized { .. } => refusal::NORMALIZED.error(),
         Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => refusal::GROUPING_SETS.error(),

@@ -4,7 +4,7 @@ use sqlparser::ast::Spanned;
 
 use super::Translator;
 use super::coerce::{Context, common_type};
-use super::form::{cell, from_cell};
+use super::form::cell;
 use super::names::{QualifiedName, fold, quote_text};
 use super::refusal;
 use super::scope::Scope;
@@ -379,61 +379,6 @@ impl Translator<'_> {
         Ok(Typed::computed(format!("{function}({})", cells.join(", ")), data_type, &cast).not_null())
     }
 
-    /// `array[index]`.
-    fn access(&mut self, root: &Expr, chain: &[ast::AccessExpr], place: Place<'_>) -> Result<Typed> {
-        let place = place.value();
-        if let Some((column, rest)) = dotted(root, chain) {
-            return match rest {
-                [] => self.expression(&column, place),
-                rest => self.access(&column, rest, place),
-            };
-        }
-        if let [ast::AccessExpr::Dot(Expr::Identifier(field))] = chain {
-            return self.field(root, field, place);
-        }
-        let [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] = chain else {
-            // `schema.table.column` with a subscript, slices and fields of records.
-            let slice =
-                chain.iter().any(|access| matches!(access, ast::AccessExpr::Subscript(ast::Subscript::Slice { .. })));
-            return Err(if slice { refusal::ARRAY_SLICE.error() } else { refusal::FIELD_ACCESS.error() });
-        };
-        let array = self.expression(root, place)?;
-        let index = self.expression(index, place)?;
-        if array.data_type == PgType::Jsonb {
-            let by_text =
-                index.is_untyped() || super::coerce::category(index.data_type) == super::coerce::Category::String;
-            let index =
-                self.cast(index, if by_text { PgType::Text } else { PgType::Int4 }.into(), Context::Assignment)?;
-            return self.operator("->", vec![array, index], root.span());
-        }
-        let Some(element) = array.data_type.element() else {
-            let message = format!("cannot subscript type {} because it does not support subscripting", array.data_type);
-            return Err(self.error_at(Error::new(SqlState::DATATYPE_MISMATCH, message), root.span()));
-        };
-        let index = self.cast(index, PgType::Int4.into(), Context::Assignment)?;
-        let first = i32::from(!array.data_type.is_vector());
-        let value = format!("json_extract({}, '$[' || ({} - {first}) || ']')", array.sql, index.sql);
-        let sql = format!("(CASE WHEN {} >= {first} THEN {} END)", index.sql, from_cell(&value, element));
-        Ok(Typed::computed(sql, element, [&array, &index]))
-    }
-
-    /// `(record).field`, of the only records that there are: an array's element `x` and its number `n`.
-    fn field(&mut self, root: &Expr, field: &ast::Ident, place: Place<'_>) -> Result<Typed> {
-        let record = self.expression(root, place)?;
-        if record.data_type != PgType::Record {
-            return Err(refusal::FIELD_ACCESS.error());
-        }
-        let (index, data_type) = match fold(field).as_str() {
-            "x" => (0, PgType::Int8),
-            "n" => (1, PgType::Int4),
-            other => {
-                let message = format!("could not identify column \"{other}\" in record data type");
-                return Err(self.error_at(Error::new(SqlState::UNDEFINED_COLUMN, message), field.span));
-            }
-        };
-        Ok(Typed::computed(format!("json_extract({}, '$[{index}]')", record.sql), data_type, [&record]))
-    }
-
     fn collate(&mut self, expression: &Expr, collation: &ast::ObjectName, place: Place<'_>) -> Result<Typed> {
         let value = self.expression(expression, place.value())?;
         let value = if value.is_untyped() { self.cast(value, PgType::Text.into(), Context::Implicit)? } else { value };
@@ -459,18 +404,6 @@ impl Translator<'_> {
             }
         }
     }
-}
-
-/// `table.column` before a subscript, which the parser takes for the field of a column.
-fn dotted<'c>(root: &Expr, chain: &'c [ast::AccessExpr]) -> Option<(Expr, &'c [ast::AccessExpr])> {
-    let Expr::Identifier(first) = root else { return None };
-    let mut parts = vec![first.clone()];
-    for access in chain {
-        let ast::AccessExpr::Dot(Expr::Identifier(part)) = access else { break };
-        parts.push(part.clone());
-    }
-    let rest = &chain[parts.len() - 1..];
-    (parts.len() > 1).then_some((Expr::CompoundIdentifier(parts), rest))
 }
 
 /// The modifier that all values share; none when one is missing or differs.
@@ -504,6 +437,7 @@ fn is_test(expression: &Expr) -> bool {
             | Expr::Between { .. }
             | Expr::Like { .. }
             | Expr::ILike { .. }
+            | Expr::SimilarTo { .. }
             | Expr::AnyOp { .. }
             | Expr::AllOp { .. }
     )

@@ -4,7 +4,7 @@ use sqlparser::ast::Spanned;
 
 use super::Translator;
 use super::coerce::{Context, common_type};
-use super::expression::Place;
+use super::expression::{Clause, Place};
 use super::form::from_cell;
 use super::operate::{balanced, operator_name};
 use super::query::QueryOutput;
@@ -34,6 +34,9 @@ impl Translator<'_> {
             }
             Expr::ILike { negated, any, expr, pattern, escape_char } => {
                 self.like(("~~*", *negated, *any), expr, pattern, escape_char.as_deref(), place_of_value)
+            }
+            Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar(*negated, expr, pattern, escape_char.as_deref(), place_of_value)
             }
             Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated, place_of_value),
             Expr::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated, place_of_value),
@@ -104,6 +107,34 @@ impl Translator<'_> {
     }
 
     /// LIKE and ILIKE: the operator, whether it is negated, and whether it is `LIKE ANY`.
+    /// SIMILAR TO. Postgres makes it `value ~ similar_to_escape(pattern, escape)`.
+    fn similar(
+        &mut self,
+        negated: bool,
+        value: &Expr,
+        pattern: &Expr,
+        escape: Option<&Expr>,
+        place: Place<'_>,
+    ) -> Result<Typed> {
+        let typed = self.expression(value, place)?;
+        let pattern = self.expression(pattern, place)?;
+        let pattern = self.cast(pattern, PgType::Text.into(), Context::Implicit)?;
+        let escape = match escape {
+            Some(escape) => {
+                let escape = self.expression(escape, place)?;
+                self.cast(escape, PgType::Text.into(), Context::Implicit)?
+            }
+            None => Typed::constant("'\\'", PgType::Text),
+        };
+        let name = if negated { "!~" } else { "~" };
+        // The operator checks the types.
+        self.operator(name, vec![typed.clone(), pattern.clone()], value.span())?;
+        let typed = if typed.is_untyped() { self.implicit(typed, PgType::Text)? } else { typed };
+        let not = if negated { "NOT " } else { "" };
+        let sql = format!("({not}pg_similar({}, {}, {}))", typed.sql, pattern.sql, escape.sql);
+        Ok(Typed::computed(sql, PgType::Bool, [&typed, &pattern, &escape]))
+    }
+
     fn like(
         &mut self,
         (name, negated, any): (&str, bool, bool),
@@ -285,6 +316,9 @@ impl Translator<'_> {
             let message = "op ANY/ALL (array) requires array on right side";
             return Err(self.error_at(Error::new(SqlState::WRONG_OBJECT_TYPE, message), right.span()));
         };
+        if let (Clause::Check | Clause::Index, Some(elements)) = (place.clause, written_elements(right)) {
+            return self.quantified_elements(&left_typed, name, (elements, element), all, place, left.span());
+        }
         let alias = self.alias();
         let value = Typed::computed(from_cell(&format!("{alias}.value"), element), element, []);
         let rows = format!("json_each({}) AS {alias}", array.sql);
@@ -311,6 +345,32 @@ impl Translator<'_> {
             }
         };
         let mut typed = Typed::computed(sql, PgType::Bool, &parts);
+        typed.facts.not_null = false;
+        Ok(typed)
+    }
+
+    /// Test by test: the schema's own expressions hold no subqueries.
+    fn quantified_elements(
+        &mut self,
+        left: &Typed,
+        name: &str,
+        (elements, data_type): (&[Expr], PgType),
+        all: bool,
+        place: Place<'_>,
+        span: sqlparser::tokenizer::Span,
+    ) -> Result<Typed> {
+        let mut tests = Vec::with_capacity(elements.len());
+        for element in elements {
+            let value = self.expression(element, place)?;
+            let value = self.cast(value, data_type.into(), Context::Explicit)?;
+            tests.push(self.operator(name, vec![left.clone(), value], span)?);
+        }
+        let texts: Vec<&str> = tests.iter().map(|test| test.sql.as_str()).collect();
+        let sql = match (texts.as_slice(), all) {
+            ([], false) => "0".to_owned(),
+            (texts, all) => balanced(texts, if all { "AND" } else { "OR" }),
+        };
+        let mut typed = Typed::computed(sql, PgType::Bool, &tests);
         typed.facts.not_null = false;
         Ok(typed)
     }
@@ -354,6 +414,15 @@ impl Translator<'_> {
         typed.origin = super::typed::Origin::Computed;
         typed.facts.add(&facts);
         Ok(typed)
+    }
+}
+
+/// The elements of an array that is written out: `ARRAY['a', 'b']::text[]`.
+fn written_elements(array: &Expr) -> Option<&[Expr]> {
+    match array {
+        Expr::Array(array) => Some(&array.elem),
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => written_elements(inner),
+        _ => None,
     }
 }
 

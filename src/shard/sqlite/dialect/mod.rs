@@ -27,6 +27,7 @@ mod reg;
 mod scope;
 mod select;
 mod set_operation;
+mod subscript;
 mod typed;
 mod window;
 mod with;

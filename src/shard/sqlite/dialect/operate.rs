@@ -100,10 +100,8 @@ impl Translator<'_> {
             }
         };
         // Postgres's grammar takes the sign into the constant.
-        if let (UnaryOperator::Minus, Expr::Value(value)) = (op, operand)
-            && let ast::Value::Number(digits, _) = &value.value
-        {
-            return super::literal::number(&format!("-{digits}"));
+        if let (UnaryOperator::Minus, Some(digits)) = (op, signed_number(operand)) {
+            return super::literal::number(&negated(&digits));
         }
         let value = self.expression(operand, place.value())?;
         self.operator(name, vec![value], operand.span())
@@ -120,6 +118,9 @@ impl Translator<'_> {
 
     fn operator_unplaced(&mut self, name: &str, operands: Vec<Typed>) -> Result<Typed> {
         let given: Vec<PgType> = operands.iter().map(|operand| operand.data_type).collect();
+        if matches!(name, "@?" | "@@") && given.first() == Some(&PgType::Jsonb) {
+            return Err(super::refusal::JSON_PATH.error());
+        }
         let signature = resolve_operator(name, &given)?;
         let types = polymorphic(signature, &given)?;
         let Some(form) = signature.form else {
@@ -240,6 +241,26 @@ impl Translator<'_> {
         let left = self.implicit(left, types.arguments[0])?;
         let right = self.implicit(right, types.arguments[1])?;
         self.alike(left, right)
+    }
+}
+
+/// A number with its signs, through parentheses: Postgres's grammar makes one constant of them.
+fn signed_number(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::Nested(inner) => signed_number(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => signed_number(expr).map(|digits| negated(&digits)),
+        Expr::Value(value) => match &value.value {
+            ast::Value::Number(digits, _) => Some(digits.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn negated(digits: &str) -> String {
+    match digits.strip_prefix('-') {
+        Some(positive) => positive.to_owned(),
+        None => format!("-{digits}"),
     }
 }
 

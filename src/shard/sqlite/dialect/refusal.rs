@@ -37,8 +37,10 @@ refusals! {
     SYSTEM_COLUMN = "a system column", "Name the table's own columns.";
     ROW_VALUE = "a row value outside a comparison", "Use its columns one by one.";
     FIELD_ACCESS = "access to a field of a composite value", "Use columns or jsonb.";
-    ARRAY_SLICE = "an array slice", "Take the elements one by one.";
-    SIMILAR_TO = "SIMILAR TO", "Use ~ with a regular expression.";
+    COPIED_KEY = "changing the primary key of a reference table that other tables refer to", "Insert the new row, let the others refer to it, then delete the old one.";
+    JSON_PATH = "an operator of jsonpath", "Use -> with keys, @> or ?.";
+    VECTOR_SLICE = "a slice of an oidvector or int2vector", "Take the elements one by one.";
+    SEVERAL_SUBSCRIPTS = "several subscripts of one array", "Arrays have one dimension here; use jsonb for more.";
     IS_JSON = "IS JSON", "Cast to jsonb.";
     NORMALIZED = "IS NORMALIZED", "Normalise text in the application.";
     COLLATION = "a collation other than \"C\"", "Text is compared bytewise, as under COLLATE \"C\".";

@@ -115,8 +115,11 @@ impl Translator<'_> {
             from.push_str(&series);
         }
         from.push_str(&condition_text);
-        let duplicates = self.duplicates(select, &scope)?;
-        Ok(SelectBody { scope, outputs, duplicates, from, group, grouped, explicit_group, point_read, keyed: false })
+        let duplicates = Duplicates::Keep;
+        let mut body =
+            SelectBody { scope, outputs, duplicates, from, group, grouped, explicit_group, point_read, keyed: false };
+        body.duplicates = self.duplicates(select, &body)?;
+        Ok(body)
     }
 
     /// TABLE name: SELECT * FROM name.
@@ -288,14 +291,14 @@ impl Translator<'_> {
         Ok(())
     }
 
-    fn duplicates(&mut self, select: &ast::Select, scope: &Scope<'_>) -> Result<Duplicates> {
+    fn duplicates(&mut self, select: &ast::Select, body: &SelectBody<'_>) -> Result<Duplicates> {
         match &select.distinct {
             None | Some(ast::Distinct::All) => Ok(Duplicates::Keep),
             Some(ast::Distinct::Distinct) => Ok(Duplicates::Remove),
             Some(ast::Distinct::On(keys)) => {
                 let mut typed = Vec::with_capacity(keys.len());
                 for key in keys {
-                    typed.push(self.expression(key, Place::new(scope, Clause::OrderBy))?);
+                    typed.push(self.order_value(key, body, "DISTINCT ON")?.0);
                 }
                 Ok(Duplicates::RemoveBy(typed))
             }
@@ -311,7 +314,7 @@ impl Translator<'_> {
         }
         let mut keys = Vec::with_capacity(order.len());
         for key in order {
-            let (value, index) = self.order_value(&key.expr, body)?;
+            let (value, index) = self.order_value(&key.expr, body, "ORDER BY")?;
             let value = if value.is_untyped() { self.implicit(value, PgType::Text)? } else { value };
             if value.facts.aggregate && !body.grouped {
                 body.grouped = true;
@@ -339,8 +342,8 @@ impl Translator<'_> {
         Ok(keys)
     }
 
-    /// What an ORDER BY item means: an output column's name or number first, then an expression.
-    fn order_value(&mut self, key: &Expr, body: &SelectBody<'_>) -> Result<(Typed, Option<usize>)> {
+    /// What an item of ORDER BY or DISTINCT ON means: an output column's name or number first, then an expression.
+    fn order_value(&mut self, key: &Expr, body: &SelectBody<'_>, clause: &str) -> Result<(Typed, Option<usize>)> {
         let outputs = &body.outputs;
         if let Expr::Identifier(name) = key {
             let folded = fold(name);
@@ -348,7 +351,7 @@ impl Translator<'_> {
             for (index, output) in outputs.iter().enumerate().filter(|(_, output)| output.name == folded) {
                 match meant {
                     Some(known) if outputs[known].value.sql != output.value.sql => {
-                        let message = format!("ORDER BY \"{folded}\" is ambiguous");
+                        let message = format!("{clause} \"{folded}\" is ambiguous");
                         return Err(self.error_at(Error::new(SqlState::AMBIGUOUS_COLUMN, message), name.span));
                     }
                     Some(_) => {}
@@ -360,7 +363,7 @@ impl Translator<'_> {
             }
         }
         if let Expr::Value(value) = key {
-            let index = ordinal(&value.value, outputs.len(), "ORDER BY");
+            let index = ordinal(&value.value, outputs.len(), clause);
             if let Some(index) = index.map_err(|error| self.error_at(error, value.span))? {
                 return Ok((outputs[index].value.clone(), Some(index)));
             }

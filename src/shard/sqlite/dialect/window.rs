@@ -134,6 +134,9 @@ impl Translator<'_> {
             window.parts.push(typed);
         }
         if let Some(frame) = &spec.window_frame {
+            if frame.units == ast::WindowFrameUnits::Groups && window.order.is_empty() {
+                return Err(Error::new(SqlState::WINDOWING_ERROR, "GROUPS mode requires an ORDER BY clause"));
+            }
             window.frame = Some(self.frame(frame, inside)?);
         }
         Ok(window)
@@ -145,16 +148,21 @@ impl Translator<'_> {
             ast::WindowFrameUnits::Range => "RANGE",
             ast::WindowFrameUnits::Groups => "GROUPS",
         };
-        let start = self.bound(&frame.start_bound, frame.units, place)?;
+        check_frame(&frame.start_bound, frame.end_bound.as_ref())?;
+        let start = self.frame_bound(&frame.start_bound, "starting", frame.units, place)?;
         match &frame.end_bound {
             None => Ok(format!("{units} {start}")),
-            Some(end) => Ok(format!("{units} BETWEEN {start} AND {}", self.bound(end, frame.units, place)?)),
+            Some(end) => {
+                let end = self.frame_bound(end, "ending", frame.units, place)?;
+                Ok(format!("{units} BETWEEN {start} AND {end}"))
+            }
         }
     }
 
-    fn bound(
+    fn frame_bound(
         &mut self,
         bound: &ast::WindowFrameBound,
+        which: &str,
         units: ast::WindowFrameUnits,
         place: Place<'_>,
     ) -> Result<String> {
@@ -170,8 +178,30 @@ impl Translator<'_> {
         }
         let typed = self.expression(offset, place)?;
         let typed = self.cast(typed, PgType::Int8.into(), Context::Assignment)?;
+        if typed.origin == super::typed::Origin::Null {
+            let message = format!("frame {which} offset must not be null");
+            return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message));
+        }
+        if typed.sql.contains(['(', '+', '*', '/']) {
+            // SQLite wants a constant, and takes what it does not know to be one for NULL.
+            return Err(Error::unsupported("an expression as the offset of a frame", "Give a number or a parameter."));
+        }
         Ok(format!("{} {word}", typed.sql))
     }
+}
+
+/// Frames that end before they begin.
+fn check_frame(start: &ast::WindowFrameBound, end: Option<&ast::WindowFrameBound>) -> Result<()> {
+    use ast::WindowFrameBound::{CurrentRow, Following, Preceding};
+    let wrong = match (start, end.unwrap_or(&CurrentRow)) {
+        (Following(None), _) => "frame start cannot be UNBOUNDED FOLLOWING",
+        (_, Preceding(None)) => "frame end cannot be UNBOUNDED PRECEDING",
+        (CurrentRow, Preceding(_)) => "frame starting from current row cannot have preceding rows",
+        (Following(_), CurrentRow) if end.is_none() => "frame starting from following row cannot end with current row",
+        (Following(_), CurrentRow | Preceding(_)) => "frame starting from following row cannot have preceding rows",
+        _ => return Ok(()),
+    };
+    Err(Error::new(SqlState::WINDOWING_ERROR, wrong))
 }
 
 fn named(scope: &Scope<'_>, name: &ast::Ident) -> Result<Window> {

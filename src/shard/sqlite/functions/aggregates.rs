@@ -10,8 +10,9 @@ use rusqlite::Connection;
 use rusqlite::functions::{Aggregate, Context, WindowAggregate};
 use rusqlite::types::Value;
 
-use super::call::{Arguments, MAX_RESULT_BYTES, checked, flags, raise, text, too_large};
+use super::call::{Arguments, MAX_RESULT_BYTES, checked, flags, text, too_large};
 use super::jsons::quoted;
+use super::raise::raise;
 use super::statistics;
 use crate::error::{Error, Result, SqlState};
 use crate::types::json;

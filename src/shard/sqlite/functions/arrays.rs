@@ -39,6 +39,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     lax("pg_array_position", 3, position),
     lax("pg_array_remove", 2, remove),
     lax("pg_array_remove", 3, remove),
+    lax("pg_array_positions", 3, positions),
+    lax("pg_array_replace", 4, replace),
+    strict("pg_array_slice", 3, slice),
     strict("pg_array_contains", 2, |a| all_in(a, 0, 1)),
     strict("pg_array_contains", 3, |a| all_in(a, 0, 1)),
     strict("pg_array_overlap", 2, overlap),
@@ -122,6 +125,42 @@ fn remove(arguments: &Arguments<'_>) -> Result<Value> {
         }
     }
     Ok(made(kept))
+}
+
+fn positions(arguments: &Arguments<'_>) -> Result<Value> {
+    if arguments.is_null(0) {
+        return Ok(Value::Null);
+    }
+    let element = element_type(arguments)?;
+    let wanted = comparable(&cell(arguments, 1)?, element)?;
+    let values = comparables(arguments, 0, element)?.into_iter().enumerate();
+    let places = values.filter(|(_, value)| *value == wanted);
+    Ok(made(places.map(|(place, _)| Json::Number((place + 1).to_string().into())).collect()))
+}
+
+/// (array, what, by what, element type)
+fn replace(arguments: &Arguments<'_>) -> Result<Value> {
+    if arguments.is_null(0) {
+        return Ok(Value::Null);
+    }
+    let element = Some(arguments.data_type(3)?);
+    let (old, new) = (comparable(&cell(arguments, 1)?, element)?, cell(arguments, 2)?);
+    let mut values = cells(arguments.text(0)?)?;
+    for value in &mut values {
+        if comparable(value, element)? == old {
+            *value = new.clone();
+        }
+    }
+    Ok(made(values))
+}
+
+/// (array, first, last)
+fn slice(arguments: &Arguments<'_>) -> Result<Value> {
+    let values = cells(arguments.text(0)?)?;
+    let (first, last) = (arguments.integer(1)?.max(1), arguments.integer(2)?);
+    let from = usize::try_from(first - 1).unwrap_or(usize::MAX);
+    let count = usize::try_from(last.saturating_sub(first - 1)).unwrap_or(0);
+    Ok(made(values.into_iter().skip(from).take(count).collect()))
 }
 
 /// Whether the array `container` has every element of the array `contained`; NULLs are in none.

@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::call::{Arguments, Function, checked, flags, raise, strict, text};
+use super::call::{Arguments, Function, checked, flags, strict, text};
+use super::raise::raise;
 use crate::error::{Error, Result};
 use crate::shard::sqlite::storage;
 use crate::types::{Datum, PgType, apply_modifier};

@@ -4,7 +4,7 @@
 
 use rusqlite::types::{Value, ValueRef};
 
-use super::call::{Arguments, Function, strict};
+use super::call::{Arguments, Function, lax, strict};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{PgType, out_of_range};
 
@@ -39,7 +39,20 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     strict("pg_int8_shr", 2, |a| Ok(Value::Integer(a.integer(0)?.wrapping_shr(a.integer(1)? as u32)))),
     strict("pg_to_hex", 2, to_hex),
+    lax("pg_ntile_buckets", 1, |a| positive(a, SqlState::INVALID_ARGUMENT_FOR_NTILE_FUNCTION, "ntile")),
+    lax("pg_nth_place", 1, |a| positive(a, SqlState::INVALID_ARGUMENT_FOR_NTH_VALUE_FUNCTION, "nth_value")),
 ];
+
+/// The argument of a window function.
+fn positive(arguments: &Arguments<'_>, sqlstate: SqlState, function: &str) -> Result<Value> {
+    if arguments.is_null(0) {
+        return Err(Error::unsupported(format_args!("NULL as {function}'s number"), "Give a number."));
+    }
+    match arguments.integer(0)? {
+        number @ 1.. => Ok(Value::Integer(number)),
+        _ => Err(Error::new(sqlstate, format!("argument of {function} must be greater than zero"))),
+    }
+}
 
 fn fit(value: i64, data_type: PgType) -> Result<Value> {
     let fits = match data_type {

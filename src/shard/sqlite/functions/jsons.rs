@@ -41,7 +41,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let deleted = keys.iter().flatten().try_fold(jsonb(a, 0)?, |value, key| value.without_key(key))?;
         Ok(text(deleted.to_string()))
     }),
-    strict("pg_jsonb_delete_path", 2, |a| with_path(a, |value, path| Ok(text(value.without_path(path)?.to_string())))),
+    strict("pg_jsonb_delete_path", 2, |a| Ok(text(jsonb(a, 0)?.without_path(&full_path(a)?)?.to_string()))),
     strict("pg_jsonb_set", 3, |a| set(a, true)),
     strict("pg_jsonb_set", 4, |a| set(a, a.boolean(3)?)),
     strict("pg_jsonb_insert", 3, |a| insert(a, false)),
@@ -108,6 +108,16 @@ fn with_path(a: &Arguments<'_>, operate: impl Fn(Json, &[String]) -> Result<Valu
     }
 }
 
+/// The path of a value that is changed.
+fn full_path(a: &Arguments<'_>) -> Result<Vec<String>> {
+    let steps = strings(a, 1)?.into_iter().enumerate();
+    let named = steps.map(|(index, step)| {
+        let message = format!("path element at position {} is null", index + 1);
+        step.ok_or_else(|| Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, message))
+    });
+    named.collect()
+}
+
 fn raw_path<'a>(arguments: &Arguments<'a>) -> Result<Option<&'a str>> {
     let mut value = arguments.text(0)?.trim();
     for step in strings(arguments, 1)? {
@@ -131,13 +141,11 @@ fn raw_path<'a>(arguments: &Arguments<'a>) -> Result<Option<&'a str>> {
 }
 
 fn set(a: &Arguments<'_>, create: bool) -> Result<Value> {
-    let new = jsonb(a, 2)?;
-    with_path(a, |value, path| Ok(text(value.with_path(path, &new, create)?.to_string())))
+    Ok(text(jsonb(a, 0)?.with_path(&full_path(a)?, &jsonb(a, 2)?, create)?.to_string()))
 }
 
 fn insert(a: &Arguments<'_>, after: bool) -> Result<Value> {
-    let new = jsonb(a, 2)?;
-    with_path(a, |value, path| Ok(text(value.with_inserted(path, &new, after)?.to_string())))
+    Ok(text(jsonb(a, 0)?.with_inserted(&full_path(a)?, &jsonb(a, 2)?, after)?.to_string()))
 }
 
 /// By the first character: the text is known to be JSON.

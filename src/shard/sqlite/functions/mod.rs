@@ -8,7 +8,8 @@
 //!
 //! **Integers.** `pg_int2(x) pg_int4(x) pg_int8(x) -> i` check the range of SQLite's own arithmetic (a REAL is an overflow);
 //! `pg_oid(i)`; `pg_int{2,4,8}_div(i, i)`, `_mod`, `_shl`, `_shr`; `pg_int8_abs(i)`, `pg_int8_gcd(i, i)`, `pg_int8_lcm(i, i)`;
-//! `pg_to_hex(i, bits) -> t`.
+//! `pg_to_hex(i, bits) -> t`; `pg_ntile_buckets(i) -> i` and `pg_nth_place(i) -> i` (22014, 22016 for what is not
+//! positive).
 //!
 //! **Floats.** `pg_float4_{add,sub,mul,div}(r, r)`, `pg_float8_{add,sub,mul,div,power,atan2}(r, r)`, `pg_float8_{sqrt,cbrt,
 //! exp,ln,log10,ceil,floor,round,trunc,degrees,radians,sin,cos,tan,cot,asin,acos,atan,sinh,cosh,tanh}(r)`, `pg_random() -> r`.
@@ -27,14 +28,17 @@
 //! `pg_right(t, i)`, `pg_lpad(t, i, t)`, `pg_rpad(t, i, t)`, `pg_md5(t|b)`, `pg_sha256(t|b) -> b`, `pg_overlay(t, t, start, count)`,
 //! `pg_quote_ident(t)`, `pg_quote_literal(t)`, `pg_quote_nullable(t)`*, `pg_repeat(t, i)`, `pg_reverse(t)`,
 //! `pg_split_part(t, t, i)`, `pg_starts_with(t, t) -> o`, `pg_substring(t, start [, count])`, `pg_translate(t, t, t)`,
-//! `pg_bytea_concat(b, b) -> b`, `pg_encode(b, t) -> t`, `pg_decode(t, t) -> b`, `pg_gen_random_uuid() -> b`,
+//! `pg_bytea_concat(b, b) -> b`, `pg_encode(b, t) -> t`, `pg_decode(t, t) -> b`,
+//! `pg_bytea_substring(b, start [, count]) -> b`, `pg_bytea_position(b, b) -> i`, `pg_get_byte(b, i) -> i`,
+//! `pg_convert_to(t, encoding) -> b`, `pg_convert_from(b, encoding) -> t`, `pg_gen_random_uuid() -> b`,
 //! `pg_format(template, ...)`* (values as text), `pg_to_char_numeric(n, t)`. `upper`, `lower`, `length`, `replace`, `trim`, `instr`
 //! are SQLite's own.
 //!
 //! **Patterns.** `pg_like(t, pattern [, escape])`, `pg_ilike(...) -> o`: without an escape it is the backslash, `''` is none;
 //! `pg_regex(t, pattern, fold) -> o`, `pg_regexp_like(t, pattern, flags) -> o`, `pg_regexp_match(t, pattern, flags) -> a`,
 //! `pg_regexp_matches(t, pattern, flags) -> JSON array of a as strings`, `pg_regexp_replace(t, pattern, t, flags)`,
-//! `pg_regexp_split(t, pattern, flags) -> a`, `pg_substring_regex(t, pattern)`.
+//! `pg_regexp_split(t, pattern, flags) -> a`, `pg_substring_regex(t, pattern)`,
+//! `pg_similar(t, pattern, escape) -> o`.
 //!
 //! **Dates.** `pg_timestamp_{add,sub}_interval(i, v)`, `pg_timestamptz_{add,sub}_interval(i, v, zone)`,
 //! `pg_timestamp_diff(i, i) -> v`, `pg_date_add_days(i, i)`, `pg_date_diff(i, i)`, `pg_interval_{add,sub}(v, v)`, `pg_interval_neg(v)`,
@@ -57,7 +61,8 @@
 //! `pg_json_each(j, name)` and `pg_json_each_text(j, name)` (a JSON array of pairs `["key", "value"]`).
 //!
 //! **Arrays.** `pg_array(x, ...)* -> a`, `pg_array_length(a, dimension)`, `pg_array_append(a, x)*`, `pg_array_prepend(x, a)*`,
-//! `pg_array_cat(a, a)*`, `pg_array_position(a, x [, 'element'])*`, `pg_array_remove(a, x [, 'element'])*`,
+//! `pg_array_cat(a, a)*`, `pg_array_slice(a, from, to)`, `pg_array_replace(a, x, x [, 'element'])*`,
+//! `pg_array_positions(a, x [, 'element'])*`, `pg_array_position(a, x [, 'element'])*`, `pg_array_remove(a, x [, 'element'])*`,
 //! `pg_array_contains(a, a [, 'element']) -> o`, `pg_array_overlap(a, a [, 'element']) -> o`, `pg_array_canonical(a)`, `pg_array_key(a, 'element') -> b` (equal
 //! where the arrays are), `pg_array_to_string(a, t, t, 'element', zone)*`, `pg_string_to_array(t, t, t)* -> a`. The element type is
 //! needed where cells of equal values differ: numeric.
@@ -81,6 +86,7 @@
 
 mod aggregates;
 mod arrays;
+mod bytes;
 mod call;
 mod casts;
 mod dates;
@@ -92,6 +98,7 @@ mod jsons;
 mod keys;
 mod numerics;
 mod patterns;
+mod raise;
 mod series;
 mod statistics;
 mod system;
@@ -102,12 +109,13 @@ mod tests;
 
 use rusqlite::Connection;
 
-pub use call::{raise, raised};
+pub use raise::{raise, raised};
 
 use crate::types::compare_numeric_texts;
 
 const TABLES: &[&[call::Function]] = &[
     arrays::FUNCTIONS,
+    bytes::FUNCTIONS,
     casts::FUNCTIONS,
     dates::FUNCTIONS,
     demands::FUNCTIONS,

@@ -14,7 +14,7 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
 use rusqlite::types::Value;
 
-use super::call::{Arguments, Function, MAX_RESULT_BYTES, boolean, lax, strict, text, too_large};
+use super::call::{Arguments, Function, MAX_RESULT_BYTES, boolean, strict, text, too_large};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::storage;
 use crate::types::Datum;
@@ -42,7 +42,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let group = usize::from(expression.regex.captures_len() > 1);
         Ok(found.and_then(|found| found.get(group)).map_or(Value::Null, |found| text(found.as_str())))
     }),
-    lax("pg_similar_escape", 2, |_| Err(Error::unsupported("SIMILAR TO", "Use LIKE or ~."))),
+    strict("pg_similar", 3, |a| {
+        let escape = escape_character(a.text(2)?)?;
+        let kept = a.compiled(1, |pattern| Ok((escape, compile(&similar(pattern, escape), "")?)))?;
+        let value = a.text(0)?;
+        // The escape may be another row's.
+        Ok(boolean(match kept.0 == escape {
+            true => kept.1.regex.is_match(value),
+            false => compile(&similar(a.text(1)?, escape), "")?.regex.is_match(value),
+        }))
+    }),
 ];
 
 /// One piece of a LIKE pattern.
@@ -77,20 +86,57 @@ fn pieces(pattern: &str, escape: Option<char>) -> Vec<Piece> {
 fn like(arguments: &Arguments<'_>, fold: bool) -> Result<Value> {
     let escape = match arguments.optional_text(2)? {
         None => Some('\\'),
-        Some(escape) => {
-            let mut characters = escape.chars();
-            match (characters.next(), characters.next()) {
-                (first, None) => first,
-                _ => {
-                    return Err(Error::new(SqlState::INVALID_ESCAPE_SEQUENCE, "invalid escape string")
-                        .hint("Escape string must be empty or one character."));
-                }
-            }
-        }
+        Some(escape) => escape_character(escape)?,
     };
-    let compiled = arguments.compiled(1, |pattern| Ok(pieces(pattern, escape)))?;
-    let matched = matches(arguments.text(0)?, &compiled, fold);
+    let compiled = arguments.compiled(1, |pattern| Ok((escape, pieces(pattern, escape))))?;
+    let matched = if compiled.0 == escape {
+        matches(arguments.text(0)?, &compiled.1, fold)
+    } else {
+        // The pattern is the same for all rows, but not its escape.
+        matches(arguments.text(0)?, &pieces(arguments.text(1)?, escape), fold)
+    };
     Ok(boolean(matched?))
+}
+
+/// What stands behind ESCAPE: one character, or none.
+fn escape_character(escape: &str) -> Result<Option<char>> {
+    let mut characters = escape.chars();
+    match (characters.next(), characters.next()) {
+        (first, None) => Ok(first),
+        _ => Err(Error::new(SqlState::INVALID_ESCAPE_SEQUENCE, "invalid escape string")
+            .hint("Escape string must be empty or one character.")),
+    }
+}
+
+/// A pattern of SIMILAR TO as a regular expression, as Postgres's `similar_to_escape` makes it.
+fn similar(pattern: &str, escape: Option<char>) -> String {
+    let mut out = String::from("^(?:");
+    let mut in_bracket = false;
+    let mut characters = pattern.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            c if Some(c) == escape => match characters.next() {
+                Some(literal) => out.extend(['\\', literal]),
+                None => break,
+            },
+            '\\' => out.push_str("\\\\"),
+            c if in_bracket => {
+                in_bracket = c != ']';
+                out.push(c);
+            }
+            '[' => {
+                in_bracket = true;
+                out.push(c);
+            }
+            '%' => out.push_str(".*"),
+            '_' => out.push('.'),
+            '(' => out.push_str("(?:"),
+            '.' | '^' | '$' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out.push_str(")$");
+    out
 }
 
 /// The usual walk that goes back to the last `%` only: at most text times pattern steps.
@@ -140,11 +186,14 @@ struct Expression {
     /// Finds the longest match, which is Postgres's; the regex crate's is the one found first.
     longest: PikeVM,
     has_alternatives: bool,
+    flags: String,
 }
 
 /// The expression in argument 1, kept while the statement runs.
 fn compiled(arguments: &Arguments<'_>, flags: &str) -> Result<Arc<Expression>> {
-    arguments.compiled(1, |pattern| compile(pattern, flags))
+    let kept = arguments.compiled(1, |pattern| compile(pattern, flags))?;
+    // The flags may be another row's.
+    if kept.flags == flags { Ok(kept) } else { compile(arguments.text(1)?, flags).map(Arc::new) }
 }
 
 fn compile(pattern: &str, flags: &str) -> Result<Expression> {
@@ -177,7 +226,7 @@ fn compile(pattern: &str, flags: &str) -> Result<Expression> {
         .configure(PikeVM::config().match_kind(MatchKind::All))
         .build(&translated.text)
         .map_err(|_| invalid("regular expression is too complex"))?;
-    Ok(Expression { regex, longest, has_alternatives: translated.has_alternatives })
+    Ok(Expression { regex, longest, has_alternatives: translated.has_alternatives, flags: flags.to_owned() })
 }
 
 fn refused(what: &str) -> Error {
@@ -191,13 +240,22 @@ impl Expression {
             return Err(refused("a regular expression with groups and alternatives (|), whose match is returned,"));
         }
         let mut cache = self.longest.create_cache();
-        Ok(self.regex.captures_iter(value).map(move |captures| {
-            let Some(whole) = captures.get(0) else { return Err(Error::internal("a match has a place")) };
+        let mut next = Some(0);
+        Ok(std::iter::from_fn(move || {
+            let captures = self.regex.captures_at(value, next?)?;
+            let whole = captures.get(0)?;
+            // Postgres looks on from the end of a match, and one character further when the match was empty. The regex
+            // crate's own iterator passes over an empty match right behind another.
+            next = match value[whole.end()..].chars().next() {
+                _ if !whole.is_empty() => Some(whole.end()),
+                Some(passed) => Some(whole.end() + passed.len_utf8()),
+                None => None,
+            };
             let input = Input::new(value).range(whole.start()..).anchored(Anchored::Yes);
-            match self.longest.find(&mut cache, input) {
+            Some(match self.longest.find(&mut cache, input) {
                 Some(longest) if longest.end() == whole.end() => Ok(captures),
                 _ => Err(refused("a regular expression that can match in several ways here")),
-            }
+            })
         }))
     }
 
@@ -324,6 +382,11 @@ impl Translation {
             return Err(refused("this range in a bracket expression"));
         };
         self.text.extend([first, '-', last]);
+        let mut ahead = characters.clone();
+        if ahead.next() == Some('-') && ahead.next() != Some(']') {
+            let message = "invalid regular expression: invalid character range";
+            return Err(Error::new(SqlState::INVALID_REGULAR_EXPRESSION, message));
+        }
         if fold {
             let one_case = |lower: fn(&char) -> bool| lower(&first) && lower(&last);
             match () {
@@ -448,16 +511,17 @@ fn split(arguments: &Arguments<'_>) -> Result<Value> {
     let expression = compiled(arguments, arguments.text(2)?)?;
     let value = arguments.text(0)?;
     let mut parts = Vec::new();
-    let mut end = 0;
+    let (mut end, mut behind) = (0, 0);
     for captures in expression.captures_iter(value)? {
         let captures = captures?;
         let Some(found) = captures.get(0) else { continue };
-        // Postgres passes over empty matches at the ends and right behind the last one.
-        if found.is_empty() && (found.start() == end && found.start() == 0 || found.end() == value.len()) {
-            continue;
+        // Postgres passes over empty matches at the ends and right behind another.
+        let degenerate = found.start() == value.len() || found.end() <= behind;
+        behind = found.end();
+        if !degenerate {
+            parts.push(Datum::Text(value[end..found.start()].into()));
+            end = found.end();
         }
-        parts.push(Datum::Text(value[end..found.start()].into()));
-        end = found.end();
     }
     parts.push(Datum::Text(value[end..].into()));
     Ok(text(storage::array_to_cell(&parts)?))

@@ -2,7 +2,7 @@
 
 use rusqlite::types::Value;
 
-use super::call::{Arguments, Function, MAX_RESULT_BYTES, strict, text, too_large};
+use super::call::{Arguments, Function, MAX_RESULT_BYTES, strict, text};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{Interval, datetime};
 
@@ -11,6 +11,11 @@ pub(super) const FUNCTIONS: &[Function] =
 
 fn zero_step() -> Error {
     Error::new(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero")
+}
+
+fn too_long() -> Error {
+    Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the series is too long")
+        .hint("shardd holds a series of generate_series in memory: ask for fewer values at a time.")
 }
 
 /// Numbers with commas between, in brackets; bounded.
@@ -26,7 +31,7 @@ impl Cells {
             self.0.push(',');
         }
         self.0.push_str(&value.to_string());
-        if self.0.len() > MAX_RESULT_BYTES { Err(too_large()) } else { Ok(()) }
+        if self.0.len() > MAX_RESULT_BYTES { Err(too_long()) } else { Ok(()) }
     }
 
     fn value(mut self) -> Value {
@@ -44,7 +49,7 @@ fn integers(arguments: &Arguments<'_>) -> Result<Value> {
     // Each takes two bytes at least: what cannot fit is refused before it is begun.
     let count = (i128::from(stop) - i128::from(start)) / i128::from(step);
     if count > MAX_RESULT_BYTES as i128 / 2 {
-        return Err(too_large());
+        return Err(too_long());
     }
     let mut cells = Cells::new();
     let mut next = Some(start);

@@ -14,7 +14,7 @@ use crate::types::{Datum, TextStyle};
 pub struct Call {
     pub program: Arc<Program>,
     /// The client's parameters, then the lifted literals, in the types of `program.parameters`.
-    pub parameters: Vec<Datum>,
+    pub parameters: Arc<[Datum]>,
     pub formats: Formats,
     pub environment: Arc<Environment>,
     pub style: TextStyle,

@@ -14,6 +14,7 @@ use rusqlite::{Connection, ffi};
 
 use super::shared::Shared;
 use crate::error::{Error, Fault, SqlState};
+use crate::types::TextStyle;
 
 #[repr(C)]
 struct sqlite3_session {
@@ -145,12 +146,16 @@ pub(super) enum Applying {
     /// Another shard's, of reference tables: only those of tables that are [`TableKind::Reference`](crate::topology::TableKind)
     /// and their sequences are taken, and cascades into this shard's rows happen.
     Copy,
+    /// The same, leaving rows without parents or children behind: to find out which they are, and then to be taken back.
+    Trial,
 }
 
 /// Why changes were not applied; nothing of them was.
 #[derive(Debug)]
 pub(super) enum Unapplied {
     Sqlite(rusqlite::Error),
+    /// Rows of this shard need what the changes take away.
+    ForeignKey,
     /// The rows that they change are not what they were.
     Conflict {
         table: String,
@@ -162,6 +167,7 @@ impl Unapplied {
     pub(super) fn error(self, shared: &Shared) -> Error {
         match self {
             Unapplied::Sqlite(error) => shared.translate(&error),
+            Unapplied::ForeignKey => super::constraint::foreign_key_error(None, &TextStyle::default()),
             Unapplied::Conflict { table, kind } => Error::new(
                 SqlState::DATA_CORRUPTED,
                 format!("changes of table \"{table}\" cannot be applied on shard \"{}\": {kind}", shared.name),
@@ -176,7 +182,12 @@ impl Unapplied {
 struct Context<'a> {
     applying: Applying,
     takes: &'a dyn Fn(&str) -> bool,
-    conflict: Option<(String, &'static str)>,
+    conflict: Option<Conflict>,
+}
+
+enum Conflict {
+    ForeignKey,
+    Row { table: String, kind: &'static str },
 }
 
 /// Applies a changeset in the connection's open transaction: all of it, or nothing.
@@ -206,7 +217,8 @@ pub(super) fn apply(
     };
     match (context.conflict, code) {
         (_, ffi::SQLITE_OK) => Ok(()),
-        (Some((table, kind)), _) => Err(Unapplied::Conflict { table, kind }),
+        (Some(Conflict::ForeignKey), _) => Err(Unapplied::ForeignKey),
+        (Some(Conflict::Row { table, kind }), _) => Err(Unapplied::Conflict { table, kind }),
         (None, _) => check(code).map_err(Unapplied::Sqlite),
     }
 }
@@ -258,27 +270,31 @@ unsafe fn first_column(change: *mut sqlite3_changeset_iter, operation: c_int) ->
 unsafe extern "C" fn decide(context: *mut c_void, kind: c_int, change: *mut sqlite3_changeset_iter) -> c_int {
     // SAFETY: as in `is_taken`; the filter is not running now.
     let context = unsafe { &mut *context.cast::<Context<'_>>() };
-    let (table, operation) = if kind == CHANGESET_FOREIGN_KEY {
-        ("?".to_owned(), 0)
-    } else {
-        // SAFETY: for every other kind SQLite passes an iterator that stands on the change.
-        unsafe { describe(change) }
-    };
-    let word = match kind {
+    let copies = context.applying != Applying::Own;
+    if kind == CHANGESET_FOREIGN_KEY {
+        if context.applying == Applying::Trial {
+            return CHANGESET_OMIT;
+        }
+        context.conflict = Some(Conflict::ForeignKey);
+        return CHANGESET_ABORT;
+    }
+    // SAFETY: for every other kind SQLite passes an iterator that stands on the change.
+    let (table, operation) = unsafe { describe(change) };
+    let kind = match kind {
         // The sequence moved on here, or a cascade came first: the change says what the row has to be.
-        CHANGESET_DATA if context.applying == Applying::Copy => return CHANGESET_REPLACE,
+        CHANGESET_DATA if copies => return CHANGESET_REPLACE,
         CHANGESET_CONFLICT if table.as_bytes() == SEQUENCES.to_bytes() => return CHANGESET_REPLACE,
         // A cascade came first.
-        CHANGESET_NOTFOUND if context.applying == Applying::Copy && operation == ffi::SQLITE_DELETE => {
+        CHANGESET_NOTFOUND if copies && operation == ffi::SQLITE_DELETE => {
             return CHANGESET_OMIT;
         }
         CHANGESET_DATA => "a row was changed in between",
         CHANGESET_NOTFOUND => "a row is missing",
         CHANGESET_CONFLICT => "a row exists already",
         CHANGESET_CONSTRAINT => "a constraint is broken",
-        _ => "a foreign key is broken",
+        _ => "of a conflict that is not known",
     };
-    context.conflict = Some((table, word));
+    context.conflict = Some(Conflict::Row { table, kind });
     CHANGESET_ABORT
 }
 

@@ -13,6 +13,7 @@ use super::cancel::Watch;
 use super::diagnosis::Witness;
 use super::limits::Limits;
 use super::shared::Shared;
+use super::snapshot::KeptSnapshot;
 use super::system_catalog::Held;
 use crate::error::Result;
 use crate::shard::sqlite::functions;
@@ -45,6 +46,8 @@ pub(super) struct Backend {
     changing_schema: Option<Arc<ArcSwap<Schema>>>,
     /// The system catalog that it holds.
     pub(super) catalog: parking_lot::Mutex<Option<Held>>,
+    /// Of a reader.
+    snapshot: Option<KeptSnapshot>,
 }
 
 impl Backend {
@@ -70,7 +73,18 @@ impl Backend {
         let watch = Watch::install(&connection)?;
         let witness = Witness::register(&connection)?;
         let changing_schema = (role == Role::Reader).then(|| Arc::clone(&shared.schema));
-        Ok(Backend { connection, watch, witness, changing_schema, catalog: parking_lot::Mutex::new(None) })
+        let snapshot = (role == Role::Reader).then(KeptSnapshot::default);
+        let catalog = parking_lot::Mutex::new(None);
+        Ok(Backend { connection, watch, witness, changing_schema, snapshot, catalog })
+    }
+
+    /// Before a short read that must see so many commits: see [`KeptSnapshot`].
+    pub(super) fn renew_snapshot(&self, commits: u64) -> rusqlite::Result<()> {
+        self.snapshot.as_ref().map_or(Ok(()), |snapshot| snapshot.renew(&self.connection, commits))
+    }
+
+    pub(super) fn end_snapshot(&self) -> rusqlite::Result<()> {
+        self.snapshot.as_ref().map_or(Ok(()), |snapshot| snapshot.end(&self.connection))
     }
 
     /// To be asked when the snapshot of a read is fixed. A commit that changes the schema says so before it is visible,

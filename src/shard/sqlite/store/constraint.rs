@@ -5,12 +5,14 @@ use rusqlite::ffi;
 use rusqlite::types::Value;
 
 use super::call::Call;
+use super::changeset::Applying;
 use super::connection::Backend;
 use super::diagnosis::{self, BrokenKey};
 use super::failure::{Failure, parts, primary};
 use super::row_text::{key_text, row_text};
 use super::shared::Shared;
 use crate::error::{Error, SqlState};
+use crate::shard::sqlite::functions;
 use crate::topology::{Schema, Table};
 use crate::types::TextStyle;
 
@@ -34,6 +36,15 @@ pub(super) fn told_of_batch(shared: &Shared, failure: Failure) -> Error {
         },
         other => super::reader::told(shared, other),
     }
+}
+
+/// What another shard's changes of reference tables break here.
+pub(super) fn told_of_changes(shared: &Shared, backend: &Backend, changes: &[u8]) -> Error {
+    let broken = diagnosis::broken_key(backend, &shared.schema.load(), || {
+        let is_reference = |table: &str| shared.sequences.is_reference(table);
+        super::changeset::apply(&backend.connection, changes, Applying::Trial, &is_reference).is_ok()
+    });
+    foreign_key_error(broken, &TextStyle::default())
 }
 
 /// A row without its parent, found after tables were rebuilt.
@@ -72,7 +83,7 @@ enum Broken {
 impl Broken {
     fn of(error: &rusqlite::Error, schema: &Schema) -> Option<Broken> {
         let (extended, text) = parts(error)?;
-        if primary(extended) != ffi::SQLITE_CONSTRAINT || super::failure::is_raised(text) {
+        if primary(extended) != ffi::SQLITE_CONSTRAINT || functions::raised(error).is_some() {
             return None;
         }
         let what = text.split_once(" failed: ").map_or("", |(_, what)| what);
@@ -100,7 +111,8 @@ impl Broken {
     fn explained(self, shared: &Shared, backend: &Backend, call: &Call) -> Error {
         let schema = shared.schema.load();
         if let Broken::ForeignKey = self {
-            let broken = diagnosis::broken_key(shared, backend, call, &schema);
+            let broken =
+                diagnosis::broken_key(backend, &schema, || diagnosis::run_again(shared, backend, call).is_ok());
             return foreign_key_error(broken, &call.style);
         }
         let tables: Vec<&Table> = self.tables(&backend.connection, &schema);
@@ -230,7 +242,7 @@ fn unique_name(connection: &Connection, table: Option<&Table>, name: &str, colum
     connection.query_row(sql, (name, columns.join("\0")), |row| row.get(0)).ok()
 }
 
-fn foreign_key_error(broken: Option<BrokenKey>, style: &TextStyle) -> Error {
+pub(super) fn foreign_key_error(broken: Option<BrokenKey>, style: &TextStyle) -> Error {
     let Some(broken) = broken else {
         return Error::new(SqlState::FOREIGN_KEY_VIOLATION, "the statement violates a foreign key constraint")
             .detail("It could not be found out which one: the statement changes too many rows.");

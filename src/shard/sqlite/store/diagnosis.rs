@@ -114,14 +114,15 @@ pub(super) enum BrokenKey {
     HasChildren { parent: Arc<Table>, table: Arc<Table>, key: ForeignKey, values: Vec<Value> },
 }
 
-pub(super) fn broken_key(shared: &Shared, backend: &Backend, call: &Call, schema: &Schema) -> Option<BrokenKey> {
+/// `again` does what was taken back, and says whether it could.
+pub(super) fn broken_key(backend: &Backend, schema: &Schema, again: impl FnOnce() -> bool) -> Option<BrokenKey> {
     let tables: Vec<&Arc<Table>> = schema.tables.values().filter(|table| is_related(table, schema)).collect();
     let watched: Vec<&Table> = tables.iter().map(|table| &***table).collect();
     backend.witness.begin(false);
     in_savepoint(&backend.connection, || {
         backend.connection.pragma_update(None, "defer_foreign_keys", true)?;
         watch_tables(&backend.connection, &watched, true)?;
-        if run_again(shared, backend, call).is_err() {
+        if !again() {
             return Ok(None);
         }
         for row in backend.witness.end() {
@@ -182,7 +183,7 @@ fn watch_tables(connection: &Connection, tables: &[&Table], old: bool) -> rusqli
 
 /// The statement as it ran, with the same numbers from sequences. It is not watched: to interrupt a write would roll
 /// the whole transaction back. The witness ends it when it grows long.
-fn run_again(shared: &Shared, backend: &Backend, call: &Call) -> Result<(), Failure> {
+pub(super) fn run_again(shared: &Shared, backend: &Backend, call: &Call) -> Result<(), Failure> {
     let _replay = shared.sequences.replay();
     execute::prepare_and_step(backend, call, &mut Discarded).map(|_| ())
 }

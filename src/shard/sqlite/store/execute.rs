@@ -108,7 +108,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, call: &Call) -> Result<(), Fai
     let environment = call.program.environment.iter().map(|asked| call.environment.value(*asked));
     let expected = statement.parameter_count();
     let mut index = 0;
-    for datum in &call.parameters {
+    for datum in call.parameters.iter() {
         index += 1;
         // A parameter that the text does not mention (behind the last that it does) has no place to be bound to.
         if index <= expected {

@@ -85,6 +85,16 @@ fn statement_error(shard: &str, text: &str) -> Error {
     if text.starts_with("malformed JSON") {
         return Error::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type json");
     }
+    if text.starts_with("subqueries prohibited in") {
+        return Error::unsupported(
+            "greatest, least or ANY of an array that is not written out, in a CHECK or an index,",
+            "Use IN, or compare with AND and OR.",
+        );
+    }
+    if let Some(which) = text.strip_suffix(" offset must be a non-negative integer") {
+        let message = format!("{which} offset must not be negative");
+        return Error::new(SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE, message);
+    }
     let too_complex = ["Expression tree is too large", "parser stack overflow", "too many terms in compound SELECT"];
     if too_complex.iter().any(|known| text.starts_with(known)) {
         return Error::new(SqlState::STATEMENT_TOO_COMPLEX, "the statement is too complex").detail(text);
@@ -132,14 +142,10 @@ fn shard_error(shard: &str, code: i32, text: &str) -> Error {
         }
         _ => return Error::internal(format!("shard \"{shard}\": SQLite error {code}: {text}")),
     };
-    let error = Error::new(sqlstate, format!("shard \"{shard}\" {what}")).detail(text).hint(hint).fault(Fault::Shard);
+    let error = Error::new(sqlstate, format!("shard \"{shard}\" {what}")).hint(hint).fault(Fault::Shard);
+    let error = if text.is_empty() { error } else { error.detail(text) };
     match code {
         ffi::SQLITE_FULL | ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED | ffi::SQLITE_PROTOCOL => error.retry(Retry::Safe),
         _ => error,
     }
-}
-
-/// Whether a registered function said it.
-pub(super) fn is_raised(text: &str) -> bool {
-    text.starts_with('\u{1}')
 }

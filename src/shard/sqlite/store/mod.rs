@@ -15,6 +15,7 @@ mod failure;
 mod limits;
 mod outlet;
 mod pool;
+mod presence;
 mod queue;
 mod reader;
 mod redo;
@@ -24,6 +25,7 @@ mod scratch;
 mod sequence;
 mod serving;
 mod shared;
+mod snapshot;
 mod statistics;
 mod system_catalog;
 mod transaction;
@@ -95,6 +97,7 @@ impl SqliteShard {
             .map_err(|_| Error::internal("a SQLite shard was opened outside of a runtime"))?;
         let shared = Arc::new(Shared::new(&opening, runtime));
         let translate = |error: rusqlite::Error| shared.translate(&error);
+        schema::recognise(&opening.path, &opening.name)?;
         let writer = Backend::open(Role::Writer, &shared).map_err(translate)?;
         schema::claim(&writer.connection, &opening.name, &opening.cluster, opening.id)
             .map_err(|claim| claim.error(&shared))?;
@@ -103,8 +106,9 @@ impl SqliteShard {
         shared.sequences.reload(&writer.connection).map_err(translate)?;
         let pool = Arc::new(Pool::new(Role::Reader, shared.limits.readers, "readers"));
         pool.fill(&shared).map_err(translate)?;
+        shared.note_files();
         let snapshots = Arc::new(Pool::new(Role::Snapshot, shared.limits.snapshots, "snapshots"));
-        let thread = start(&shared, writer)?;
+        let thread = start(&shared, writer, &pool)?;
         Ok(SqliteShard {
             readers: Readers::new(Arc::clone(&pool)),
             shared,
@@ -122,6 +126,20 @@ impl SqliteShard {
         self.shared.id
     }
 
+    /// Whether the shard can do its work: its files are there, are readable, and hold what they should.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub async fn inspect(&self) -> Result<()> {
+        self.shared.check_serving()?;
+        let shared = Arc::clone(&self.shared);
+        let looked_at = tokio::task::spawn_blocking(move || shared.check_files().and_then(|()| shared.check_header()));
+        looked_at.await.map_err(|_| Error::internal("looking at a shard's files failed"))??;
+        let lease = self.pool.take(&self.shared, &CancelFlag::new()).await?;
+        let read = lease.backend().connection.query_row("SELECT count(*) FROM shardd_meta", [], |_| Ok(()));
+        read.map_err(|error| self.shared.translate(&error))
+    }
+
     /// The tables as the users declared them, for the texts of errors and the kinds of sequences.
     pub fn set_schema(&self, schema: Arc<Schema>) {
         self.shared.schema.store(schema);
@@ -130,7 +148,9 @@ impl SqliteShard {
     /// The schema that is stored in the file.
     pub async fn schema(&self) -> Result<Schema> {
         let lease = self.pool.take(&self.shared, &CancelFlag::new()).await?;
-        schema::read(&lease.backend().connection).map_err(|error| self.shared.translate(&error))?
+        let backend = lease.backend();
+        let read = backend.end_snapshot().and_then(|()| schema::read(&backend.connection));
+        read.map_err(|error| self.shared.translate(&error))?
     }
 
     /// Runs a read in a snapshot of its own: it sees everything that was answered before it was called.
@@ -253,8 +273,8 @@ impl SqliteShard {
 /// How long a shard that is closed waits for its readers.
 const CLOSING: Duration = Duration::from_secs(5);
 
-fn start(shared: &Arc<Shared>, backend: Backend) -> Result<JoinHandle<()>> {
-    let writer = Writer::new(Arc::clone(shared), backend);
+fn start(shared: &Arc<Shared>, backend: Backend, readers: &Arc<Pool>) -> Result<JoinHandle<()>> {
+    let writer = Writer::new(Arc::clone(shared), backend, Arc::clone(readers));
     std::thread::Builder::new().name(format!("writer {}", shared.name)).spawn(move || writer.run()).map_err(|error| {
         Error::new(
             SqlState::INSUFFICIENT_RESOURCES,

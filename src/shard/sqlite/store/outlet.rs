@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -16,6 +16,7 @@ use super::cancel::{Gone, Watch};
 use super::execute::{Ended, Sink};
 use super::failure::Failure;
 use super::limits::{BATCH_BYTES, STREAMED_BATCHES};
+use super::pool::Seat;
 use crate::error::{Error, Result, SqlState};
 use crate::shard::{RowBatch, Rows};
 
@@ -83,7 +84,14 @@ pub(super) struct Outlet {
     hurry: Arc<Hurry>,
     patience: Patience,
     runtime: Handle,
+    seat: Option<Arc<Seat>>,
 }
+
+/// How often a statement whose rows are not taken looks whether others want its connection.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
+
+/// How long rows may stay untaken while others wait for a connection and no more can be opened for them.
+const STALLED_WHILE_WANTED: Duration = Duration::from_secs(2);
 
 enum State {
     /// Nothing was sent yet.
@@ -105,7 +113,12 @@ impl Outlet {
         patience: Patience,
         runtime: Handle,
     ) -> Outlet {
-        Outlet { state: State::Unanswered(reply), hurry, patience, runtime }
+        Outlet { state: State::Unanswered(reply), hurry, patience, runtime, seat: None }
+    }
+
+    /// While its rows are not taken, the statement lets others have its place among the connections.
+    pub(super) fn stepping_aside(self, seat: Arc<Seat>) -> Outlet {
+        Outlet { seat: Some(seat), ..self }
     }
 
     /// The statement's end: its last rows, or its error.
@@ -139,17 +152,28 @@ impl Outlet {
 
     /// Waits until the receiver has room. `false`: the connection is wanted first.
     fn wait_for_room(&self, stream: &mpsc::Sender<Result<RowBatch>>) -> Result<bool, Failure> {
+        let since = Instant::now();
         self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                room = stream.reserve() => room.map(|_| true).map_err(|_| Failure::Abandoned),
-                () = self.hurry.asked() => Ok(false),
-                () = tokio::time::sleep(self.patience.stalled) => Err(Failure::Told(
-                    Error::new(SqlState::QUERY_CANCELED, "canceling statement because its rows were not taken")
-                        .detail(format!("No rows were read for {} s.", self.patience.stalled.as_secs())),
-                )),
+            loop {
+                tokio::select! {
+                    biased;
+                    room = stream.reserve() => return room.map(|_| true).map_err(|_| Failure::Abandoned),
+                    () = self.hurry.asked() => return Ok(false),
+                    () = tokio::time::sleep(LOOK_AROUND.min(self.patience.stalled)) => self.make_way(since.elapsed())?,
+                }
             }
         })
+    }
+
+    /// A client that takes its time keeps nobody else from the shard, and none takes it for ever.
+    fn make_way(&self, stalled: Duration) -> Result<(), Failure> {
+        let in_the_way = self.seat.as_ref().is_some_and(|seat| seat.is_wanted() && !seat.step_aside());
+        let patience = if in_the_way { self.patience.stalled.min(STALLED_WHILE_WANTED) } else { self.patience.stalled };
+        if stalled < patience {
+            return Ok(());
+        }
+        let error = Error::new(SqlState::QUERY_CANCELED, "canceling statement because its rows were not taken");
+        Err(Failure::Told(error.detail(format!("No rows were read for {} s.", stalled.as_secs()))))
     }
 }
 

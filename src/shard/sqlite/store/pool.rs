@@ -21,9 +21,14 @@ pub(super) struct Pool {
     /// How many wait. While somebody does, nobody takes a place past them.
     waiting: AtomicUsize,
     given_back: Notify,
+    /// How many lent connections have given up their place.
+    aside: AtomicUsize,
     role: Role,
     what: &'static str,
 }
+
+/// Connections that may be lent without a place, beside the pool's own.
+const ASIDE_LIMIT: usize = 32;
 
 /// On a cache line of its own.
 #[repr(align(128))]
@@ -82,7 +87,8 @@ enum Found {
 impl Pool {
     pub(super) fn new(role: Role, size: usize, what: &'static str) -> Pool {
         let places = (0..size.max(1)).map(|_| Place { state: Mutex::new(State::Unopened) }).collect();
-        Pool { places, waiting: AtomicUsize::new(0), given_back: Notify::new(), role, what }
+        let (waiting, aside) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Pool { places, waiting, given_back: Notify::new(), aside, role, what }
     }
 
     /// Opens all connections now, so that no client waits for it.
@@ -167,6 +173,19 @@ impl Pool {
         }
     }
 
+    /// Idle connections keep no snapshot any more; those that are lent look for themselves.
+    pub(super) fn end_idle_snapshots(&self) {
+        for place in &self.places {
+            let mut state = place.state.lock();
+            if let State::Idle(backend) = &*state
+                && backend.end_snapshot().is_err()
+            {
+                // It cannot be trusted: another is opened when it is needed.
+                *state = State::Unopened;
+            }
+        }
+    }
+
     /// How many are lent.
     pub(super) fn in_use(&self) -> usize {
         self.places.iter().filter(|place| matches!(*place.state.lock(), State::Lent)).count()
@@ -217,7 +236,8 @@ impl Lease<'_> {
     /// Takes the connection along to another thread. `pool` is the one that it came from.
     pub(super) fn detach(mut self, pool: &Arc<Pool>) -> OwnedLease {
         debug_assert!(std::ptr::eq(self.pool, Arc::as_ptr(pool)), "a lease goes back to where it came from");
-        let owned = OwnedLease { backend: self.backend.take(), pool: Arc::clone(pool), place: self.place };
+        let seat = Seat { pool: Arc::clone(pool), place: Mutex::new(Some(self.place)) };
+        let owned = OwnedLease { backend: self.backend.take(), seat: Arc::new(seat) };
         std::mem::forget(self);
         owned
     }
@@ -232,8 +252,37 @@ impl Drop for Lease<'_> {
 /// A connection that is used on another thread, and goes back to its pool.
 pub(super) struct OwnedLease {
     backend: Option<Backend>,
+    seat: Arc<Seat>,
+}
+
+/// The place in the pool of a connection that is lent.
+pub(super) struct Seat {
     pool: Arc<Pool>,
-    place: usize,
+    /// `None` once it was given up: the connection is closed after use.
+    place: Mutex<Option<usize>>,
+}
+
+impl Seat {
+    /// Whether somebody waits for this place.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.place.lock().is_some() && self.pool.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Gives up the place to whoever waits, and keeps the connection. `false`: too many have done so.
+    pub(super) fn step_aside(&self) -> bool {
+        let mut place = self.place.lock();
+        let Some(own) = *place else { return true };
+        let counted = self
+            .pool
+            .aside
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |aside| (aside < ASIDE_LIMIT).then_some(aside + 1));
+        if counted.is_err() {
+            return false;
+        }
+        *place = None;
+        self.pool.give_back(own, None);
+        true
+    }
 }
 
 impl OwnedLease {
@@ -241,10 +290,21 @@ impl OwnedLease {
     pub(super) fn backend(&self) -> &Backend {
         self.backend.as_ref().expect("a lease holds its connection")
     }
+
+    pub(super) fn seat(&self) -> Arc<Seat> {
+        Arc::clone(&self.seat)
+    }
 }
 
 impl Drop for OwnedLease {
     fn drop(&mut self) {
-        self.pool.give_back(self.place, self.backend.take());
+        let backend = self.backend.take();
+        match self.seat.place.lock().take() {
+            Some(place) => self.seat.pool.give_back(place, backend),
+            None => {
+                drop(backend);
+                self.seat.pool.aside.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::execute;
 use super::failure::Failure;
 use super::limits::INLINE_TICKS;
 use super::outlet::{Hurry, Interest, OneBatch, Outlet};
-use super::pool::{OwnedLease, Pool};
+use super::pool::{OwnedLease, Pool, Seat};
 use super::shared::{Counters, Shared};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::Rows;
@@ -68,12 +68,14 @@ impl Readers {
         let lease = self.pool.take(shared, &call.cancel).await?;
         if !self.long.contains(&call.program) {
             let backend = lease.backend();
+            backend.renew_snapshot(shared.commits()).map_err(|error| shared.translate(&error))?;
             match execute::run(backend, &call, Some(INLINE_TICKS), &mut OneBatch) {
                 Ok(ended) => return Ok(Rows::Ready(ended.rest)),
                 Err(Failure::TooLong) => self.long.insert(&call.program),
                 Err(failure) => return Err(told(shared, failure)),
             }
         }
+        lease.backend().end_snapshot().map_err(|error| shared.translate(&error))?;
         let lease = lease.detach(&self.pool);
         self.read_elsewhere(shared, call, lease).await
     }
@@ -93,11 +95,17 @@ impl Readers {
 /// A connection that can be taken to another thread.
 pub(super) trait Held: Send + 'static {
     fn backend(&self) -> &Backend;
+
+    fn seat(&self) -> Arc<Seat>;
 }
 
 impl Held for OwnedLease {
     fn backend(&self) -> &Backend {
         OwnedLease::backend(self)
+    }
+
+    fn seat(&self) -> Arc<Seat> {
+        OwnedLease::seat(self)
     }
 }
 
@@ -109,7 +117,8 @@ pub(super) async fn read_on_thread(
     done: impl FnOnce(Duration) + Send + 'static,
 ) -> Result<Rows> {
     let (reply, answer) = oneshot::channel();
-    let mut outlet = Outlet::new(reply, Arc::<Hurry>::default(), shared.patience_of_reads(), shared.runtime.clone());
+    let mut outlet = Outlet::new(reply, Arc::<Hurry>::default(), shared.patience_of_reads(), shared.runtime.clone())
+        .stepping_aside(lease.seat());
     let interest = Interest::default();
     let gone = interest.gone();
     let shared_there = Arc::clone(shared);

@@ -1,8 +1,9 @@
 //! What a shard's file holds besides the users' tables: whose it is, and the tables' Postgres schema.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::shared::Shared;
 use crate::error::{Error, Fault, Result, SqlState};
@@ -21,6 +22,21 @@ const BOOKKEEPING: &str = "
     CREATE TABLE IF NOT EXISTS shardd_applied (gid TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
+/// Refuses somebody else's database before it is opened to be written: even setting it up would change it.
+pub(super) fn recognise(path: &Path, name: &str) -> Result<()> {
+    // What cannot be read is found out, and told, when it is opened for good.
+    let Ok(connection) = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE) else { return Ok(()) };
+    let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'shardd_meta') FROM sqlite_schema";
+    match connection.query_row(tables, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))) {
+        Ok((others, 0)) if others > 0 => Err(not_ours(name)),
+        _ => Ok(()),
+    }
+}
+
+fn not_ours(name: &str) -> Error {
+    foreign(name, "it holds tables that shardd did not make".to_owned())
+}
+
 /// Makes a new file this cluster's shard, or checks that it is. Nothing is written to a file that is not.
 pub(super) fn claim(connection: &Connection, name: &str, cluster: &str, id: ShardId) -> Result<(), Claim> {
     let known: bool =
@@ -28,7 +44,7 @@ pub(super) fn claim(connection: &Connection, name: &str, cluster: &str, id: Shar
     if !known {
         let others: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         if others > 0 {
-            return Err(Claim::Refused(foreign(name, "it holds tables that shardd did not make".to_owned())));
+            return Err(Claim::Refused(not_ours(name)));
         }
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(BOOKKEEPING)?;

@@ -12,7 +12,7 @@ use super::call::Call;
 use super::cancel::CancelFlag;
 use super::connection::{Backend, Role};
 use super::limits::Limits;
-use super::pool::{OwnedLease, Pool};
+use super::pool::{OwnedLease, Pool, Seat};
 use super::reader::{Held, Readers, read_on_thread};
 use super::shared::Shared;
 use super::system_catalog::SystemCatalogs;
@@ -156,6 +156,10 @@ struct Emptied(OwnedLease);
 impl Held for Emptied {
     fn backend(&self) -> &Backend {
         self.0.backend()
+    }
+
+    fn seat(&self) -> Arc<Seat> {
+        self.0.seat()
     }
 }
 

@@ -357,8 +357,14 @@ impl<'c> Serving<'c> {
         let applied = applied.and_then(|()| {
             self.shared.sequences.reload(&self.backend.connection).map_err(super::changeset::Unapplied::Sqlite)
         });
+        let applied = applied.map_err(|unapplied| match unapplied {
+            super::changeset::Unapplied::ForeignKey => {
+                super::constraint::told_of_changes(self.shared, &self.backend, changes)
+            }
+            other => other.error(self.shared),
+        });
         self.notice_loss();
-        applied.map_err(|unapplied| unapplied.error(self.shared))
+        applied
     }
 
     pub(super) fn mark_applied(&mut self, gid: &str) -> Result<bool> {
@@ -379,6 +385,7 @@ impl<'c> Serving<'c> {
         }
         let before = self.changes_schema.then(|| self.leave_schema());
         let done = self.backend.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        self.shared.committed();
         if let Err(error) = done {
             let error = super::writer::commit_error(self.shared, &error);
             self.rollback();
@@ -414,6 +421,7 @@ impl<'c> Serving<'c> {
     }
 
     fn before_commit(&mut self) -> Result<()> {
+        self.shared.check_files()?;
         self.store_sequences().map_err(|error| self.shared.translate(&error))?;
         if self.keys != ForeignKeys::Owed {
             return Ok(());

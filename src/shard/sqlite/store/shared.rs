@@ -1,11 +1,12 @@
 //! What the threads of one shard share.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
+use rusqlite::ffi;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -13,6 +14,7 @@ use super::Opening;
 use super::cancel::CancelFlag;
 use super::limits::Limits;
 use super::outlet::Patience;
+use super::presence::Presence;
 use super::queue::{Job, Place, Queue, Refused};
 use super::sequence::Sequences;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
@@ -33,6 +35,10 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// Redo records that are finished, whose marks go with the next commit.
     pub(super) finished: Mutex<Vec<String>>,
+    /// Commits that are visible. Whoever was answered was counted before.
+    commits: AtomicU64,
+    /// Set once the files are open.
+    presence: OnceLock<Presence>,
     suspended: AtomicBool,
     suspension: ArcSwapOption<Error>,
 }
@@ -70,9 +76,22 @@ impl Shared {
             schema,
             counters: Counters::default(),
             finished: Mutex::default(),
+            commits: AtomicU64::new(0),
+            presence: OnceLock::new(),
             suspended: AtomicBool::new(false),
             suspension: ArcSwapOption::empty(),
         }
+    }
+
+    /// How many commits a read that begins now must see. A number that is the same as before means that a snapshot from
+    /// then is as good as a new one.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    /// To be called after a COMMIT, however it ended, and before anybody is told of it.
+    pub(super) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Fails while the shard may not be used.
@@ -87,6 +106,32 @@ impl Shared {
         let suspended = reason.is_some();
         self.suspension.store(reason.map(Arc::new));
         self.suspended.store(suspended, Ordering::Release);
+    }
+
+    /// Remembers which files were opened.
+    pub(super) fn note_files(&self) {
+        self.presence.get_or_init(|| Presence::note(&self.path));
+    }
+
+    /// Before a commit. A shard whose file is gone answers nothing more: its rows would be gone after a restart.
+    pub(super) fn check_files(&self) -> Result<()> {
+        let checked = self.presence.get().map_or(Ok(()), |presence| presence.check(&self.name));
+        checked.inspect_err(|error| {
+            tracing::error!(shard = %self.name, %error, "the shard is out of service");
+            self.suspend(Some(error.clone()));
+        })
+    }
+
+    pub(super) fn check_header(&self) -> Result<()> {
+        super::presence::read_header(&self.path).map_err(|error| match error {
+            None => self.translate(&rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None)),
+            Some(error) => {
+                Error::new(SqlState::IO_ERROR, format!("the file of shard \"{}\" cannot be read", self.name))
+                    .detail(error.to_string())
+                    .hint("Check its permissions, its disk and its file system.")
+                    .fault(Fault::Shard)
+            }
+        })
     }
 
     /// A decided statement's part is missing here.

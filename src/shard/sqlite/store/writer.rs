@@ -19,6 +19,7 @@ use super::connection::Backend;
 use super::execute;
 use super::failure::Failure;
 use super::outlet::Held;
+use super::pool::Pool;
 use super::queue::{Job, Loan, LoanJob, TransactionJob, WriteJob};
 use super::serving::Serving;
 use super::shared::{Counters, Shared};
@@ -27,6 +28,7 @@ use crate::error::{Error, Result, Retry, SqlState};
 pub(super) struct Writer {
     shared: Arc<Shared>,
     backend: Backend,
+    readers: Arc<Pool>,
     /// How many writes the last group had: the next is likely to have as many.
     last_group: usize,
     checkpoints: Checkpoints,
@@ -42,9 +44,9 @@ const STRAGGLERS: Duration = Duration::from_micros(60);
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, backend: Backend) -> Writer {
+    pub(super) fn new(shared: Arc<Shared>, backend: Backend, readers: Arc<Pool>) -> Writer {
         watch_log_length(&backend.connection);
-        Writer { shared, backend, last_group: 1, checkpoints: Checkpoints::default() }
+        Writer { shared, backend, readers, last_group: 1, checkpoints: Checkpoints::default() }
     }
 
     /// Works until the queue is closed.
@@ -61,6 +63,7 @@ impl Writer {
             self.shared.metrics.writer_queue().set(i64::try_from(self.shared.queue.len()).unwrap_or(i64::MAX));
         }
         // What the log holds is durable; moving it spares the next start the work.
+        self.readers.end_idle_snapshots();
         let _ = self.backend.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
@@ -120,6 +123,7 @@ impl Writer {
         if !self.checkpoints.due(log_length(), self.shared.limits.log_pages) {
             return;
         }
+        self.readers.end_idle_snapshots();
         let moved = self.backend.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = moved {
             tracing::warn!(shard = %self.shared.name, %error, "the write-ahead log could not be moved into the database");
@@ -218,10 +222,19 @@ impl Group {
         let shared = &writer.shared;
         let since = Instant::now();
         let connection = &writer.backend.connection;
+        if let Err(error) = shared.check_files() {
+            let _ = run_plain(writer, "ROLLBACK");
+            shared.sequences.store_again();
+            for (job, _) in self.ran {
+                let _ = job.answer.send(Err(error.clone()));
+            }
+            return;
+        }
         let finished = std::mem::take(&mut *shared.finished.lock());
         let committed = super::redo::forget(connection, &finished)
             .and_then(|()| shared.sequences.store(connection))
             .and_then(|()| run_plain(writer, "COMMIT"));
+        shared.committed();
         let count = self.ran.len();
         shared.metrics.group_commit(count, since.elapsed());
         Counters::add(&shared.counters.groups, 1);

@@ -144,7 +144,7 @@ const OPERATORS: &str = "\
 ^ float8 float8 float8 pg_float8_power({0}, {1})
 ^ numeric numeric numeric pg_numeric_power({0}, {1})
 + - int2 int2 {0}
-- - int2 int2 pg_int2(-{0})
+- - int2 int2 pg_int2(- {0})
 @ - int2 int2 pg_int2(abs({0}))
 ~ - int2 int2 (~{0})
 & int2 int2 int2 ({0} & {1})
@@ -153,7 +153,7 @@ const OPERATORS: &str = "\
 << int2 int4 int2 pg_int2_shl({0}, {1})
 >> int2 int4 int2 pg_int2_shr({0}, {1})
 + - int4 int4 {0}
-- - int4 int4 pg_int4(-{0})
+- - int4 int4 pg_int4(- {0})
 @ - int4 int4 pg_int4(abs({0}))
 ~ - int4 int4 (~{0})
 & int4 int4 int4 ({0} & {1})
@@ -162,7 +162,7 @@ const OPERATORS: &str = "\
 << int4 int4 int4 pg_int4_shl({0}, {1})
 >> int4 int4 int4 pg_int4_shr({0}, {1})
 + - int8 int8 {0}
-- - int8 int8 pg_int8(-{0})
+- - int8 int8 pg_int8(- {0})
 @ - int8 int8 pg_int8_abs({0})
 ~ - int8 int8 (~{0})
 & int8 int8 int8 ({0} & {1})
@@ -184,7 +184,7 @@ const OPERATORS: &str = "\
 ||/ - float8 float8 pg_float8_cbrt({0})
 + date int4 date pg_date_add_days({0}, {1})
 + int4 date date pg_date_add_days({1}, {0})
-- date int4 date pg_date_add_days({0}, -{1})
+- date int4 date pg_date_add_days({0}, - {1})
 - date date int4 pg_date_diff({0}, {1})
 + date interval timestamp pg_timestamp_add_interval(pg_date_timestamp({0}), {1})
 + interval date timestamp pg_timestamp_add_interval(pg_date_timestamp({1}), {0})
@@ -275,6 +275,8 @@ mod tests {
     #[test]
     fn every_line_of_the_table_is_read() {
         for line in OPERATORS.lines() {
+            // Before a negative constant it would begin a comment.
+            assert!(!line.contains("-{"), "{line}");
             let words: Vec<&str> = line.splitn(5, ' ').collect();
             assert_eq!(words.len(), 5, "{line}");
             assert!(words[1] == "-" || Argument::read(words[1]).is_some(), "{line}");

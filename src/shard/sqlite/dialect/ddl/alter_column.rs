@@ -4,11 +4,10 @@ use super::super::coerce::Context;
 use super::super::data_type::type_name;
 use super::super::expression::{Clause, Place};
 use super::super::names::{fold, quote};
-use super::super::scope::{Item, Scope};
 use super::super::typed::Typed;
 use super::alter::no_nulls;
 use super::rebuild::Copy;
-use super::sqlite_table::{check_column_type, is_volatile};
+use super::sqlite_table::{check_column_type, is_volatile, table_scope};
 use super::{Change, column, schema_translator};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::EnvironmentValue;
@@ -174,7 +173,9 @@ impl Change<'_> {
         let to = type_name(data_type)?;
         check_column_type(to.data_type)?;
         let column = table.columns[index].clone();
-        if table.key_column() == Some(index) && to.data_type != column.data_type {
+        // A key that becomes another belongs to another slot.
+        let same_keys = to.data_type == column.data_type && to.modifier == column.modifier && using.is_none();
+        if table.key_column() == Some(index) && !same_keys {
             return Err(Error::unsupported(
                 "changing the type of the key column of a sharded table",
                 "Make a new table, and copy the rows.",
@@ -187,13 +188,7 @@ impl Change<'_> {
             ));
         }
         let mut copy = Copy::of(table);
-        let shared = std::sync::Arc::new(table.clone());
-        let mut item = Item::of_table(&shared, table.name.clone(), "");
-        for column in &mut item.columns {
-            column.sql = quote(&column.name);
-        }
-        let mut scope = Scope::default();
-        scope.add(vec![item])?;
+        let scope = table_scope(table)?;
         let mut translator = schema_translator(&self.schema);
         let source = match using {
             Some(using) => translator.expression(using, Place::new(&scope, Clause::Index))?,

@@ -66,7 +66,7 @@ pub fn change(
             change.drop_indexes(names, *if_exists)?
         }
         ast::Statement::Truncate(truncate) => change.truncate(truncate)?,
-        ast::Statement::Comment { .. } => "COMMENT",
+        ast::Statement::Comment { object_type, object_name, .. } => change.comment(*object_type, object_name)?,
         other => return Err(unsupported(other)),
     };
     Ok(SchemaChange { tag, schema: change.schema, statements: change.statements, notices: change.notices })
@@ -93,6 +93,30 @@ struct Change<'k> {
 }
 
 impl Change<'_> {
+    /// COMMENT ON: comments are not kept, but must be of something.
+    fn comment(&self, object: ast::CommentObject, name: &ast::ObjectName) -> Result<&'static str> {
+        match object {
+            ast::CommentObject::Table => {
+                self.table(&QualifiedName::new(name)?)?;
+            }
+            ast::CommentObject::Column => {
+                let Some(((ast::ObjectNamePart::Identifier(column), table), true)) =
+                    name.0.split_last().map(|(column, table)| ((column, table), !table.is_empty()))
+                else {
+                    return Err(Error::new(SqlState::SYNTAX_ERROR, "column name must be qualified"));
+                };
+                let table = self.table(&QualifiedName::new(&ast::ObjectName(table.to_vec()))?)?;
+                let column = super::names::fold(column);
+                if table.columns.iter().all(|known| known.name != column) {
+                    let message = format!("column \"{column}\" of relation \"{}\" does not exist", table.name);
+                    return Err(Error::new(SqlState::UNDEFINED_COLUMN, message));
+                }
+            }
+            _ => {}
+        }
+        Ok("COMMENT")
+    }
+
     /// The table that a statement names.
     ///
     /// # Errors

@@ -86,12 +86,8 @@ pub(super) fn schema_condition(expression: &Expr, table: &Table, schema: &Schema
     translator.boolean(typed, what, sqlparser::tokenizer::Span::empty())
 }
 
-/// An expression over one table's columns that the schema holds.
-pub(super) fn schema_expression(expression: &Expr, table: &Table, schema: &Schema, clause: Clause) -> Result<Typed> {
-    if has_subquery(expression) {
-        let what = if clause == Clause::Check { "check constraint" } else { "index expression" };
-        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("cannot use subquery in {what}")));
-    }
+/// The columns of one table, by their own names.
+pub(super) fn table_scope(table: &Table) -> Result<Scope<'static>> {
     let shared = std::sync::Arc::new(table.clone());
     let mut item = Item::of_table(&shared, table.name.clone(), "");
     for column in &mut item.columns {
@@ -99,6 +95,16 @@ pub(super) fn schema_expression(expression: &Expr, table: &Table, schema: &Schem
     }
     let mut scope = Scope::default();
     scope.add(vec![item])?;
+    Ok(scope)
+}
+
+/// An expression over one table's columns that the schema holds.
+pub(super) fn schema_expression(expression: &Expr, table: &Table, schema: &Schema, clause: Clause) -> Result<Typed> {
+    if has_subquery(expression) {
+        let what = if clause == Clause::Check { "check constraint" } else { "index expression" };
+        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("cannot use subquery in {what}")));
+    }
+    let scope = table_scope(table)?;
     let mut translator = schema_translator(schema);
     let typed = translator.expression(expression, Place::new(&scope, clause))?;
     if !translator.parameters.environment.is_empty() || is_volatile(&typed.sql) {

@@ -3,7 +3,8 @@
 use sqlparser::ast::Spanned;
 
 use super::super::expression::{Clause, Place};
-use super::super::names::quote;
+use super::super::names::{quote, quote_text};
+use super::super::operate::order_key;
 use super::super::query::Untyped;
 use super::super::refusal;
 use super::super::scope::Scope;
@@ -109,7 +110,26 @@ impl Translator<'_> {
         check_identity(column, true)?;
         let typed = self.expression(value, Place::new(scope, Clause::Update))?;
         let typed = self.assign(typed, column).map_err(|error| self.error_at(error, value.span()))?;
-        Ok(self.guard_row_id(table, index, typed))
+        let typed = self.guard_row_id(table, index, typed);
+        Ok(self.guard_copied_key(table, index, scope, typed))
+    }
+
+    /// Whether rows of other tables, on every shard, refer to this column of a reference table's primary key. Its copies
+    /// learn of a new key as of a deleted row and an inserted one, so ON DELETE would happen there, not ON UPDATE.
+    fn is_copied_key(&self, table: &Table, index: usize) -> bool {
+        let in_key = table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&index));
+        let refers = |other: &Table| other.foreign_keys.iter().any(|key| key.references == table.name);
+        table.key_column().is_none() && in_key && self.schema.tables.values().any(|other| refers(other))
+    }
+
+    fn guard_copied_key(&self, table: &Table, index: usize, scope: &Scope<'_>, mut typed: Typed) -> Typed {
+        let old = scope.items.first().and_then(|item| item.columns.get(index)).map(|column| column.sql.clone());
+        if let (true, Some(old)) = (self.is_copied_key(table, index), old) {
+            let same = format!("{} IS {old}", order_key(&typed.sql, typed.data_type));
+            let message = quote_text(refusal::COPIED_KEY.error().message());
+            typed.sql = format!("(CASE WHEN {same} THEN {old} ELSE pg_raise('0A000', {message}) END)");
+        }
+        typed
     }
 
     /// `SET (a, b) = (x, y)`, or a subquery.
@@ -170,6 +190,9 @@ impl Translator<'_> {
         for (index, (source, name)) in indexes.iter().zip(output.columns.iter().zip(&output.column_names)) {
             let column = &table.columns[*index];
             check_identity(column, true)?;
+            if self.is_copied_key(table, *index) {
+                return Err(refusal::COPIED_KEY.error());
+            }
             let mut value = Typed::computed(format!("{alias}.{name}"), source.data_type, []);
             value.origin = super::super::typed::Origin::Computed;
             value.modifier = source.modifier;

@@ -209,7 +209,7 @@ pub(super) fn write_returning(sql: &str, columns: &[PgType]) -> Arc<Program> {
 pub(super) fn call(program: Arc<Program>, parameters: Vec<Datum>) -> Call {
     Call {
         program,
-        parameters,
+        parameters: parameters.into(),
         formats: Formats::AllBinary,
         environment: Arc::new(Environment {
             transaction_timestamp: 1_000,

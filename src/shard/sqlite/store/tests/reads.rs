@@ -129,6 +129,23 @@ async fn a_client_that_takes_no_rows_loses_its_stream() {
     assert_eq!(state, "57014");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_take_their_time_keep_nobody_from_reading() {
+    let fixture = Fixture::with(1, |limits| limits.readers = 1).await;
+    fill(&fixture, 20_000, 1_000).await;
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        slow.push(fixture.shard.read(call(read("SELECT body FROM log", &[PgType::Bytea]), vec![])).await.unwrap());
+    }
+    let since = std::time::Instant::now();
+    assert_eq!(fixture.number("SELECT count(*) FROM seats").await, 0);
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    for rows in slow {
+        assert_eq!(collect(rows).await.unwrap().rows, 20_000, "they lose nothing by it");
+    }
+    assert_eq!(fixture.number("SELECT count(*) FROM seats").await, 0);
+}
+
 #[tokio::test]
 async fn a_reader_cannot_write() {
     let fixture = Fixture::new().await;
@@ -143,4 +160,46 @@ async fn a_misspelt_column_is_no_string() {
     let (state, message, _) =
         said(fixture.shard.read(call(read("SELECT \"prise\" FROM seats", &[PgType::Text]), vec![])).await);
     assert_eq!((state, message.as_str()), ("42703", "column \"prise\" does not exist"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_sees_every_write_that_was_answered_before_it() {
+    let fixture = Arc::new(Fixture::new().await);
+    let tasks = (0..8_i64).map(|task| {
+        let fixture = Arc::clone(&fixture);
+        tokio::spawn(async move {
+            let own = format!("SELECT count(*) FROM log WHERE event_id = {task}");
+            for written in 0..200 {
+                // Twice and more: from the second on, a reader keeps its snapshot.
+                for _ in 0..=written % 4 {
+                    assert_eq!(fixture.number(&own).await, written, "task {task}");
+                }
+                if written % 2 == 0 {
+                    fixture.write(&format!("INSERT INTO log VALUES ({task}, NULL)"), vec![]).await.unwrap();
+                } else {
+                    let mut transaction = fixture.begin(TransactionMode::Write).await.unwrap();
+                    let insert = write(&format!("INSERT INTO log VALUES ({task}, NULL)"));
+                    transaction.run(call(insert, vec![])).await.unwrap();
+                    transaction.commit().await.unwrap();
+                }
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_idle_readers_keep_does_not_keep_the_log_growing() {
+    let fixture = Fixture::with(1, |limits| limits.log_pages = 50).await;
+    for round in 0..40 {
+        for _ in 0..3 {
+            assert_eq!(fixture.number("SELECT count(*) FROM log").await, round);
+        }
+        fixture.write("INSERT INTO log VALUES (1, zeroblob(40000))", vec![]).await.unwrap();
+    }
+    let log = std::fs::metadata(fixture.directory.path().join("shard-1.db-wal")).unwrap();
+    // 40 writes are 400 pages of 4 KiB; a log that begins anew after 50 pages holds little more than that.
+    assert!(log.len() < 120 * 4_096, "{} bytes", log.len());
 }

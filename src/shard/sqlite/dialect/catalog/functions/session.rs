@@ -17,8 +17,8 @@ f lastval () int8 -
 f nextval regclass int8 -
 f pg_advisory_unlock_all () void -
 f pg_backend_pid () int4 {pid}
-f quote_literal anyelement text -
-f quote_nullable anyelement text -
+f quote_literal anyelement text pg_quote_literal({text 0})
+f quote_nullable anyelement text pg_quote_nullable({text 0})
 f row_security_active oid bool -
 f session_user () name {user}
 f setval regclass,int8 int8 -

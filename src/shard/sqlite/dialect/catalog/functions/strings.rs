@@ -17,14 +17,14 @@ f character_length bpchar int4 length(rtrim({0}, ' '))
 f character_length text int4 length({0})
 f concat_ws text,...any text pg_concat_ws({0}, {out *})
 f convert bytea,name,name bytea -
-f convert_from bytea,name text -
-f convert_to text,name bytea -
+f convert_from bytea,name text pg_convert_from({0}, {1})
+f convert_to text,name bytea pg_convert_to({0}, {1})
 f decode text,text bytea pg_decode({0}, {1})
 f encode bytea,text text pg_encode({0}, {1})
 f format text text pg_format({0})
 f format text,...any text pg_format({0}, {out *})
 f get_bit bytea,int8 int4 -
-f get_byte bytea,int4 int4 -
+f get_byte bytea,int4 int4 pg_get_byte({0}, {1})
 f has_table_privilege oid,oid,text bool -
 f has_table_privilege oid,text,text bool -
 f initcap text text pg_initcap({0})
@@ -57,7 +57,7 @@ f overlay bytea,bytea,int4,int4 bytea -
 f overlay text,text,int4 text pg_overlay({0}, {1}, {2}, length({1}))
 f overlay text,text,int4,int4 text pg_overlay({0}, {1}, {2}, {3})
 f parse_ident text,bool? _text -
-f position bytea,bytea int4 -
+f position bytea,bytea int4 pg_bytea_position({1}, {0})
 f position text,text int4 instr({0}, {1})
 f quote_ident text text pg_quote_ident({0})
 f quote_literal text text pg_quote_literal({0})
@@ -109,12 +109,12 @@ f starts_with text,text bool pg_starts_with({0}, {1})
 f string_to_array text,text _text pg_string_to_array({0}, {1}, NULL)
 f string_to_array text,text,text _text pg_string_to_array({0}, {1}, {2})
 f strpos text,text int4 instr({0}, {1})
-f substr bytea,int4 bytea -
-f substr bytea,int4,int4 bytea -
+f substr bytea,int4 bytea pg_bytea_substring({0}, {1})
+f substr bytea,int4,int4 bytea pg_bytea_substring({0}, {1}, {2})
 f substr text,int4 text pg_substring({0}, {1})
 f substr text,int4,int4 text pg_substring({0}, {1}, {2})
-f substring bytea,int4 bytea -
-f substring bytea,int4,int4 bytea -
+f substring bytea,int4 bytea pg_bytea_substring({0}, {1})
+f substring bytea,int4,int4 bytea pg_bytea_substring({0}, {1}, {2})
 f substring text,int4 text pg_substring({0}, {1})
 f substring text,int4,int4 text pg_substring({0}, {1}, {2})
 f substring text,text text pg_substring_regex({0}, {1})

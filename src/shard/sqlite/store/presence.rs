@@ -1,0 +1,98 @@
+//! Whether the files that are open are still those at the shard's path.
+//!
+//! A file that is deleted or replaced stays open for whoever has it: what is written to it would be answered, and gone
+//! with the process. So a commit looks first, and a shard whose file is gone answers nothing more.
+
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Fault, SqlState};
+
+/// With what every SQLite file begins.
+/// <https://www.sqlite.org/fileformat.html#magic_header_string>
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// One file: its device and its number there.
+type Identity = (u64, u64);
+
+/// A shard's two files, as they were when it was opened.
+#[derive(Debug)]
+pub(super) struct Presence {
+    files: Vec<(Identity, PathBuf)>,
+}
+
+impl Presence {
+    /// Notes which files these are. One that is not there yet is not looked for later.
+    pub(super) fn note(path: &Path) -> Presence {
+        let mut log = path.to_owned().into_os_string();
+        log.push("-wal");
+        let files = [path.to_owned(), PathBuf::from(log)];
+        Presence { files: files.into_iter().filter_map(|path| Some((identity(&path).ok()?, path))).collect() }
+    }
+
+    /// # Errors
+    /// 58030: a file was deleted, or another one is in its place.
+    pub(super) fn check(&self, shard: &str) -> Result<(), Error> {
+        let is_gone = |(opened, path): &&(Identity, PathBuf)| match identity(path) {
+            Ok(found) => found != *opened,
+            // A disk that fails says so by itself.
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        match self.files.iter().find(is_gone) {
+            None => Ok(()),
+            Some((_, path)) => Err(gone(shard, path)),
+        }
+    }
+}
+
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn gone(shard: &str, path: &Path) -> Error {
+    Error::new(SqlState::IO_ERROR, format!("the file of shard \"{shard}\" was deleted or replaced while it was open"))
+        .detail(format!("{} is not the file that was opened. Nothing is written to it any more.", path.display()))
+        .hint("Stop shardd, put the file and its -wal file back, or restore a backup, and start it again.")
+        .fault(Fault::Shard)
+}
+
+/// Whether what lies at the path can be read and looks like a SQLite file.
+///
+/// # Errors
+/// What is wrong with it: `None` when it is another kind of file.
+pub(super) fn read_header(path: &Path) -> Result<(), Option<std::io::Error>> {
+    let mut header = [0; MAGIC.len()];
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header)).map_err(Some)?;
+    if header == *MAGIC { Ok(()) } else { Err(None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_deleted_or_replaced_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shard.db");
+        std::fs::write(&path, "x").unwrap();
+        let presence = Presence::note(&path);
+        assert_eq!(presence.check("s1"), Ok(()));
+        std::fs::rename(&path, directory.path().join("elsewhere.db")).unwrap();
+        assert_eq!(presence.check("s1").unwrap_err().sqlstate(), SqlState::IO_ERROR);
+        std::fs::write(&path, "y").unwrap();
+        let error = presence.check("s1").unwrap_err();
+        assert!(error.message().contains("\"s1\"") && error.get_detail().unwrap().contains("shard.db"), "{error}");
+    }
+
+    #[test]
+    fn another_kind_of_file_is_noticed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [&MAGIC[..], b"rest"].concat()).unwrap();
+        assert!(read_header(file.path()).is_ok());
+        std::fs::write(file.path(), "no database at all, just text").unwrap();
+        assert!(matches!(read_header(file.path()), Err(None)));
+        std::fs::write(file.path(), "short").unwrap();
+        assert!(matches!(read_header(file.path()), Err(Some(_))));
+    }
+}
