@@ -495,8 +495,10 @@ mod tests {
         let mut at = 0;
         for ((from, _), literal) in lifted.replaced.iter().zip(&lifted.literals) {
             text.push_str(&lifted.text[at..from.start as usize]);
-            // Two strings side by side must not become one with a quote in it.
-            text.push(' ');
+            if text.ends_with('\'') {
+                // Two strings side by side must not become one with a quote in it.
+                text.push(' ');
+            }
             match literal {
                 Literal::Int4(value) => text.push_str(&value.to_string()),
                 Literal::Int8(value) => text.push_str(&value.to_string()),
