@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use support::Shardd;
 use support::frames::Writer;
+use support::shardd::Request;
 
 const EVENTS: i64 = 100;
 const SEATS_PER_EVENT: i64 = 100;
@@ -58,20 +59,21 @@ fn main() {
     println!("{cores} cores, {rounds} rounds of {} ms, medians of operations per second\n", time.as_millis());
     println!("| What | Clients | rusqlite | shardd | shardd / rusqlite |\n|---|---|---|---|---|");
     let next_id = AtomicU64::new(1);
-    row(
-        "durable single-row INSERT, against one connection",
-        WRITERS,
-        rounds,
-        &mut || sqlite_writes(&file, time, &next_id),
-        &mut || over_the_door(&shardd, WRITERS, 1, time, WRITE, &next_id),
-    );
+    let everywhere: Vec<i64> = (1..=EVENTS).collect();
+    let together = events_of_one_shard(&shardd);
+    for (where_to, events) in [("one shard", &together), ("four shards", &everywhere)] {
+        let what = format!("durable single-row INSERT on {where_to}, against one connection");
+        row(&what, WRITERS, rounds, &mut || sqlite_writes(&file, time, events, &next_id), &mut || {
+            over_the_door(&shardd, WRITERS, time, &Requests::Writes { events, next_id: &next_id })
+        });
+    }
     for clients in [cores, 8, 32] {
         row("point read", clients, rounds, &mut || sqlite_reads(&file, clients, time), &mut || {
-            over_the_door(&shardd, clients, 1, time, READ, &next_id)
+            over_the_door(&shardd, clients, time, &Requests::Reads { depth: 1 })
         });
         let what = format!("point read, {PIPELINE} in a pipeline");
         row(&what, clients, rounds, &mut || sqlite_reads(&file, clients, time), &mut || {
-            over_the_door(&shardd, clients, PIPELINE, time, READ, &next_id)
+            over_the_door(&shardd, clients, time, &Requests::Reads { depth: PIPELINE })
         });
     }
 }
@@ -121,14 +123,14 @@ fn fill_shardd(shardd: &Shardd) {
     }
 }
 
-fn sqlite_writes(file: &Path, time: Duration, next_id: &AtomicU64) -> f64 {
+fn sqlite_writes(file: &Path, time: Duration, events: &[i64], next_id: &AtomicU64) -> f64 {
     let connection = open(file);
     let mut statement = connection.prepare(&WRITE.replace('$', "?")).unwrap();
     let begin = Instant::now();
     let mut done = 0_u32;
     while begin.elapsed() < time {
         let id = next_id.fetch_add(1, Ordering::Relaxed).cast_signed();
-        statement.execute((id % EVENTS, id)).unwrap();
+        statement.execute((event_of(id, events), id)).unwrap();
         done += 1;
     }
     f64::from(done) / begin.elapsed().as_secs_f64()
@@ -156,25 +158,54 @@ fn sqlite_reads(file: &Path, threads: usize, time: Duration) -> f64 {
     })
 }
 
-/// `clients` connections that run a prepared statement, `depth` at a time before they wait for the answers.
-fn over_the_door(shardd: &Shardd, clients: usize, depth: usize, time: Duration, sql: &str, next_id: &AtomicU64) -> f64 {
+/// Rows come to the events in turn.
+fn event_of(id: i64, events: &[i64]) -> i64 {
+    events[id.unsigned_abs() as usize % events.len()]
+}
+
+/// The events whose rows are where those of the first are.
+fn events_of_one_shard(shardd: &Shardd) -> Vec<i64> {
+    let shard_of = |event: i64| {
+        let route = shardd.admin(&Request::get(&format!("/v1/route?table=log&key={event}"))).json();
+        route["shard"].as_str().unwrap().to_owned()
+    };
+    let first = shard_of(1);
+    (1..=EVENTS).filter(|event| shard_of(*event) == first).collect()
+}
+
+/// What clients ask for.
+enum Requests<'a> {
+    /// Points, `depth` of them before the client waits for the answers.
+    Reads { depth: usize },
+    /// One row at a time.
+    Writes { events: &'a [i64], next_id: &'a AtomicU64 },
+}
+
+/// `clients` connections that run a prepared statement.
+fn over_the_door(shardd: &Shardd, clients: usize, time: Duration, requests: &Requests<'_>) -> f64 {
     let port = shardd.ports.postgres;
-    measure(clients, time, |client, stop| {
-        let mut connection = LeanConnection::open(port, sql);
-        let requests = if sql == READ { read_requests(client) } else { Vec::new() };
-        let (mut done, mut at) = (0, 0);
-        while !stop.load(Ordering::Relaxed) {
-            if sql == READ {
-                let batch = &requests[at..at + depth];
-                connection.ask(&batch.concat(), depth);
+    measure(clients, time, |client, stop| match requests {
+        Requests::Reads { depth } => {
+            let mut connection = LeanConnection::open(port, READ);
+            let requests = read_requests(client);
+            let (mut done, mut at) = (0, 0);
+            while !stop.load(Ordering::Relaxed) {
+                connection.ask(&requests[at..at + depth].concat(), *depth);
                 at = (at + depth) % (REQUESTS - depth);
-            } else {
-                let id = next_id.fetch_add(1, Ordering::Relaxed).cast_signed();
-                connection.ask(&request(id % EVENTS, id), 1);
+                done += *depth as u64;
             }
-            done += depth as u64;
+            done
         }
-        done
+        Requests::Writes { events, next_id } => {
+            let mut connection = LeanConnection::open(port, WRITE);
+            let mut done = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let id = next_id.fetch_add(1, Ordering::Relaxed).cast_signed();
+                connection.ask(&request(event_of(id, events), id), 1);
+                done += 1;
+            }
+            done
+        }
     })
 }
 

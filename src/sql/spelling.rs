@@ -74,7 +74,7 @@ impl Here<'_> {
         let word = self.tokens[self.index].text(self.text);
         Ok(match word.len() {
             2 | 3 if self.weakens_a_lock() => Respelled::dropped(1),
-            3 | 4 | 5 if self.compares_with_many() => self.like_operator(),
+            3..=5 if self.compares_with_many() => self.like_operator(),
             4 if self.is(0, "from") && self.begins_trim() => Respelled::dropped(1),
             4 if self.is(0, "like") && self.begins_like_clause() => {
                 return Err(self.refuse("CREATE TABLE ... (LIKE ...)", "Write the columns out."));

@@ -359,7 +359,7 @@ impl<'c> Serving<'c> {
         });
         let applied = applied.map_err(|unapplied| match unapplied {
             super::changeset::Unapplied::ForeignKey => {
-                super::constraint::told_of_changes(self.shared, &self.backend, changes)
+                super::constraint::told_of_changes(self.shared, self.backend, changes)
             }
             other => other.error(self.shared),
         });

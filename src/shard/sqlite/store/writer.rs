@@ -29,15 +29,16 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     backend: Backend,
     readers: Arc<Pool>,
-    /// How many writes the last group had: the next is likely to have as many.
-    last_group: usize,
+    /// How many writes the next group is likely to have: those that were answered last, whose clients come back, and
+    /// those that waited meanwhile.
+    expected: usize,
     checkpoints: Checkpoints,
 }
 
 /// Bytes of rows that a group may hold before it is committed.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a group that is smaller than the last waits for more, as clients that were just answered come back.
+/// How long a group that is smaller than expected waits for more, as clients that were just answered come back.
 const STRAGGLERS: Duration = Duration::from_micros(60);
 
 /// How often a writer whose place is lent looks whether it must end.
@@ -46,7 +47,7 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, backend: Backend, readers: Arc<Pool>) -> Writer {
         watch_log_length(&backend.connection);
-        Writer { shared, backend, readers, last_group: 1, checkpoints: Checkpoints::default() }
+        Writer { shared, backend, readers, expected: 1, checkpoints: Checkpoints::default() }
     }
 
     /// Works until the queue is closed.
@@ -168,7 +169,8 @@ impl Group {
             }
             return Gathered::Broken(VecDeque::new());
         }
-        let mut group = Group { ran: Vec::with_capacity(writer.last_group), bytes: 0 };
+        let mut group =
+            Group { ran: Vec::with_capacity(writer.expected.min(writer.shared.limits.group_writes)), bytes: 0 };
         while let Some(job) = group.next(writer, waiting, began, alone) {
             let result = group.run(writer, &job);
             if writer.backend.connection.is_autocommit() {
@@ -193,7 +195,7 @@ impl Group {
         if alone || full || began.elapsed() >= limits.group_time {
             return None;
         }
-        let more_expected = self.ran.len() < writer.last_group;
+        let more_expected = self.ran.len() < writer.expected;
         let job = writer.shared.queue.next_write(more_expected.then(|| Instant::now() + STRAGGLERS))?;
         writer.shared.metrics.queue_wait(job.place.since.elapsed());
         Some(job)
@@ -236,6 +238,7 @@ impl Group {
             .and_then(|()| run_plain(writer, "COMMIT"));
         shared.committed();
         let count = self.ran.len();
+        let waiting = shared.queue.len();
         shared.metrics.group_commit(count, since.elapsed());
         Counters::add(&shared.counters.groups, 1);
         Counters::add(&shared.counters.writes, count as u64);
@@ -257,7 +260,7 @@ impl Group {
                 }
             }
         }
-        writer.last_group = count;
+        writer.expected = count + waiting;
     }
 }
 
