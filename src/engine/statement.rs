@@ -11,7 +11,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::metrics::Metrics;
 use crate::plan::{self, Local, Plan, ReadSource, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
-use crate::shard::sqlite::{OutputColumn, Program};
+use crate::shard::sqlite::{OutputColumn, Program, Tag};
 use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, ast};
 use crate::topology::{Keyspace, Schema};
 use crate::types::{Datum, PgType, TextStyle};
@@ -60,7 +60,9 @@ impl Statement {
         };
         let (placeholders, columns) = match &program {
             Some(program) => {
-                let columns = (!program.columns.is_empty()).then(|| Arc::from(program.columns.as_slice()));
+                // A SELECT without columns returns rows all the same.
+                let returns_rows = program.tag == Tag::Select || !program.columns.is_empty();
+                let columns = returns_rows.then(|| Arc::from(program.columns.as_slice()));
                 (program.parameters.clone(), columns)
             }
             None => super::local::describe(&plan, client_parameters + lifted.len()),

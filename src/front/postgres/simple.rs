@@ -5,7 +5,7 @@
 use super::client::{Client, Failure};
 use super::extended;
 use crate::engine::{Answer, Formats, RawParameters, RowBatch, Scope, TransactionStatus};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::wire::backend;
 
 impl Client<'_> {
@@ -48,6 +48,9 @@ impl Client<'_> {
             backend::empty_query_response(&mut self.connection.output);
             return Ok(());
         }
+        if !prepared.parameters().is_empty() {
+            return Err(Error::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1").into());
+        }
         let parameters = RawParameters::default();
         let before = self.session.status();
         let run = async |session: &mut crate::engine::Session| {
@@ -85,7 +88,6 @@ fn positioned(error: Error, text: &str, statement: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::SqlState;
 
     #[test]
     fn positions_count_characters_from_the_start_of_the_whole_text() {

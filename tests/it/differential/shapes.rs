@@ -36,6 +36,9 @@ pub const QUERIES: &[Shape] = &[
     any_order("", "SELECT (SELECT count(*) FROM events), (SELECT max(total) FROM orders)"),
     any_order("", "SELECT EXISTS (SELECT 1 FROM events WHERE event_id = {k}), 1 IN (SELECT venue_id FROM venues)"),
     any_order("", "SELECT ARRAY(SELECT seat_id FROM seats WHERE event_id = {k} ORDER BY seat_id)"),
+    any_order("", "SELECT 1 FROM seats WHERE event_id = {k} HAVING count(*) > 0"),
+    any_order("", "SELECT 'many' FROM seats HAVING count(*) > 1"),
+    any_order("", "SELECT 1 FROM venues HAVING max(capacity) < 0"),
     // CTEs.
     ordered("", "WITH t AS (SELECT seat_id, price FROM seats WHERE event_id = {k}) SELECT seat_id, price * 2 FROM t ORDER BY seat_id"),
     ordered("", "WITH a AS (SELECT * FROM events WHERE event_id = {k}), b AS (SELECT * FROM seats WHERE event_id = {k}) SELECT a.title, b.seat_id FROM a JOIN b ON a.event_id = b.event_id ORDER BY b.seat_id"),

@@ -231,3 +231,23 @@ fn a_string_that_is_no_value_of_its_type_is_pointed_at() {
         }
     });
 }
+
+#[test]
+fn rows_without_columns_are_described_too() {
+    everywhere(|connect| {
+        let mut client = connect();
+        client.run(SEATS);
+        client.run("INSERT INTO seats VALUES (1, 1, 'free')");
+        send(&mut client, |writer| writer.message(b'Q', |body| body.extend(b"SELECT FROM seats WHERE event_id = 1\0")));
+        assert_eq!(kinds(&mut client), "TDCZ");
+    });
+}
+
+#[test]
+fn a_simple_query_has_no_parameters() {
+    everywhere(|connect| {
+        let mut client = connect();
+        assert_eq!(client.query("SELECT $1").sqlstate(), "42P02");
+        assert_eq!(client.query("SELECT 1").value(), "1");
+    });
+}

@@ -90,7 +90,7 @@ impl Translator<'_> {
         self.series.push(ListedSeries::default());
         let outputs = self.select_list(&select.projection, &scope);
         let series = self.series.pop().and_then(|series| series.table());
-        let outputs = outputs?;
+        let mut outputs = outputs?;
         let mut group = String::new();
         if !group_keys.is_empty() {
             group.push_str(&format!(" GROUP BY {}", group_keys.join(", ")));
@@ -103,6 +103,10 @@ impl Translator<'_> {
             let typed = self.boolean(typed, "HAVING", having.span())?;
             check_grouped(&typed)?;
             group.push_str(&format!(" HAVING {}", typed.sql));
+            if !explicit_group && let Some(first) = outputs.first_mut() {
+                // SQLite makes one group of all rows only where it is asked for an aggregate.
+                first.value.sql = format!("iif(count(*) >= 0, {}, NULL)", first.value.sql);
+            }
         }
         let point_read = point_read && series.is_none();
         if let Some(series) = series {

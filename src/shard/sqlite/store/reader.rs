@@ -68,7 +68,11 @@ impl Readers {
         let lease = self.pool.take(shared, &call.cancel).await?;
         if !self.long.contains(&call.program) {
             let backend = lease.backend();
-            backend.renew_snapshot(shared.commits()).map_err(|error| shared.translate(&error))?;
+            let renewed = match shared.log_is_long() {
+                true => backend.end_snapshot(),
+                false => backend.renew_snapshot(shared.commits()),
+            };
+            renewed.map_err(|error| shared.translate(&error))?;
             match execute::run(backend, &call, Some(INLINE_TICKS), &mut OneBatch) {
                 Ok(ended) => return Ok(Rows::Ready(ended.rest)),
                 Err(Failure::TooLong) => self.long.insert(&call.program),

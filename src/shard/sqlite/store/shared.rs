@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) finished: Mutex<Vec<String>>,
     /// Commits that are visible. Whoever was answered was counted before.
     commits: AtomicU64,
+    /// The log is to begin anew, which a snapshot that somebody keeps would prevent.
+    log_is_long: AtomicBool,
     /// Set once the files are open.
     presence: OnceLock<Presence>,
     suspended: AtomicBool,
@@ -77,6 +79,7 @@ impl Shared {
             counters: Counters::default(),
             finished: Mutex::default(),
             commits: AtomicU64::new(0),
+            log_is_long: AtomicBool::new(false),
             presence: OnceLock::new(),
             suspended: AtomicBool::new(false),
             suspension: ArcSwapOption::empty(),
@@ -87,6 +90,14 @@ impl Shared {
     /// then is as good as a new one.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn log_is_long(&self) -> bool {
+        self.log_is_long.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_log_is_long(&self, long: bool) {
+        self.log_is_long.store(long, Ordering::SeqCst);
     }
 
     /// To be called after a COMMIT, however it ended, and before anybody is told of it.

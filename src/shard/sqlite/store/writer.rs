@@ -55,6 +55,10 @@ impl Writer {
         let _last_words = LastWords(Arc::clone(&self.shared));
         while let Some(job) = self.shared.queue.next() {
             self.shared.metrics.queue_wait(job.place().since.elapsed());
+            if self.shared.log_is_long() {
+                // Its next frame can be the first again, when nobody keeps a snapshot.
+                self.readers.end_idle_snapshots();
+            }
             match job {
                 Job::Write(job) => self.commit_group(job),
                 Job::Transaction(job) => self.serve_transaction(job),
@@ -121,7 +125,9 @@ impl Writer {
 
     /// Moves the log into the database when it has grown long. After the answers, so that none of them waits for it.
     fn checkpoint_when_long(&mut self) {
-        if !self.checkpoints.due(log_length(), self.shared.limits.log_pages) {
+        let pages = log_length();
+        self.shared.set_log_is_long(pages >= self.shared.limits.log_pages);
+        if !self.checkpoints.due(pages, self.shared.limits.log_pages) {
             return;
         }
         self.readers.end_idle_snapshots();

@@ -8,6 +8,7 @@ use super::column::Definition;
 use super::constraint_name::{choose, joined};
 use super::placement::{check_keyable, check_unique, unique_key};
 use super::sqlite_table::{named_columns, schema_condition};
+use super::text::text_of;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, ColumnOption, TableConstraint};
 use crate::topology::{Check, ForeignKey, ForeignKeyAction, Table, TableKind};
@@ -113,7 +114,7 @@ impl Change<'_> {
                 choose(&table.name, &column, "check", |name| has_constraint(table, name))
             }
         };
-        table.checks.push(Check { name, expression: check.expr.to_string() });
+        table.checks.push(Check { name, expression: text_of(&*check.expr) });
         Ok(())
     }
 

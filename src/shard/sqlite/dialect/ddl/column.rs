@@ -6,6 +6,7 @@ use super::super::refusal;
 use super::super::scope::Scope;
 use super::schema_translator;
 use super::sqlite_table::check_column_type;
+use super::text::text_of;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, ColumnOption};
 use crate::sql::walk_expressions;
@@ -130,7 +131,7 @@ pub(super) fn set_default(column: &mut Column, value: &ast::Expr, table: &str, s
     }
     check_default(column, value, schema)?;
     let null = matches!(value, ast::Expr::Value(value) if value.value == ast::Value::Null);
-    column.default = (!null).then(|| value.to_string());
+    column.default = (!null).then(|| text_of(value));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use super::super::refusal;
 use super::constraint_name::{choose, joined};
 use super::placement::{check_keyable, check_unique};
 use super::sqlite_table::{schema_condition, schema_expression};
+use super::text::text_of;
 use super::{Change, check_name};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, Expr};
@@ -42,7 +43,7 @@ impl Change<'_> {
         stored.if_not_exists = false;
         stored.concurrently = false;
         self.statements.push(index_statement(&stored, &table, &self.schema)?);
-        let definition = ast::Statement::CreateIndex(stored).to_string();
+        let definition = text_of(&ast::Statement::CreateIndex(stored));
         table.indexes.push(Index { name, definition, unique: create.unique });
         self.store(table)?;
         Ok(TAG)
@@ -68,7 +69,7 @@ impl Change<'_> {
             let mut definition = read_definition(index)?;
             definition.name = Some(ast::ObjectName::from(vec![ast::Ident::with_quote('"', &new)]));
             new.clone_into(&mut index.name);
-            index.definition = ast::Statement::CreateIndex(definition).to_string();
+            index.definition = text_of(&ast::Statement::CreateIndex(definition));
         }
         for index in table.indexes.iter().filter(|index| index.name == new) {
             self.statements.push(index_statement(&read_definition(index)?, &table, &self.schema)?);

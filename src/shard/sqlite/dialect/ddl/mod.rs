@@ -15,6 +15,7 @@ mod placement;
 mod rebuild;
 mod rename;
 mod sqlite_table;
+mod text;
 mod whole;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use super::super::names::{QualifiedName, fold, quote, quote_text};
 use super::create_index::read_definition;
 use super::rebuild::Copy;
+use super::text::text_of;
 use super::{Change, check_name};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::store_table_statement;
@@ -31,7 +32,7 @@ impl Change<'_> {
         for index in &mut table.indexes {
             let mut definition = read_definition(index)?;
             definition.table_name = ast::ObjectName::from(vec![ast::Ident::with_quote('"', &new)]);
-            index.definition = ast::Statement::CreateIndex(definition).to_string();
+            index.definition = text_of(&ast::Statement::CreateIndex(definition));
         }
         let referring: Vec<Table> = self
             .schema
@@ -90,7 +91,7 @@ impl Change<'_> {
             if let Some(predicate) = &mut definition.predicate {
                 rename_in(predicate, &old, &new);
             }
-            index.definition = ast::Statement::CreateIndex(definition).to_string();
+            index.definition = text_of(&ast::Statement::CreateIndex(definition));
         }
         self.statements.push(format!(
             "UPDATE shardd_sequence SET column_name = {} WHERE table_name = {} AND column_name = {}",
@@ -124,7 +125,7 @@ impl Change<'_> {
 fn rewrite(text: &str, change: impl Fn(&mut Expr)) -> Result<String> {
     let mut expression = super::super::parse_expression(text)?;
     walk_expressions_mut(&mut expression, change);
-    Ok(expression.to_string())
+    Ok(text_of(&expression))
 }
 
 fn rename_in(expression: &mut Expr, old: &str, new: &str) {
