@@ -63,6 +63,20 @@ enum State {
     Closed,
 }
 
+impl State {
+    /// Lends what is here, if it is.
+    fn take(&mut self) -> Option<Found> {
+        match std::mem::replace(self, State::Lent) {
+            State::Idle(backend) => Some(Found::Opened(backend)),
+            State::Unopened => Some(Found::Unopened),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
 thread_local! {
     /// Where this thread looks first.
     static FIRST: Cell<Option<usize>> = const { Cell::new(None) };
@@ -117,16 +131,23 @@ impl Pool {
 
     fn try_take(&self) -> Option<(usize, Found)> {
         let first = first();
+        let mut contended = false;
         for offset in 0..self.places.len() {
             let place = (first + offset) % self.places.len();
-            let Some(mut state) = self.places[place].state.try_lock() else { continue };
-            match std::mem::replace(&mut *state, State::Lent) {
-                State::Idle(backend) => return Some((place, Found::Opened(backend))),
-                State::Unopened => return Some((place, Found::Unopened)),
-                other => *state = other,
+            match self.places[place].state.try_lock() {
+                Some(mut state) => {
+                    if let Some(found) = state.take() {
+                        return Some((place, found));
+                    }
+                }
+                None => contended = true,
             }
         }
-        None
+        if !contended {
+            return None;
+        }
+        // Somebody looked at a place at that moment. It may be free, and then nobody gives it back.
+        (0..self.places.len()).find_map(|place| Some((place, self.places[place].state.lock().take()?)))
     }
 
     async fn wait(&self, shared: &Shared, cancel: &CancelFlag) -> Result<(usize, Found)> {
