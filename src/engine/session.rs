@@ -310,7 +310,7 @@ impl Session {
         let statement = self.current(prepared)?;
         let mut values = decode_parameters(&statement, parameters, &self.settings)?;
         values.extend_from_slice(&prepared.literals);
-        let environment = self.environment(&statement);
+        let environment = self.environment();
         let execution =
             Execution { statement, parameters: values.into(), formats: formats.clone(), scope, environment };
         self.dispatch(&execution).await
@@ -344,7 +344,7 @@ impl Session {
     }
 
     /// What the statement may ask of its session.
-    fn environment(&self, _statement: &Statement) -> Arc<Environment> {
+    fn environment(&self) -> Arc<Environment> {
         let statement_timestamp = microseconds_since_2000();
         let transaction_timestamp =
             self.transaction.as_ref().map_or(statement_timestamp, |transaction| transaction.now);

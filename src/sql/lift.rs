@@ -492,22 +492,25 @@ mod tests {
     /// Puts the literals back.
     fn substitute(lifted: &Lifted<'_>) -> String {
         let mut text = String::new();
-        let mut at = 0;
-        for ((from, _), literal) in lifted.replaced.iter().zip(&lifted.literals) {
-            text.push_str(&lifted.text[at..from.start as usize]);
-            if text.ends_with('\'') {
-                // Two strings side by side must not become one with a quote in it.
+        let mut push = |piece: &str| {
+            // Two strings side by side must not become one with a quote in it.
+            if text.ends_with('\'') && piece.starts_with('\'') {
                 text.push(' ');
             }
+            text.push_str(piece);
+        };
+        let mut at = 0;
+        for ((from, _), literal) in lifted.replaced.iter().zip(&lifted.literals) {
+            push(&lifted.text[at..from.start as usize]);
             match literal {
-                Literal::Int4(value) => text.push_str(&value.to_string()),
-                Literal::Int8(value) => text.push_str(&value.to_string()),
-                Literal::Numeric(value) => text.push_str(value),
-                Literal::Text(value) => text.push_str(&format!("'{}'", value.replace('\'', "''"))),
+                Literal::Int4(value) => push(&value.to_string()),
+                Literal::Int8(value) => push(&value.to_string()),
+                Literal::Numeric(value) => push(value),
+                Literal::Text(value) => push(&format!("'{}'", value.replace('\'', "''"))),
             }
             at = from.end as usize;
         }
-        text.push_str(&lifted.text[at..]);
+        push(&lifted.text[at..]);
         text
     }
 

@@ -97,13 +97,13 @@ impl Translator<'_> {
         }
         let mut grouped = explicit_group || outputs.iter().any(|output| output.value.facts.aggregate);
         if let Some(having) = &select.having {
-            grouped = true;
+            let asks_for_aggregate = std::mem::replace(&mut grouped, true);
             let place = Place::condition(&scope, Clause::Having);
             let typed = self.expression(having, place)?;
             let typed = self.boolean(typed, "HAVING", having.span())?;
             check_grouped(&typed)?;
             group.push_str(&format!(" HAVING {}", typed.sql));
-            if !explicit_group && let Some(first) = outputs.first_mut() {
+            if !asks_for_aggregate && let Some(first) = outputs.first_mut() {
                 // SQLite makes one group of all rows only where it is asked for an aggregate.
                 first.value.sql = format!("iif(count(*) >= 0, {}, NULL)", first.value.sql);
             }
