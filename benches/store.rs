@@ -11,10 +11,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use shardd::metrics::Metrics;
 use shardd::shard::Rows;
-use shardd::shard::sqlite::{
-    Call, CancelFlag, Effect, Environment, Formats, Limits, Opening, OutputColumn, Program, SqliteShard, Tag,
-    TransactionMode,
-};
+use shardd::shard::sqlite::{Call, Effect, Environment, Limits, Opening, Program, SqliteShard, TransactionMode};
+use shardd::shard::{CancelFlag, Formats, OutputColumn, Tag};
 use shardd::types::{Datum, PgType, ShardId, TextStyle};
 
 const ROWS: i64 = 100_000;
@@ -225,6 +223,7 @@ fn program(sql: &str, columns: &[PgType], effect: Effect) -> Arc<Program> {
         modifier: -1,
         table_oid: 0,
         attribute: 0,
+        foreign: None,
     };
     Arc::new(Program {
         sql: sql.to_owned(),

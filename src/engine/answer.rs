@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::recording::Recording;
 use crate::error::Result;
-use crate::shard::sqlite::OutputColumn;
+use crate::shard::OutputColumn;
 pub use crate::shard::{RowBatch, Rows};
 
 /// A statement's answer. Dropping it ends the statement.

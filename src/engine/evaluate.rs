@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::merge::column_slices;
 use super::session::{Execution, Session};
 use crate::error::{Error, Result};
-use crate::shard::sqlite::Formats;
+use crate::shard::Formats;
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::sql::{self, Tree, ast};
 use crate::topology::Schema;

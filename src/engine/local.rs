@@ -9,13 +9,21 @@ use super::statement::Prepared;
 use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Discard, Isolation, Local, Plan};
-use crate::shard::sqlite::{OutputColumn, dialect};
+use crate::shard::OutputColumn;
+use crate::shard::sqlite::dialect;
 use crate::sql::{self, SettingCall, ast};
 use crate::types::PgType;
 
 /// A text column that comes from no table.
 pub(super) fn text_column(name: &str) -> OutputColumn {
-    OutputColumn { name: name.to_owned(), data_type: PgType::Text, modifier: -1, table_oid: 0, attribute: 0 }
+    OutputColumn {
+        name: name.to_owned(),
+        data_type: PgType::Text,
+        modifier: -1,
+        table_oid: 0,
+        attribute: 0,
+        foreign: None,
+    }
 }
 
 /// The types of its placeholders and its columns (`None` when it returns no rows), for a statement that needs no shard.

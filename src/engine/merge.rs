@@ -12,7 +12,7 @@ use bytes::{Buf, BytesMut};
 use super::answer::{RowBatch, Rows};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::{Distinct, SortKey};
-use crate::shard::sqlite::{Formats, OutputColumn};
+use crate::shard::{Formats, OutputColumn};
 use crate::types::{Datum, Format, TextStyle};
 
 /// How many bytes of merged rows are gathered before they are handed on.
@@ -292,7 +292,14 @@ mod tests {
     fn plan(types: &[PgType], visible: usize) -> MergePlan {
         let columns = types
             .iter()
-            .map(|&data_type| OutputColumn { name: "c".into(), data_type, modifier: -1, table_oid: 0, attribute: 0 })
+            .map(|&data_type| OutputColumn {
+                name: "c".into(),
+                data_type,
+                modifier: -1,
+                table_oid: 0,
+                attribute: 0,
+                foreign: None,
+            })
             .collect();
         MergePlan {
             order: Vec::new(),

@@ -29,7 +29,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::OwnedMutexGuard;
 
-pub use crate::shard::sqlite::{Formats, OutputColumn};
+pub use crate::shard::{Formats, OutputColumn};
 pub use answer::{Answer, RowBatch, Rows, TagCount};
 pub use session::{CancelHandle, Identity, RawParameters, Scope, Session, TransactionStatus};
 pub use statement::Prepared;

@@ -10,7 +10,8 @@ use super::session::{Execution, Session};
 use super::transaction::Opened;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, RowCount, Scatter};
-use crate::shard::sqlite::{Formats, OutputColumn, Program, TransactionMode};
+use crate::shard::sqlite::{Program, TransactionMode};
+use crate::shard::{Formats, OutputColumn};
 use crate::system_catalog::Surroundings;
 use crate::types::{Datum, PgType, ShardId, TextStyle};
 

@@ -7,9 +7,9 @@ use super::merge::{column_slices, decode};
 use super::{Engine, OpenShard};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::sqlite::{
-    Call, CancelFlag, Effect, Environment, Formats, Opening, OutputColumn, Program, SqliteShard, SqliteTransaction,
-    Statistics, Tag, TransactionMode, dialect,
+    Call, Effect, Environment, Opening, Program, SqliteShard, SqliteTransaction, Statistics, TransactionMode, dialect,
 };
+use crate::shard::{CancelFlag, Formats, OutputColumn, Tag};
 use crate::topology::{Schema, ShardSpec, ShardUrl, TableKind, Topology};
 use crate::types::{Datum, Format, PgType, ShardId, TextStyle};
 
@@ -213,6 +213,7 @@ fn plain_program(sql: String, columns: &[(&str, PgType)], effect: Effect) -> Pro
         modifier: -1,
         table_oid: 0,
         attribute: 0,
+        foreign: None,
     };
     Program {
         sql,

@@ -16,7 +16,8 @@ use super::spanning::{Committed, SpanningPart};
 use super::write::held;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
-use crate::shard::sqlite::{Call, CancelFlag, RedoStep, SqliteTransaction, TransactionMode, Written};
+use crate::shard::CancelFlag;
+use crate::shard::sqlite::{Call, RedoStep, SqliteTransaction, TransactionMode, Written};
 use crate::topology::Schema;
 use crate::types::ShardId;
 

@@ -9,7 +9,8 @@ use super::session::{Execution, Scope, Session};
 use super::transaction::{Opened, Participant, Transaction, second_shard};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Insert, ReferenceWrite, Write};
-use crate::shard::sqlite::{Call, Output, Program, Tag, TransactionMode, Written};
+use crate::shard::Tag;
+use crate::shard::sqlite::{Call, Output, Program, TransactionMode, Written};
 use crate::types::ShardId;
 
 /// One shard's share of a statement.

@@ -1,8 +1,12 @@
 //! Databases that hold rows. Each kind answers with rows in frames of the Postgres protocol.
 
+mod cancel;
+mod output;
 mod rows;
 pub mod sqlite;
 
+pub use cancel::CancelFlag;
+pub use output::{ForeignType, Formats, OutputColumn, Tag};
 pub use rows::{RowBatch, Rows};
 
 use crate::error::{Error, Retry, SqlState};

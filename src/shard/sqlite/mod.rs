@@ -9,8 +9,8 @@ mod program;
 pub mod storage;
 mod store;
 
-pub use program::{Effect, EnvironmentValue, Formats, OutputColumn, Program, Tag};
+pub use program::{Effect, EnvironmentValue, Program};
 pub use store::{
-    Call, CancelFlag, Environment, Limits, Opening, Output, RedoStep, STEP, Scratch, ScratchTable, SqliteShard,
-    SqliteTransaction, Statistics, TransactionMode, Written, forget_table_statements, store_table_statement,
+    Call, Environment, Limits, Opening, Output, RedoStep, STEP, Scratch, ScratchTable, SqliteShard, SqliteTransaction,
+    Statistics, TransactionMode, Written, forget_table_statements, store_table_statement,
 };

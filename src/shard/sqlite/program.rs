@@ -1,6 +1,7 @@
 //! A statement as a SQLite shard runs it: SQLite's text, and Postgres's types for what goes in and comes out.
 
-use crate::types::{Format, PgType};
+use crate::shard::{OutputColumn, Tag};
+use crate::types::PgType;
 
 /// A translated statement. Cached and shared; equal for all SQLite shards, since their schemas are equal.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,48 +39,8 @@ pub enum EnvironmentValue {
     BackendPid,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct OutputColumn {
-    pub name: String,
-    pub data_type: PgType,
-    /// `atttypmod`, or -1.
-    pub modifier: i32,
-    /// The table and column (from 1) that it is read from, or 0 and 0.
-    pub table_oid: u32,
-    pub attribute: i16,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Read,
     Write,
-}
-
-/// The word of the command tag; the row counts are added when they are known (`INSERT 0 3`, `SELECT 5`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tag {
-    Select,
-    Insert,
-    Update,
-    Delete,
-    Merge,
-}
-
-/// The format of each result column, as a Bind message gives it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Formats {
-    #[default]
-    AllText,
-    AllBinary,
-    Each(Vec<Format>),
-}
-
-impl Formats {
-    pub fn of(&self, column: usize) -> Format {
-        match self {
-            Formats::AllText => Format::Text,
-            Formats::AllBinary => Format::Binary,
-            Formats::Each(formats) => formats.get(column).copied().unwrap_or_default(),
-        }
-    }
 }

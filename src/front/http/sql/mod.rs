@@ -203,7 +203,8 @@ mod tests {
 
     fn writer(bounds: Bounds) -> Writer {
         let name = "n".to_owned();
-        let column = OutputColumn { name, data_type: PgType::Int8, modifier: -1, table_oid: 0, attribute: 0 };
+        let column =
+            OutputColumn { name, data_type: PgType::Int8, modifier: -1, table_oid: 0, attribute: 0, foreign: None };
         Writer::new([column].into(), bounds)
     }
 

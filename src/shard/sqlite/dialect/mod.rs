@@ -40,7 +40,8 @@ pub use ddl::{SchemaChange, change, create_all, drop_all};
 pub use refusal::{REFUSALS, Refusal};
 
 use crate::error::{Error, Result, SqlState};
-use crate::shard::sqlite::{Effect, OutputColumn, Program, Tag};
+use crate::shard::sqlite::{Effect, Program};
+use crate::shard::{OutputColumn, Tag};
 use crate::sql::{LiteralKind, ast};
 use crate::system_catalog;
 use crate::topology::Schema;

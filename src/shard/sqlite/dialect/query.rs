@@ -8,7 +8,8 @@ use super::select::SelectBody;
 use super::typed::{Facts, Typed};
 use super::{Translator, Written, refusal};
 use crate::error::{Error, Result, SqlState};
-use crate::shard::sqlite::{Effect, OutputColumn, Tag};
+use crate::shard::sqlite::Effect;
+use crate::shard::{OutputColumn, Tag};
 use crate::sql::ast::{self, SetExpr};
 use crate::types::PgType;
 
@@ -276,6 +277,7 @@ impl From<ResultColumn> for OutputColumn {
             modifier: column.modifier,
             table_oid: column.table_oid,
             attribute: column.attribute,
+            foreign: None,
         }
     }
 }

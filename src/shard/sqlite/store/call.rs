@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::cancel::CancelFlag;
 use crate::error::Result;
-use crate::shard::sqlite::{EnvironmentValue, Formats, Program};
+use crate::shard::CancelFlag;
+use crate::shard::Formats;
+use crate::shard::sqlite::{EnvironmentValue, Program};
 use crate::shard::{RowBatch, Rows, schema_changed};
 use crate::topology::Schema;
 use crate::types::{Datum, TextStyle};

@@ -43,7 +43,6 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use call::{Call, Environment, Output, Written};
-pub use cancel::CancelFlag;
 pub use limits::Limits;
 pub use redo::RedoStep;
 pub use schema::{forget_table_statements, store_table_statement};
@@ -54,6 +53,7 @@ pub use transaction::{SqliteTransaction, TransactionMode};
 
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::metrics::ShardMetrics;
+use crate::shard::CancelFlag;
 use crate::shard::Rows;
 use crate::topology::Schema;
 use crate::types::ShardId;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::cancel::CancelFlag;
 use super::connection::{Backend, Role};
 use super::shared::Shared;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
+use crate::shard::CancelFlag;
 
 pub(super) struct Pool {
     places: Box<[Place]>,

@@ -9,7 +9,6 @@ use rusqlite::types::ToSqlOutput;
 
 use super::Opening;
 use super::call::Call;
-use super::cancel::CancelFlag;
 use super::connection::{Backend, Role};
 use super::limits::Limits;
 use super::pool::{OwnedLease, Pool, Seat};
@@ -18,6 +17,7 @@ use super::shared::Shared;
 use super::system_catalog::SystemCatalogs;
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::ShardMetrics;
+use crate::shard::CancelFlag;
 use crate::shard::sqlite::{Program, storage};
 use crate::shard::{RowBatch, Rows};
 use crate::system_catalog::Surroundings;
@@ -109,7 +109,7 @@ impl std::fmt::Debug for Scratch {
 }
 
 fn declare(name: &str, program: &Program) -> Table {
-    let column = |column: &crate::shard::sqlite::OutputColumn| Column {
+    let column = |column: &crate::shard::OutputColumn| Column {
         name: column.name.clone(),
         data_type: column.data_type,
         modifier: column.modifier,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::call::{Call, Output};
-use super::cancel::{CancelFlag, Gone};
+use super::cancel::Gone;
 use super::changeset::{Applying, Recording};
 use super::connection::Backend;
 use super::execute;
@@ -19,6 +19,7 @@ use super::redo::RedoStep;
 use super::shared::Shared;
 use super::transaction::Work;
 use crate::error::{Error, Result, Retry, SqlState};
+use crate::shard::CancelFlag;
 use crate::shard::Rows;
 use crate::shard::sqlite::Effect;
 use crate::topology::Schema;

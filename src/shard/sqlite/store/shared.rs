@@ -11,7 +11,6 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::Opening;
-use super::cancel::CancelFlag;
 use super::limits::Limits;
 use super::outlet::Patience;
 use super::presence::Presence;
@@ -19,6 +18,7 @@ use super::queue::{Job, Place, Queue, Refused};
 use super::sequence::Sequences;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::metrics::ShardMetrics;
+use crate::shard::CancelFlag;
 use crate::topology::Schema;
 use crate::types::ShardId;
 

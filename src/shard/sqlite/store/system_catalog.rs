@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use super::call::Call;
-use super::cancel::CancelFlag;
 use super::connection::{Backend, Role};
 use super::pool::{OwnedLease, Pool};
 use super::reader::read_on_thread;
 use super::scratch::quoted;
 use super::shared::Shared;
 use crate::error::{Error, Result};
+use crate::shard::CancelFlag;
 use crate::shard::Rows;
 use crate::shard::sqlite::storage;
 use crate::system_catalog::{Relation, Surroundings, contents, lookups, relations};

@@ -8,7 +8,7 @@ use super::super::scope::Scope;
 use super::super::{Translator, Written};
 use super::update::{plain_table, returning_scope};
 use crate::error::{Error, Result, SqlState};
-use crate::shard::sqlite::Tag;
+use crate::shard::Tag;
 use crate::sql::ast;
 
 impl Translator<'_> {

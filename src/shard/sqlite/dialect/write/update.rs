@@ -12,7 +12,7 @@ use super::super::typed::Typed;
 use super::super::{Translator, Written};
 use super::{ELSEWHERE, check_identity, is_default};
 use crate::error::{Error, Result, SqlState};
-use crate::shard::sqlite::Tag;
+use crate::shard::Tag;
 use crate::sql::ast::{self, Expr};
 use crate::topology::Table;
 use crate::types::PgType;

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::shard::sqlite::{Effect, Formats, OutputColumn, Program, Tag};
+use crate::shard::sqlite::{Effect, Program};
+use crate::shard::{Formats, OutputColumn, Tag};
 use crate::shard::{RowBatch, Rows};
 use crate::topology::{Check, Column, ForeignKey, ForeignKeyAction, Identity, Schema, Table, TableKind, UniqueKey};
 use crate::types::{Datum, KeyType, PgType, ShardId, TextStyle};
@@ -181,6 +182,7 @@ fn program(sql: &str, columns: &[PgType], effect: Effect) -> Arc<Program> {
         modifier: -1,
         table_oid: 0,
         attribute: 0,
+        foreign: None,
     };
     Arc::new(Program {
         sql: sql.to_owned(),
