@@ -10,22 +10,14 @@ use std::fmt;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A five-character SQLSTATE.
+/// A five-character SQLSTATE: one of Postgres's, or one that a function on a shard raised.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SqlState(&'static str);
+pub struct SqlState([u8; 5]);
 
 macro_rules! sqlstates {
     ($($name:ident = $code:literal;)*) => {
         impl SqlState {
-            $(pub const $name: SqlState = SqlState($code);)*
-
-            /// The known state with this code, or `INTERNAL_ERROR`.
-            pub fn from_code(code: &str) -> SqlState {
-                match code {
-                    $($code => SqlState::$name,)*
-                    _ => SqlState::INTERNAL_ERROR,
-                }
-            }
+            $(pub const $name: SqlState = SqlState::literal($code);)*
         }
     };
 }
@@ -137,26 +129,41 @@ sqlstates! {
 }
 
 impl SqlState {
-    pub fn code(self) -> &'static str {
-        self.0
+    const fn literal(code: &str) -> SqlState {
+        match code.as_bytes().first_chunk() {
+            Some(code) => SqlState(*code),
+            None => panic!("an SQLSTATE has five characters"),
+        }
+    }
+
+    /// The state with this code; `INTERNAL_ERROR` for what is no code: five digits and upper-case letters.
+    pub fn from_code(code: &str) -> SqlState {
+        match <[u8; 5]>::try_from(code.as_bytes()) {
+            Ok(code) if code.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()) => SqlState(code),
+            _ => SqlState::INTERNAL_ERROR,
+        }
+    }
+
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("XX000")
     }
 
     /// Whether a notice of this state is a warning: warnings proper; transaction commands out of place; objects in the
     /// wrong state.
     pub fn is_warning(self) -> bool {
-        matches!(&self.0[..2], "01" | "25" | "55")
+        matches!(&self.0[..2], b"01" | b"25" | b"55")
     }
 }
 
 impl fmt::Display for SqlState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.code())
     }
 }
 
 impl fmt::Debug for SqlState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.code())
     }
 }
 
@@ -192,6 +199,8 @@ struct Fields {
     table: Option<String>,
     column: Option<String>,
     constraint: Option<String>,
+    /// What else a Postgres shard reported, by the letters of the protocol.
+    others: Vec<(u8, String)>,
     fault: Fault,
     retry: Retry,
 }
@@ -213,6 +222,7 @@ impl Error {
             table: None,
             column: None,
             constraint: None,
+            others: Vec::new(),
             fault: Fault::Client,
             retry: Retry::Never,
         }))
@@ -279,6 +289,13 @@ impl Error {
         self
     }
 
+    /// A field of a Postgres shard's report that none of the others holds: where it happened, in which schema.
+    #[must_use]
+    pub fn other(mut self, letter: u8, value: impl Into<String>) -> Error {
+        self.0.others.push((letter, value.into()));
+        self
+    }
+
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Error {
         self.0.fault = fault;
@@ -293,6 +310,10 @@ impl Error {
 
     pub fn sqlstate(&self) -> SqlState {
         self.0.sqlstate
+    }
+
+    pub fn code(&self) -> &str {
+        self.0.sqlstate.code()
     }
 
     pub fn message(&self) -> &str {
@@ -321,6 +342,10 @@ impl Error {
 
     pub fn get_constraint(&self) -> Option<&str> {
         self.0.constraint.as_deref()
+    }
+
+    pub fn get_others(&self) -> &[(u8, String)] {
+        &self.0.others
     }
 
     pub fn get_fault(&self) -> Fault {

@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::startup::Version;
 use crate::error::{Error, SqlState};
-use crate::types::{Format, PgType};
+use crate::types::Format;
 
 /// The answer to a request for encryption that will not be had.
 pub const ENCRYPTION_REFUSED: u8 = b'N';
@@ -35,7 +35,8 @@ pub struct Field<'a> {
     pub name: &'a str,
     pub table_oid: u32,
     pub attribute: i16,
-    pub data_type: PgType,
+    pub type_oid: u32,
+    pub type_size: i16,
     pub modifier: i32,
     pub format: Format,
 }
@@ -146,11 +147,11 @@ pub fn empty_query_response(out: &mut BytesMut) {
     out.put_slice(b"I\0\0\0\x04");
 }
 
-pub fn parameter_description(out: &mut BytesMut, types: &[PgType]) {
+pub fn parameter_description(out: &mut BytesMut, type_oids: impl ExactSizeIterator<Item = u32>) {
     message(out, b't', |out| {
-        out.put_u16(types.len() as u16);
-        for data_type in types {
-            out.put_u32(data_type.oid());
+        out.put_u16(type_oids.len() as u16);
+        for oid in type_oids {
+            out.put_u32(oid);
         }
     });
 }
@@ -162,8 +163,8 @@ pub fn row_description<'a>(out: &mut BytesMut, fields: impl ExactSizeIterator<It
             put_text(out, field.name);
             out.put_u32(field.table_oid);
             out.put_i16(field.attribute);
-            out.put_u32(field.data_type.oid());
-            out.put_i16(field.data_type.size());
+            out.put_u32(field.type_oid);
+            out.put_i16(field.type_size);
             out.put_i32(field.modifier);
             out.put_u16(match field.format {
                 Format::Text => 0,
@@ -222,6 +223,7 @@ fn put_report(out: &mut BytesMut, severity: &str, error: &Error) {
         out.put_u8(letter);
         put_text(out, value);
     };
+    let reported = |letter| error.get_others().iter().any(|(other, _)| *other == letter);
     field(b'S', severity);
     field(b'V', severity);
     field(b'C', error.sqlstate().code());
@@ -236,7 +238,9 @@ fn put_report(out: &mut BytesMut, severity: &str, error: &Error) {
         field(b'P', &position.to_string());
     }
     if let Some(table) = error.get_table() {
-        field(b's', "public");
+        if !reported(b's') {
+            field(b's', "public");
+        }
         field(b't', table);
     }
     let optional = [(b'c', error.get_column()), (b'n', error.get_constraint())];
@@ -244,6 +248,9 @@ fn put_report(out: &mut BytesMut, severity: &str, error: &Error) {
         if let Some(value) = value {
             field(letter, value);
         }
+    }
+    for (letter, value) in error.get_others() {
+        field(*letter, value);
     }
     out.put_u8(0);
 }
@@ -253,6 +260,7 @@ mod tests {
     use postgres_protocol::message::backend::Message;
 
     use super::*;
+    use crate::types::PgType;
 
     /// Decodes with another implementation of the protocol than this one.
     fn decoded(write: impl FnOnce(&mut BytesMut)) -> Message {
@@ -328,7 +336,8 @@ mod tests {
             name: "price",
             table_oid: 16_384,
             attribute: 3,
-            data_type: PgType::Numeric,
+            type_oid: PgType::Numeric.oid(),
+            type_size: PgType::Numeric.size(),
             modifier: 655_366,
             format: Format::Binary,
         };

@@ -81,7 +81,7 @@ impl Client<'_> {
             Target::Statement => {
                 let prepared = self.prepared(name)?;
                 let output = &mut self.connection.output;
-                backend::parameter_description(output, prepared.parameters());
+                backend::parameter_description(output, prepared.parameters().iter().map(|data_type| data_type.oid()));
                 describe_rows(output, self.session.columns(&prepared).as_deref(), &Formats::AllText);
             }
             Target::Portal => {
@@ -231,7 +231,8 @@ pub(super) fn row_description(output: &mut BytesMut, columns: &[OutputColumn], f
         name: &column.name,
         table_oid: column.table_oid,
         attribute: column.attribute,
-        data_type: column.data_type,
+        type_oid: column.type_oid(),
+        type_size: column.type_size(),
         modifier: column.modifier,
         format: formats.of(index),
     });

@@ -250,9 +250,9 @@ mod tests {
         (result, received)
     }
 
-    fn sqlstate(outcome: &(Result<Admitted, Ended>, Vec<u8>)) -> &'static str {
+    fn sqlstate(outcome: &(Result<Admitted, Ended>, Vec<u8>)) -> &str {
         match &outcome.0 {
-            Err(Ended::Fatal(error)) => error.sqlstate().code(),
+            Err(Ended::Fatal(error)) => error.code(),
             Err(Ended::Lost(_)) => "lost",
             Err(Ended::Quietly) => "quiet",
             Ok(_) => "admitted",
@@ -383,7 +383,7 @@ mod tests {
     }
 
     /// A login as a driver does it. Gives the salt and count that the client saw, too.
-    async fn log_in(gate: &Gate, user: &str, password: &str) -> (&'static str, String) {
+    async fn log_in(gate: &Gate, user: &str, password: &str) -> (String, String) {
         let mut peer = connect(gate).await;
         let client = async {
             let client = &mut peer.client;
@@ -401,7 +401,7 @@ mod tests {
             text.split_once(",").expect("a nonce").1.to_owned()
         };
         let (result, salt) = tokio::join!(handshake(&mut peer.connection, peer.address, gate), client);
-        (sqlstate(&(result, Vec::new())), salt)
+        (sqlstate(&(result, Vec::new())).to_owned(), salt)
     }
 
     #[tokio::test]

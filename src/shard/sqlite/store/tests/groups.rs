@@ -46,7 +46,7 @@ async fn a_write_that_fails_takes_back_only_itself() {
     let works = (0..10).map(|seat| insert(&fixture, seat / 2, if seat == 8 { -1 } else { seat })).collect();
     let results = together(&fixture, works).await;
     let failed: Vec<_> =
-        results.iter().map(|result| result.as_ref().err().map(|error| error.sqlstate().code())).collect();
+        results.iter().map(|result| result.as_ref().err().map(|error| error.code())).collect();
     // Two writes of one key: whichever came first stays, the other is told.
     for pair in failed[..8].chunks(2) {
         assert!(matches!(pair, [None, Some("23505")] | [Some("23505"), None]), "{failed:?}");
@@ -85,7 +85,7 @@ async fn the_others_run_again_when_one_is_canceled_in_its_midst() {
     });
     let results = together(&fixture, works).await;
     let states: Vec<_> =
-        results.iter().map(|result| result.as_ref().err().map(|error| error.sqlstate().code())).collect();
+        results.iter().map(|result| result.as_ref().err().map(|error| error.code())).collect();
     let canceled = states.iter().filter(|state| **state == Some("57014")).count();
     assert_eq!(canceled, 1, "{states:?}");
     assert_eq!(states.iter().filter(|state| state.is_none()).count(), 2, "{states:?}");
@@ -100,7 +100,7 @@ async fn a_write_waits_for_the_writer_until_its_deadline() {
     let fixture = Fixture::with(1, |limits| limits.queue_deadline = Duration::from_millis(50)).await;
     let holder = fixture.begin(TransactionMode::Write).await.unwrap();
     let error = fixture.write("DELETE FROM seats", vec![]).await.unwrap_err();
-    assert_eq!(error.sqlstate().code(), "55P03");
+    assert_eq!(error.code(), "55P03");
     assert_eq!(error.get_retry(), crate::error::Retry::Safe);
     assert!(error.message().contains("\"s1\""), "{error}");
     assert!(error.get_detail().is_some_and(|detail| detail.contains("ms")), "{error:?}");
@@ -121,7 +121,7 @@ async fn a_write_is_canceled_while_it_waits() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     cancel.time_out();
     let (state, message, _) = said(task.await.unwrap());
-    assert_eq!((state, message.as_str()), ("57014", "canceling statement due to statement timeout"));
+    assert_eq!((state.as_str(), message.as_str()), ("57014", "canceling statement due to statement timeout"));
     holder.rollback().await;
     fixture.write("DELETE FROM seats WHERE seat_id = 9", vec![]).await.unwrap();
     assert_eq!(fixture.number("SELECT count(*) FROM seats").await, 0);

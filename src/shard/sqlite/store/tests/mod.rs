@@ -266,7 +266,7 @@ pub(super) fn int(value: i64) -> Datum {
 }
 
 /// SQLSTATE, message, detail.
-pub(super) fn said<T>(result: Result<T>) -> (&'static str, String, String) {
+pub(super) fn said<T>(result: Result<T>) -> (String, String, String) {
     let error: Error = result.map(|_| ()).unwrap_err();
-    (error.sqlstate().code(), error.message().to_owned(), error.get_detail().unwrap_or("").to_owned())
+    (error.code().to_owned(), error.message().to_owned(), error.get_detail().unwrap_or("").to_owned())
 }

@@ -97,7 +97,7 @@ async fn a_read_is_canceled_while_it_runs() {
         cancel.cancel();
     });
     let (state, message, _) = said(fixture.shard.read(endless).await);
-    assert_eq!((state, message.as_str()), ("57014", "canceling statement due to user request"));
+    assert_eq!((state.as_str(), message.as_str()), ("57014", "canceling statement due to user request"));
     assert_eq!(fixture.number("SELECT count(*) FROM seats").await, 0);
 }
 
@@ -159,7 +159,7 @@ async fn a_misspelt_column_is_no_string() {
     let fixture = Fixture::new().await;
     let (state, message, _) =
         said(fixture.shard.read(call(read("SELECT \"prise\" FROM seats", &[PgType::Text]), vec![])).await);
-    assert_eq!((state, message.as_str()), ("42703", "column \"prise\" does not exist"));
+    assert_eq!((state.as_str(), message.as_str()), ("42703", "column \"prise\" does not exist"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -66,5 +66,5 @@ async fn an_unknown_table_has_no_numbers() {
     let fixture = Fixture::new().await;
     let sql = "INSERT INTO orders (id, event_id) VALUES (pg_next_id('nothing', 'id'), 1)";
     let (state, message, _) = said(fixture.write(sql, vec![]).await);
-    assert_eq!((state, message.as_str()), ("42P01", "relation \"nothing\" does not exist"));
+    assert_eq!((state.as_str(), message.as_str()), ("42P01", "relation \"nothing\" does not exist"));
 }

@@ -47,7 +47,7 @@ async fn savepoints_tell_case_apart_and_nest() {
     transaction.rollback_to("A\"").await.unwrap();
     transaction.release("a").await.unwrap();
     let (state, message, _) = said(transaction.release("A\"").await);
-    assert_eq!((state, message.as_str()), ("3B001", "savepoint \"A\"\" does not exist"));
+    assert_eq!((state.as_str(), message.as_str()), ("3B001", "savepoint \"A\"\" does not exist"));
     transaction.commit().await.unwrap();
     assert_eq!(fixture.number("SELECT sum(price) FROM seats").await, 3);
 }
