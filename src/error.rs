@@ -253,6 +253,26 @@ impl Error {
     }
 
     #[must_use]
+    pub fn with_sqlstate(mut self, sqlstate: SqlState) -> Error {
+        self.0.sqlstate = sqlstate;
+        self
+    }
+
+    /// Says whose fault a shard's own report is, by its class: what its disk, its memory or its end did is the shard's.
+    #[must_use]
+    pub fn with_fault_of_class(mut self) -> Error {
+        if matches!(&self.0.sqlstate.0[..2], b"08" | b"53" | b"57" | b"58" | b"F0" | b"XX")
+            && self.0.sqlstate != SqlState::QUERY_CANCELED
+        {
+            self.0.fault = Fault::Shard;
+        }
+        if matches!(self.0.sqlstate, SqlState::SERIALIZATION_FAILURE | SqlState::DEADLOCK_DETECTED) {
+            self.0.retry = Retry::Safe;
+        }
+        self
+    }
+
+    #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.0.hint = Some(hint.into());
         self

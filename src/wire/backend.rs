@@ -42,7 +42,7 @@ pub struct Field<'a> {
 }
 
 /// Writes a message whose body `write` gives, and its length.
-fn message(out: &mut BytesMut, kind: u8, write: impl FnOnce(&mut BytesMut)) {
+pub(super) fn message(out: &mut BytesMut, kind: u8, write: impl FnOnce(&mut BytesMut)) {
     out.put_u8(kind);
     let begin = out.len();
     out.put_u32(0);
@@ -53,7 +53,7 @@ fn message(out: &mut BytesMut, kind: u8, write: impl FnOnce(&mut BytesMut)) {
 }
 
 /// A text and its zero byte. A zero inside would end it early and shift every field after it.
-fn put_text(out: &mut BytesMut, text: &str) {
+pub(super) fn put_text(out: &mut BytesMut, text: &str) {
     if memchr::memchr(0, text.as_bytes()).is_none() {
         out.put_slice(text.as_bytes());
     } else {

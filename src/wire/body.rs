@@ -10,7 +10,8 @@ use crate::error::{Error, Result, SqlState};
 /// What is left of a body. Cheap to copy: it borrows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Body<'a> {
-    frame: &'a Bytes,
+    /// The memory that the body lies in, where it is shared.
+    frame: Option<&'a Bytes>,
     rest: &'a [u8],
 }
 
@@ -20,7 +21,12 @@ pub(super) fn violation(message: &'static str) -> Error {
 
 impl<'a> Body<'a> {
     pub(super) fn new(frame: &'a Bytes) -> Body<'a> {
-        Body { frame, rest: frame }
+        Body { frame: Some(frame), rest: frame }
+    }
+
+    /// A body in memory that is not shared.
+    pub(super) fn of_slice(body: &'a [u8]) -> Body<'a> {
+        Body { frame: None, rest: body }
     }
 
     pub(super) fn remaining(&self) -> usize {
@@ -35,14 +41,18 @@ impl<'a> Body<'a> {
         Ok(taken)
     }
 
-    /// As [`Body::bytes`], sharing the frame's memory.
+    /// As [`Body::bytes`], sharing the frame's memory where it can be shared.
     pub(super) fn shared(&mut self, length: usize) -> Result<Bytes> {
         let taken = self.bytes(length)?;
-        Ok(self.frame.slice_ref(taken))
+        Ok(self.frame.map_or_else(|| Bytes::copy_from_slice(taken), |frame| frame.slice_ref(taken)))
     }
 
     pub(super) fn u8(&mut self) -> Result<u8> {
         Ok(self.bytes(1)?[0])
+    }
+
+    pub(super) fn u16(&mut self) -> Result<u16> {
+        Ok(self.bytes(2)?.get_u16())
     }
 
     /// A count of things that follow. Postgres writes it in 16 bits and takes it as unsigned where it may be large.

@@ -1,4 +1,5 @@
-//! The Postgres protocol as bytes: what clients send, decoded, and what a server answers, encoded.
+//! The Postgres protocol as bytes: what clients send, decoded, and what a server answers, encoded; and, for Postgres
+//! shards, the other way round (`request`, `response`).
 //!
 //! It knows no SQL, no socket, no clock and no randomness, so that every way in which a hostile peer can bend a frame is
 //! tested here, without a server. Lengths are checked against a limit before anything is allocated for them, and a
@@ -10,6 +11,8 @@ pub mod backend;
 mod body;
 mod frame;
 pub mod frontend;
+pub mod request;
+pub mod response;
 pub mod scram;
 pub mod startup;
 

@@ -45,8 +45,7 @@ async fn a_write_that_fails_takes_back_only_itself() {
     let fixture = Fixture::new().await;
     let works = (0..10).map(|seat| insert(&fixture, seat / 2, if seat == 8 { -1 } else { seat })).collect();
     let results = together(&fixture, works).await;
-    let failed: Vec<_> =
-        results.iter().map(|result| result.as_ref().err().map(|error| error.code())).collect();
+    let failed: Vec<_> = results.iter().map(|result| result.as_ref().err().map(|error| error.code())).collect();
     // Two writes of one key: whichever came first stays, the other is told.
     for pair in failed[..8].chunks(2) {
         assert!(matches!(pair, [None, Some("23505")] | [Some("23505"), None]), "{failed:?}");
@@ -84,8 +83,7 @@ async fn the_others_run_again_when_one_is_canceled_in_its_midst() {
         cancel.cancel();
     });
     let results = together(&fixture, works).await;
-    let states: Vec<_> =
-        results.iter().map(|result| result.as_ref().err().map(|error| error.code())).collect();
+    let states: Vec<_> = results.iter().map(|result| result.as_ref().err().map(|error| error.code())).collect();
     let canceled = states.iter().filter(|state| **state == Some("57014")).count();
     assert_eq!(canceled, 1, "{states:?}");
     assert_eq!(states.iter().filter(|state| state.is_none()).count(), 2, "{states:?}");
