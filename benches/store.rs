@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use shardd::metrics::Metrics;
 use shardd::shard::Rows;
-use shardd::shard::sqlite::{Call, Effect, Environment, Limits, Opening, Program, SqliteShard, TransactionMode};
+use shardd::shard::TransactionMode;
+use shardd::shard::sqlite::{Call, Effect, Environment, Limits, Opening, Program, SqliteShard};
 use shardd::shard::{CancelFlag, Formats, OutputColumn, Tag};
 use shardd::types::{Datum, PgType, ShardId, TextStyle};
 

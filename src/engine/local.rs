@@ -392,7 +392,7 @@ impl Session {
             .detail(format!("Expected {} parameters but got {}.", types.len(), arguments.len())));
         }
         let values = self.evaluate(arguments, types, execution).await?;
-        let parameters = super::session::RawParameters { formats: vec![crate::types::Format::Binary], values };
+        let parameters = crate::shard::RawParameters { formats: vec![crate::types::Format::Binary], values };
         Box::pin(self.run(&prepared, parameters, execution.formats.clone(), execution.scope)).await
     }
 

@@ -29,9 +29,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::OwnedMutexGuard;
 
+pub use crate::shard::RawParameters;
 pub use crate::shard::{Formats, OutputColumn};
 pub use answer::{Answer, RowBatch, Rows, TagCount};
-pub use session::{CancelHandle, Identity, RawParameters, Scope, Session, TransactionStatus};
+pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};
 pub use statement::Prepared;
 
 use crate::catalog::Catalog;

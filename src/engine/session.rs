@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-
 use super::Engine;
 use super::answer::Answer;
 use super::recording::{self, RanOn, Recording};
@@ -18,9 +16,8 @@ use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::{Door, Kind, Outcome};
 use crate::plan::{Local, Plan};
-use crate::shard::is_schema_changed;
 use crate::shard::sqlite::{Call, Environment, Program};
-use crate::shard::{CancelFlag, Formats, OutputColumn};
+use crate::shard::{CancelFlag, Formats, OutputColumn, RawParameters, is_schema_changed};
 use crate::sql;
 use crate::topology::Schema;
 use crate::types::{Datum, Format, PgType};
@@ -52,15 +49,6 @@ pub struct Session {
     pub(super) cancel: CancelFlag,
     pub(super) ran_on: RanOn,
     door: Door,
-}
-
-/// A Bind message's parameters, not yet decoded.
-#[derive(Debug, Default)]
-pub struct RawParameters {
-    /// None: all text. One: for all. Otherwise one for each.
-    pub formats: Vec<Format>,
-    /// `None` is NULL.
-    pub values: Vec<Option<Bytes>>,
 }
 
 /// Whether a statement stands alone between two synchronisation points.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::merge::{column_slices, decode};
 use super::{Engine, OpenShard};
 use crate::error::{Error, Fault, Result, SqlState};
+use crate::shard::TransactionMode;
 use crate::shard::sqlite::{
-    Call, Effect, Environment, Opening, Program, SqliteShard, SqliteTransaction, Statistics, TransactionMode, dialect,
+    Call, Effect, Environment, Opening, Program, SqliteShard, SqliteTransaction, Statistics, dialect,
 };
 use crate::shard::{CancelFlag, Formats, OutputColumn, Tag};
 use crate::topology::{Schema, ShardSpec, ShardUrl, TableKind, Topology};

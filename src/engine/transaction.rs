@@ -17,7 +17,8 @@ use super::write::held;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
 use crate::shard::CancelFlag;
-use crate::shard::sqlite::{Call, RedoStep, SqliteTransaction, TransactionMode, Written};
+use crate::shard::sqlite::{Call, RedoStep, SqliteTransaction};
+use crate::shard::{TransactionMode, Written};
 use crate::topology::Schema;
 use crate::types::ShardId;
 

@@ -10,7 +10,8 @@ use super::transaction::{Opened, Participant, Transaction, second_shard};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Insert, ReferenceWrite, Write};
 use crate::shard::Tag;
-use crate::shard::sqlite::{Call, Output, Program, TransactionMode, Written};
+use crate::shard::sqlite::{Call, Program};
+use crate::shard::{Output, TransactionMode, Written};
 use crate::types::ShardId;
 
 /// One shard's share of a statement.

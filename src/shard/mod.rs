@@ -1,10 +1,12 @@
 //! Databases that hold rows. Each kind answers with rows in frames of the Postgres protocol.
 
+mod call;
 mod cancel;
 mod output;
 mod rows;
 pub mod sqlite;
 
+pub use call::{Output, RawParameters, TransactionMode, Written};
 pub use cancel::CancelFlag;
 pub use output::{ForeignType, Formats, OutputColumn, Tag};
 pub use rows::{RowBatch, Rows};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::shard::CancelFlag;
 use crate::shard::Formats;
+use crate::shard::schema_changed;
 use crate::shard::sqlite::{EnvironmentValue, Program};
-use crate::shard::{RowBatch, Rows, schema_changed};
 use crate::topology::Schema;
 use crate::types::{Datum, TextStyle};
 
@@ -59,20 +59,4 @@ impl Environment {
             EnvironmentValue::BackendPid => Integer(i64::from(self.backend_pid)),
         }
     }
-}
-
-/// What an autocommitted write gave, once it is durable.
-#[derive(Debug, Default)]
-pub struct Written {
-    /// Of RETURNING.
-    pub rows: RowBatch,
-    pub affected: u64,
-}
-
-/// What a statement gave inside a transaction.
-#[derive(Debug)]
-pub struct Output {
-    pub rows: Rows,
-    /// Of a write.
-    pub affected: u64,
 }

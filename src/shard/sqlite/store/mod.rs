@@ -42,19 +42,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub use call::{Call, Environment, Output, Written};
+pub use call::{Call, Environment};
 pub use limits::Limits;
 pub use redo::RedoStep;
 pub use schema::{forget_table_statements, store_table_statement};
 pub use scratch::{Scratch, ScratchTable};
 pub use sequence::STEP;
 pub use statistics::Statistics;
-pub use transaction::{SqliteTransaction, TransactionMode};
+pub use transaction::SqliteTransaction;
 
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::metrics::ShardMetrics;
-use crate::shard::CancelFlag;
 use crate::shard::Rows;
+use crate::shard::{CancelFlag, TransactionMode, Written};
 use crate::topology::Schema;
 use crate::types::ShardId;
 use connection::{Backend, Role};

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::call::Output;
 use super::cancel::{Gone, Watch};
 use super::execute::{Ended, Sink};
 use super::failure::Failure;
 use super::limits::{BATCH_BYTES, STREAMED_BATCHES};
 use super::pool::Seat;
 use crate::error::{Error, Result, SqlState};
+use crate::shard::Output;
 use crate::shard::{RowBatch, Rows};
 
 /// Tells a statement that streams that its connection is wanted for the next.

@@ -9,9 +9,10 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::call::{Call, Written};
+use super::call::Call;
 use super::transaction::Work;
 use crate::error::{Error, Result};
+use crate::shard::Written;
 
 /// A place in the line. Whoever waits may leave it; once the writer has taken the job, it runs.
 #[derive(Clone, Debug)]

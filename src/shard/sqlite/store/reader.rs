@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::call::{Call, Output};
+use super::call::Call;
 use super::connection::Backend;
 use super::execute;
 use super::failure::Failure;
@@ -17,6 +17,7 @@ use super::outlet::{Hurry, Interest, OneBatch, Outlet};
 use super::pool::{OwnedLease, Pool, Seat};
 use super::shared::{Counters, Shared};
 use crate::error::{Error, Result, SqlState};
+use crate::shard::Output;
 use crate::shard::Rows;
 use crate::shard::sqlite::Program;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::call::{Call, Output};
+use super::call::Call;
 use super::cancel::Gone;
 use super::changeset::{Applying, Recording};
 use super::connection::Backend;
@@ -20,6 +20,7 @@ use super::shared::Shared;
 use super::transaction::Work;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::shard::CancelFlag;
+use crate::shard::Output;
 use crate::shard::Rows;
 use crate::shard::sqlite::Effect;
 use crate::topology::Schema;

@@ -9,24 +9,14 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::oneshot;
 
-use super::call::{Call, Output};
+use super::call::Call;
 use super::changeset::Applying;
 use super::outlet::{Hurry, Interest};
 use super::redo::RedoStep;
 use super::serving::Serving;
 use super::shared::Shared;
 use crate::error::{Error, Result};
-
-/// What a transaction is begun for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionMode {
-    /// Takes the writer before anything else: what it reads cannot change before it commits.
-    Write,
-    /// As `Write`, for changes of the schema: foreign keys are not enforced while tables are rebuilt.
-    Schema,
-    /// Reads one snapshot. Its first write takes the writer, and fails with 40001 when somebody committed since.
-    Snapshot,
-}
+use crate::shard::Output;
 
 /// One piece of a transaction's work, done on the thread that serves it.
 pub(super) type Work = Box<dyn FnOnce(&mut Serving<'_>) + Send>;

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use super::call::Written;
 use super::checkpoint::{Checkpoints, log_length, watch_log_length};
 use super::connection::Backend;
 use super::execute;
@@ -24,6 +23,7 @@ use super::queue::{Job, Loan, LoanJob, TransactionJob, WriteJob};
 use super::serving::Serving;
 use super::shared::{Counters, Shared};
 use crate::error::{Error, Result, Retry, SqlState};
+use crate::shard::Written;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,

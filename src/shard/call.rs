@@ -1,0 +1,42 @@
+//! What goes to a shard and what comes back, whatever database it is.
+
+use bytes::Bytes;
+
+use super::{RowBatch, Rows};
+use crate::types::Format;
+
+/// A Bind message's parameters, not yet decoded.
+#[derive(Debug, Default)]
+pub struct RawParameters {
+    /// None: all text. One: for all. Otherwise one for each.
+    pub formats: Vec<Format>,
+    /// `None` is NULL.
+    pub values: Vec<Option<Bytes>>,
+}
+
+/// What an autocommitted write gave, once it is durable.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Of RETURNING.
+    pub rows: RowBatch,
+    pub affected: u64,
+}
+
+/// What a statement gave inside a transaction.
+#[derive(Debug)]
+pub struct Output {
+    pub rows: Rows,
+    /// Of a write.
+    pub affected: u64,
+}
+
+/// What a transaction is begun for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionMode {
+    /// Takes the writer before anything else: what it reads cannot change before it commits.
+    Write,
+    /// As `Write`, for changes of the schema: foreign keys are not enforced while tables are rebuilt.
+    Schema,
+    /// Reads one snapshot. Its first write takes the writer, and fails with 40001 when somebody committed since.
+    Snapshot,
+}
