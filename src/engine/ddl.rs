@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::answer::Answer;
+use super::down::Need;
 use super::session::{Execution, Session};
 use crate::error::{Error, Result};
 use crate::shard::TransactionMode;
@@ -30,6 +31,7 @@ impl Session {
         if !change.statements.is_empty() {
             let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
             shards.sort_unstable();
+            engine.require(&shards, Need::SchemaChange)?;
             for &shard in &shards {
                 transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::answer::{Answer, Rows, TagCount};
+use super::down::Need;
 use super::merge::{MergePlan, Merger};
 use super::session::{Execution, Session};
 use super::transaction::Opened;
@@ -33,7 +34,14 @@ impl Session {
             return Ok(rows_answer(execution, rows));
         }
         let topology = self.engine.live.snapshot();
-        let targets = read.route.shards(&execution.parameters, &topology)?;
+        let mut targets = read.route.shards(&execution.parameters, &topology)?;
+        // A lock is taken on one shard by everybody, or it would exclude nobody.
+        if targets.touches_no_slot()
+            && !read.locks_rows
+            && let Some(shard) = topology.keyspace(&read.route.keyspace).and_then(|it| self.any_shard_of(it))
+        {
+            targets.shards = vec![shard];
+        }
         if let [shard] = targets.shards[..] {
             let program = Arc::clone(program);
             let rows = self.read_one(shard, &program, execution, execution.formats.clone(), read.locks_rows).await?;
@@ -46,6 +54,7 @@ impl Session {
             ));
         }
         let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
+        self.engine.require(&targets.shards, Need::Read)?;
         let program = execution.statement.scattered(scatter)?;
         match scatter {
             Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, &program, &targets.shards, execution)).await,

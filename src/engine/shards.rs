@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::down::{Need, ShardSet};
 use super::merge::{column_slices, decode};
 use super::{Engine, OpenShard};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::TransactionMode;
 use crate::shard::sqlite::{
-    Call, Effect, Environment, Opening, Program, SqliteShard, SqliteTransaction, Statistics, dialect,
+    Call, Effect, Environment, Opening, Program, ShardFile, SqliteShard, SqliteTransaction, Statistics, dialect,
 };
 use crate::shard::{CancelFlag, Formats, OutputColumn, Tag};
 use crate::topology::{Schema, ShardSpec, ShardUrl, TableKind, Topology};
@@ -18,24 +19,12 @@ use crate::types::{Datum, Format, PgType, ShardId, TextStyle};
 const PING_TIME: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// The schema that each shard's file holds, by shard name.
-    ///
-    /// # Errors
-    /// A shard cannot be read.
-    pub async fn stored_schemas(&self) -> Result<Vec<(ShardId, String, Schema)>> {
-        let mut schemas = Vec::new();
-        for (id, open) in self.shards.load_full().iter() {
-            schemas.push((*id, open.shard.name().to_owned(), open.shard.schema().await?));
-        }
-        Ok(schemas)
-    }
-
-    /// Makes this the schema that statements are planned against: at the start, when all shards were found to hold it.
+    /// Makes this the schema that statements are planned against: at the start, when the open shards were found to hold it.
     ///
     /// # Errors
     /// A newer epoch was published meanwhile.
-    pub fn adopt_schema(&self, schema: Arc<Schema>) -> Result<()> {
-        for open in self.shards.load().values() {
+    pub(super) fn adopt_schema(&self, schema: Arc<Schema>) -> Result<()> {
+        for open in self.shards.load().open.values() {
             open.shard.set_schema(Arc::clone(&schema));
         }
         let current = self.live.snapshot();
@@ -71,7 +60,7 @@ impl Engine {
 
     /// Closes every shard, then the catalog. Nothing is served after it.
     pub async fn close(&self) {
-        for open in self.shards.load_full().values() {
+        for open in self.shards.load_full().open.values() {
             open.shard.shutdown().await;
         }
         self.catalog.close().await;
@@ -80,12 +69,13 @@ impl Engine {
     /// Adds a shard that owns no slots yet, with the tables of the others and their reference rows.
     ///
     /// # Errors
-    /// The name or URL is taken or cannot be; the file belongs to another cluster; nothing was added then.
+    /// The name or URL is taken or cannot be; the file belongs to another cluster; a shard is down. Nothing was added then.
     pub async fn add_shard(&self, spec: &ShardSpec, actor: &str) -> Result<Arc<Topology>> {
         let ShardUrl::Sqlite(path) = &spec.url else {
             return Err(Error::unsupported("a Postgres shard", "This version serves SQLite shards: give sqlite:PATH."));
         };
         let _schema_lock = self.lock_schema().await?;
+        self.require_all(Need::NewShard)?;
         let current = self.live.snapshot();
         let id = self.catalog.next_shard_number().await?;
         // Refused here, before a file is made.
@@ -95,6 +85,7 @@ impl Engine {
             id,
             cluster: self.cluster.clone(),
             path: path.clone(),
+            file: ShardFile::MayBeNew,
             limits: self.shard_limits.clone(),
             metrics: self.metrics.shard(&spec.name),
         };
@@ -132,16 +123,18 @@ impl Engine {
         next: Topology,
         current: &Arc<Topology>,
     ) -> Result<Arc<Topology>> {
-        let mut shards = (**self.shards.load()).clone();
-        let metrics = self.metrics.shard(shard.name());
-        shards.insert(shard.id(), OpenShard { shard: Arc::clone(shard), metrics });
+        let open = OpenShard { metrics: self.metrics.shard(shard.name()), shard: Arc::clone(shard) };
         // A new version of the same schema: a write to a reference table that waits for its shards was planned for those
         // that there were, and is now planned again.
         let schema = Arc::new(Schema::clone(&current.schema));
-        for open in shards.values() {
+        for open in self.shards.load().open.values().chain([&open]) {
             open.shard.set_schema(Arc::clone(&schema));
         }
-        self.shards.store(Arc::new(shards));
+        self.shards.rcu(|set| {
+            let mut set = ShardSet::clone(set);
+            set.open.insert(shard.id(), open.clone());
+            set
+        });
         let next = Topology { schema, ..next };
         self.live.publish(next).map_err(|error| Error::internal(error.to_string()))?;
         Ok(self.live.snapshot())
@@ -155,7 +148,7 @@ async fn filled(opening: Opening, source: &SqliteShard, schema: &Schema) -> Resu
     shard.shutdown().await;
     outcome?;
     // What was filled in below the shard, its sequences for one, is read when it is opened.
-    SqliteShard::open(opening)
+    SqliteShard::open(Opening { file: ShardFile::Known, ..opening })
 }
 
 /// Makes the tables and copies rows. What an earlier attempt left is replaced.

@@ -6,6 +6,8 @@
 //! shard whose commit failed answers nothing before its part was applied.
 
 use super::Engine;
+use super::down::redo;
+use crate::catalog::RedoPart;
 use crate::crash_point::{CommitStep, crash_point};
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::shard::sqlite::{RedoStep, SqliteTransaction};
@@ -98,8 +100,8 @@ impl Engine {
             return;
         }
         crash_point(CommitStep::Forgotten);
-        let open = self.shards.load();
-        for shard in shards.iter().filter_map(|shard| open.get(shard)) {
+        let set = self.shards.load();
+        for shard in shards.iter().filter_map(|shard| set.open.get(shard)) {
             shard.shard.forget_redo(vec![id.to_owned()]);
         }
     }
@@ -114,18 +116,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Finishes every commit that was decided and not applied everywhere. Runs once, before anything is served.
+    /// Finishes every commit that was decided and not applied everywhere, on the shards that are open. Runs once, before
+    /// anything is served. A shard that fails is taken down; the parts of those that are down stay in the catalog.
     ///
     /// # Errors
-    /// A shard or the catalog failed: nothing may be served.
+    /// The catalog failed, or has a part for a shard that there is not: nothing may be served.
     pub async fn recover(&self) -> Result<()> {
-        for part in self.catalog.redo_undone().await? {
-            self.apply_missed(part.shard, &part.gid, RedoStep::decode(&part.payload)?).await?;
-            self.catalog.redo_applied(&part.gid, part.shard).await?;
+        let undone = self.catalog.redo_undone().await?;
+        let topology = self.live.snapshot();
+        if let Some(part) = undone.iter().find(|part| topology.shard(part.shard).is_none()) {
+            return Err(Error::internal(format!("the catalog has a redo record for the unknown shard {}", part.shard)));
+        }
+        for (id, open) in &self.shards.load_full().open {
+            let parts: Vec<RedoPart> = undone.iter().filter(|part| part.shard == *id).cloned().collect();
+            match redo(&open.shard, &parts).await {
+                Ok(()) => self.note_applied(&parts).await?,
+                Err(error) => self.take_down(*id, error).await,
+            }
         }
         self.catalog.forget_applied_redo().await?;
-        for open in self.shards.load().values() {
-            open.shard.forget_all_redo().await?;
+        for (id, open) in &self.shards.load_full().open {
+            if let Err(error) = open.shard.forget_all_redo().await {
+                self.take_down(*id, error).await;
+            }
         }
         Ok(())
     }

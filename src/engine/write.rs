@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::answer::{Answer, RowBatch, Rows, TagCount};
+use super::down::Need;
 use super::recording::RanOn;
 use super::session::{Execution, Scope, Session};
 use super::transaction::{Opened, Participant, Transaction, second_shard};
@@ -94,6 +95,7 @@ impl Session {
     async fn copy_effect(&mut self, call: Call, first: ShardId, others: &[ShardId]) -> Result<Written> {
         let engine = Arc::clone(&self.engine);
         self.ran_on = RanOn::Several;
+        engine.require(&[&[first], others].concat(), Need::ReferenceWrite)?;
         let transaction = self.open_transaction()?;
         // Writers are taken in one order by everybody, so that nobody waits in a circle.
         let mut shards = [&[first], others].concat();
@@ -136,6 +138,8 @@ impl Session {
     async fn run_parts(&mut self, parts: Vec<Part>, execution: &Execution) -> Result<Vec<Written>> {
         let engine = Arc::clone(&self.engine);
         self.ran_on = RanOn::Several;
+        let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
+        engine.require(&shards, Need::Write)?;
         let calls: Vec<_> = parts.iter().map(|part| (part.shard, self.call(execution, &part.program))).collect();
         let transaction = self.open_transaction()?;
         for (shard, _) in &calls {

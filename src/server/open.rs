@@ -1,45 +1,51 @@
 //! Opens the catalog and the shards, and makes them one engine.
+//!
+//! A shard that cannot be opened is down, and the others are served; `reopen` tries it again.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::task::JoinSet;
 
 use super::StartError;
 use crate::catalog::{Catalog, DataDirectory};
 use crate::config::{Config, differences};
 use crate::engine::{self, Engine};
+use crate::error::Error;
 use crate::live_topology::LiveTopology;
 use crate::metrics::Metrics;
-use crate::shard::sqlite::{self, Opening, SqliteShard};
-use crate::topology::{Schema, Shard, ShardUrl, Topology};
-use crate::types::Epoch;
+use crate::shard::sqlite::{self, Opening, ShardFile, SqliteShard};
+use crate::topology::{Shard, ShardUrl, Topology};
+use crate::types::{Epoch, ShardId};
+
+type Opened = BTreeMap<ShardId, Arc<SqliteShard>>;
+type Down = BTreeMap<ShardId, Error>;
 
 /// The epoch of a cluster whose first start has not come to its end.
 const FIRST_EPOCH: Epoch = Epoch(1);
 
-/// An engine that may serve: every decided commit is applied, and all shards hold the same tables.
+/// An engine that may serve: on its open shards every decided commit is applied, and they hold the same tables.
 pub(super) async fn engine(
     config: &Config,
     directory: &DataDirectory,
     metrics: &Arc<Metrics>,
-) -> Result<Arc<Engine>, StartError> {
+) -> Result<(Arc<Engine>, ShardOpener), StartError> {
     let catalog = Catalog::open(&config.catalog_url.to_text(), directory.path()).await?;
     let topology = load_or_seed(&catalog, config).await?;
     for warning in config.warnings.iter().chain(&differences(config, &topology)) {
         tracing::warn!("{warning}");
     }
     let cluster = catalog.cluster_id().await?;
-    let mut shards = BTreeMap::new();
-    for shard in &topology.shards {
-        check_file(shard, topology.epoch)?;
-        shards.insert(shard.id, open_shard(shard, &cluster, config, metrics)?);
-    }
-    let live = Arc::new(LiveTopology::new(topology));
+    let opener = ShardOpener { cluster: cluster.clone(), limits: shard_limits(config), metrics: Arc::clone(metrics) };
+    let (shards, down) = open_all(&opener, &topology).await?;
     let parts = engine::Parts {
         database: config.database.clone(),
         cluster,
-        live: Arc::clone(&live),
+        live: Arc::new(LiveTopology::new(topology)),
         shards,
+        down,
         catalog,
         limits: limits(config),
         shard_limits: shard_limits(config),
@@ -47,8 +53,62 @@ pub(super) async fn engine(
     };
     let engine = Engine::new(parts)?;
     engine.recover().await?;
-    engine.adopt_schema(same_schema(&engine).await?)?;
-    Ok(engine)
+    engine.agree_on_schema().await?;
+    if !engine.any_open() {
+        return Err(no_shard(&engine));
+    }
+    for (_, shard, reason) in engine.down() {
+        tracing::error!(
+            %shard,
+            detail = reason.get_detail(),
+            hint = reason.get_hint(),
+            "the shard is down, and tried again: {}",
+            reason.message()
+        );
+    }
+    Ok((engine, opener))
+}
+
+/// Opens the shards side by side: one that is locked makes the others wait for nothing.
+async fn open_all(opener: &ShardOpener, topology: &Topology) -> Result<(Opened, Down), StartError> {
+    if let Some(shard) = topology.shards.iter().find(|shard| sqlite_path(shard).is_none()) {
+        return Err(StartError::PostgresShard(shard.name.clone()));
+    }
+    // Only a new cluster makes its shards' files. Later a missing one was lost, or its disk is not mounted, and an empty
+    // one in its place would answer as if its rows had never been.
+    let new = topology.epoch == FIRST_EPOCH;
+    let file = if new { ShardFile::MayBeNew } else { ShardFile::Known };
+    let mut openings = JoinSet::new();
+    for shard in topology.shards.clone() {
+        let opener = opener.clone();
+        openings.spawn_blocking(move || (shard.id, opener.open(&shard, file)));
+    }
+    let (mut shards, mut down) = (Opened::new(), Down::new());
+    while let Some(joined) = openings.join_next().await {
+        let (id, outcome) =
+            joined.map_err(|error| Error::internal(format!("opening a shard ended unexpectedly: {error}")))?;
+        match outcome {
+            Ok(shard) => {
+                shards.insert(id, Arc::new(shard));
+            }
+            Err(error) => {
+                down.insert(id, error);
+            }
+        }
+    }
+    // A new cluster has nothing yet that could be served without the shard.
+    if new && let Some((_, error)) = down.pop_first() {
+        return Err(error.into());
+    }
+    Ok((shards, down))
+}
+
+fn no_shard(engine: &Engine) -> StartError {
+    let reason = |(_, _, error): &(ShardId, String, Error)| {
+        let hint = error.get_hint().map(|hint| format!(". {hint}")).unwrap_or_default();
+        format!("{}{hint}", error.message())
+    };
+    StartError::NoShard(engine.down().iter().map(reason).collect::<Vec<_>>().join("\n  "))
 }
 
 async fn load_or_seed(catalog: &Catalog, config: &Config) -> Result<Topology, StartError> {
@@ -61,65 +121,35 @@ async fn load_or_seed(catalog: &Catalog, config: &Config) -> Result<Topology, St
     Ok(topology)
 }
 
-/// Only a new cluster makes its shards' files. Later a missing one was lost, or its disk is not mounted, and an empty one
-/// in its place would answer as if its rows had never been.
-fn check_file(shard: &Shard, epoch: Epoch) -> Result<(), StartError> {
+/// Opens shards: at the start, and those that were down then.
+#[derive(Clone)]
+pub(super) struct ShardOpener {
+    cluster: String,
+    limits: sqlite::Limits,
+    metrics: Arc<Metrics>,
+}
+
+impl ShardOpener {
+    /// Blocks.
+    pub(super) fn open(&self, shard: &Shard, file: ShardFile) -> Result<SqliteShard, Error> {
+        let path = sqlite_path(shard).ok_or_else(|| Error::internal("a shard's URL is not sqlite:PATH"))?;
+        SqliteShard::open(Opening {
+            name: shard.name.clone(),
+            id: shard.id,
+            cluster: self.cluster.clone(),
+            path,
+            file,
+            limits: self.limits.clone(),
+            metrics: self.metrics.shard(&shard.name),
+        })
+    }
+}
+
+fn sqlite_path(shard: &Shard) -> Option<PathBuf> {
     match ShardUrl::parse(&shard.url) {
-        Ok(ShardUrl::Sqlite(path)) if epoch > FIRST_EPOCH && !path.exists() => {
-            Err(StartError::MissingShard { shard: shard.name.clone(), path })
-        }
-        _ => Ok(()),
+        Ok(ShardUrl::Sqlite(path)) => Some(path),
+        _ => None,
     }
-}
-
-fn open_shard(
-    shard: &Shard,
-    cluster: &str,
-    config: &Config,
-    metrics: &Arc<Metrics>,
-) -> Result<Arc<SqliteShard>, StartError> {
-    let path = match ShardUrl::parse(&shard.url) {
-        Ok(ShardUrl::Sqlite(path)) => path,
-        _ => return Err(StartError::PostgresShard(shard.name.clone())),
-    };
-    let opening = Opening {
-        name: shard.name.clone(),
-        id: shard.id,
-        cluster: cluster.to_owned(),
-        path,
-        limits: shard_limits(config),
-        metrics: metrics.shard(&shard.name),
-    };
-    Ok(Arc::new(SqliteShard::open(opening)?))
-}
-
-/// The schema that every shard holds. Changes of it span all shards, so a difference means that a file was replaced.
-async fn same_schema(engine: &Engine) -> Result<Arc<Schema>, StartError> {
-    let mut first: Option<(String, Schema)> = None;
-    for (_, name, schema) in engine.stored_schemas().await? {
-        match &first {
-            None => first = Some((name, schema)),
-            Some((other, expected)) if *expected != schema => {
-                return Err(StartError::SchemaDrift(describe_drift(other, expected, &name, &schema)));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(Arc::new(first.map(|(_, schema)| schema).unwrap_or_default()))
-}
-
-fn describe_drift(first: &str, expected: &Schema, second: &str, found: &Schema) -> String {
-    for (table, definition) in &expected.tables {
-        match found.table(table) {
-            None => return format!("table \"{table}\" is on {first} and not on {second}"),
-            Some(other) if other != definition => {
-                return format!("table \"{table}\" has another definition on {second} than on {first}");
-            }
-            Some(_) => {}
-        }
-    }
-    let extra = found.tables.keys().find(|table| expected.table(table).is_none());
-    format!("table \"{}\" is on {second} and not on {first}", extra.map_or("?", String::as_str))
 }
 
 fn limits(config: &Config) -> engine::Limits {

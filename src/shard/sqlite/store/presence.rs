@@ -57,6 +57,13 @@ fn gone(shard: &str, path: &Path) -> Error {
         .fault(Fault::Shard)
 }
 
+/// A file that should be there is not.
+pub(super) fn missing(shard: &str, path: &Path) -> Error {
+    Error::new(SqlState::IO_ERROR, format!("the file of shard \"{shard}\" is missing: {}", path.display()))
+        .hint("Mount the disk that holds it, or restore it from the backup that belongs to the others.")
+        .fault(Fault::Shard)
+}
+
 /// Whether what lies at the path can be read and looks like a SQLite file.
 ///
 /// # Errors

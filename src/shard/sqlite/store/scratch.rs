@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use rusqlite::types::ToSqlOutput;
 
-use super::Opening;
 use super::call::Call;
 use super::connection::{Backend, Role};
 use super::limits::Limits;
@@ -15,6 +14,7 @@ use super::pool::{OwnedLease, Pool, Seat};
 use super::reader::{Held, Readers, read_on_thread};
 use super::shared::Shared;
 use super::system_catalog::SystemCatalogs;
+use super::{Opening, ShardFile};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::ShardMetrics;
 use crate::shard::CancelFlag;
@@ -48,6 +48,7 @@ impl Scratch {
             id: ShardId(0),
             cluster: String::new(),
             path: Default::default(),
+            file: ShardFile::MayBeNew,
             limits: Limits::default(),
             metrics,
         };

@@ -13,8 +13,8 @@ mod transactions;
 use std::sync::Arc;
 
 use super::{
-    Call, CancelFlag, Environment, Limits, Opening, SqliteShard, SqliteTransaction, TransactionMode, Written,
-    store_table_statement,
+    Call, CancelFlag, Environment, Limits, Opening, ShardFile, SqliteShard, SqliteTransaction, TransactionMode,
+    Written, store_table_statement,
 };
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -87,6 +87,7 @@ fn opening(directory: &std::path::Path, number: u16, limits: Limits) -> Opening 
         id: ShardId(number),
         cluster: "c1".to_owned(),
         path: directory.join("shard.db"),
+        file: ShardFile::MayBeNew,
         limits,
         metrics: Metrics::new().shard("s"),
     }
