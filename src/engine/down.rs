@@ -55,7 +55,7 @@ impl Need {
 }
 
 impl Engine {
-    /// The shards that are not open, by name, and why.
+    /// The shards that are not open, by name, and the reason as it was found.
     pub fn down(&self) -> Vec<(ShardId, String, Error)> {
         let set = self.shards.load();
         set.down.iter().map(|(id, down)| (*id, self.shard_name(*id), down.reason.clone())).collect()
@@ -74,7 +74,7 @@ impl Engine {
         let set = self.shards.load();
         match shards.iter().find(|id| !set.open.contains_key(id)) {
             None => Ok(()),
-            Some(id) => Err(self.not_open(*id, Some(need))),
+            Some(id) => Err(self.missed(*id, Some(need))),
         }
     }
 
@@ -85,7 +85,12 @@ impl Engine {
         self.require(&shards, need)
     }
 
-    pub(super) fn not_open(&self, id: ShardId, need: Option<Need>) -> Error {
+    /// 08006: what a statement is told that needs a shard which is not open.
+    pub fn not_open(&self, id: ShardId) -> Error {
+        self.missed(id, None)
+    }
+
+    fn missed(&self, id: ShardId, need: Option<Need>) -> Error {
         let name = self.shard_name(id);
         let told = need.map(Need::told);
         match self.shards.load().down.get(&id) {

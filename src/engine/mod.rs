@@ -162,7 +162,7 @@ impl Engine {
 
     pub(crate) fn shard(&self, id: ShardId) -> Result<Arc<SqliteShard>> {
         let set = self.shards.load();
-        set.open.get(&id).map(|open| Arc::clone(&open.shard)).ok_or_else(|| self.not_open(id, None))
+        set.open.get(&id).map(|open| Arc::clone(&open.shard)).ok_or_else(|| self.not_open(id))
     }
 
     pub(crate) fn shard_name(&self, id: ShardId) -> String {

@@ -18,7 +18,7 @@ pub(super) fn print(config: &Config, doors: &Doors, engine: &Engine) {
     let program = std::env::current_exe().unwrap_or_default();
     let shards = Shards {
         all: engine.live_topology().snapshot().shards.len(),
-        down: engine.down().into_iter().map(|(_, name, reason)| (name, reason.message().to_owned())).collect(),
+        down: engine.down().into_iter().map(|(id, ..)| engine.not_open(id).message().to_owned()).collect(),
     };
     let text = text(config, &addresses, &shards, &shardctl_of(&program));
     // A closed standard output is no reason to stop serving.
@@ -32,10 +32,10 @@ struct Addresses {
     admin: SocketAddr,
 }
 
-/// How many shards there are, and which of them are down, and why.
+/// How many shards there are, and what is wrong with those that are down.
 struct Shards {
     all: usize,
-    down: Vec<(String, String)>,
+    down: Vec<String>,
 }
 
 impl Shards {
@@ -50,8 +50,7 @@ impl Shards {
 
     /// A line for each that is down.
     fn troubles(&self) -> String {
-        let line = |(name, reason): &(String, String)| format!("\n  DOWN, and tried again: {name}. Why: {reason}");
-        self.down.iter().map(line).collect()
+        self.down.iter().map(|reason| format!("\n  DEGRADED: {reason}")).collect()
     }
 }
 
@@ -172,9 +171,10 @@ mod tests {
 
     #[test]
     fn shards_that_are_down_are_told() {
-        let down = vec![("shard-2".to_owned(), "its file is missing".to_owned())];
+        let down = vec!["shard \"shard-2\" is down: its file is missing".to_owned()];
         let text = text(&config(), &listening("127.0.0.1"), &Shards { all: 4, down }, "shardctl");
-        for part in ["is ready: 3 of 4 shards, data in /", "DOWN, and tried again: shard-2. Why: its file is missing\n"]
+        for part in
+            ["is ready: 3 of 4 shards, data in /", "\n  DEGRADED: shard \"shard-2\" is down: its file is missing\n"]
         {
             assert!(text.contains(part), "{part}\nis not in\n{text}");
         }

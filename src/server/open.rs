@@ -57,14 +57,9 @@ pub(super) async fn engine(
     if !engine.any_open() {
         return Err(no_shard(&engine));
     }
-    for (_, shard, reason) in engine.down() {
-        tracing::error!(
-            %shard,
-            detail = reason.get_detail(),
-            hint = reason.get_hint(),
-            "the shard is down, and tried again: {}",
-            reason.message()
-        );
+    for (id, shard, _) in engine.down() {
+        let told = engine.not_open(id);
+        tracing::error!(%shard, detail = told.get_detail(), hint = told.get_hint(), "{}", told.message());
     }
     Ok((engine, opener))
 }

@@ -41,7 +41,7 @@ async fn until_open(engine: Arc<Engine>, opener: ShardOpener, shard: Shard) {
             // The same reason every half minute would bury the rest of the log.
             Err(reason) if !engine.note_down(shard.id, &reason) => {}
             Err(reason) => {
-                tracing::error!(shard = %shard.name, "the shard is still down: {}", reason.message());
+                tracing::error!(shard = %shard.name, hint = reason.get_hint(), "{}", engine.not_open(shard.id).message());
             }
         }
     }

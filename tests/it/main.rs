@@ -18,6 +18,7 @@ mod lifecycle;
 mod protocol;
 mod rust_drivers;
 mod schema_change;
+mod shard_down;
 mod spanning;
 mod support_works;
 mod system_catalog;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::shared::Shared;
@@ -27,6 +28,8 @@ pub(super) fn recognise(opening: &Opening) -> Result<()> {
     let Ok(connection) = Connection::open_with_flags(&opening.path, OpenFlags::SQLITE_OPEN_READ_WRITE) else {
         return Ok(());
     };
+    // Nor is a log moved into it that may not be its own.
+    let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'shardd_meta') FROM sqlite_schema";
     match connection.query_row(tables, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))) {
         Ok((others, 0)) if others > 0 => Err(not_ours(opening)),
@@ -40,6 +43,13 @@ fn not_ours(opening: &Opening) -> Error {
 
 /// Makes a new file this cluster's shard, or checks that it is. Nothing is written to a file that is not.
 pub(super) fn claim(connection: &Connection, opening: &Opening) -> Result<(), Claim> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    claim_or_refuse(connection, opening)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
+}
+
+fn claim_or_refuse(connection: &Connection, opening: &Opening) -> Result<(), Claim> {
     let number = opening.id.to_string();
     let known: bool =
         connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'shardd_meta'", [], |row| row.get(0))?;
