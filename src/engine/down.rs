@@ -147,7 +147,8 @@ impl Engine {
         self.catalog.forget_applied_redo().await?;
         shard.forget_all_redo().await?;
         // Nobody publishes a new version of the schema between the look at it and the shard's first statement.
-        let _schema_lock = self.lock_schema().await?;
+        // However long that takes: whoever holds the lock was refused, or changes nothing.
+        let _schema_lock = self.schema_change.lock().await;
         let schema = Arc::clone(&self.live.snapshot().schema);
         if let Some(drifted) = drift(shard.name(), &shard.schema().await?, "the shards that are served", &schema) {
             return Err(drifted);

@@ -106,7 +106,7 @@ pub struct Parts {
 }
 
 impl Engine {
-    /// An engine over opened shards. Nothing is served before [`Engine::recover`] has run.
+    /// An engine over opened shards. Nothing is served before [`Engine::recover`] and [`Engine::agree_on_schema`] have run.
     ///
     /// # Errors
     /// The in-memory database for merging cannot be opened.

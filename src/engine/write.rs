@@ -95,11 +95,11 @@ impl Session {
     async fn copy_effect(&mut self, call: Call, first: ShardId, others: &[ShardId]) -> Result<Written> {
         let engine = Arc::clone(&self.engine);
         self.ran_on = RanOn::Several;
-        engine.require(&[&[first], others].concat(), Need::ReferenceWrite)?;
-        let transaction = self.open_transaction()?;
         // Writers are taken in one order by everybody, so that nobody waits in a circle.
         let mut shards = [&[first], others].concat();
         shards.sort_unstable();
+        engine.require(&shards, Need::ReferenceWrite)?;
+        let transaction = self.open_transaction()?;
         for &shard in &shards {
             transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
         }

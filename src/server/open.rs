@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::StartError;
 use crate::catalog::{Catalog, DataDirectory};
 use crate::config::{Config, differences};
 use crate::engine::{self, Engine};
-use crate::error::Error;
+use crate::error::{Error, Fault, SqlState};
 use crate::live_topology::LiveTopology;
 use crate::metrics::Metrics;
 use crate::shard::sqlite::{self, Opening, ShardFile, SqliteShard};
@@ -25,6 +26,9 @@ type Down = BTreeMap<ShardId, Error>;
 
 /// The epoch of a cluster whose first start has not come to its end.
 const FIRST_EPOCH: Epoch = Epoch(1);
+
+/// How long the start waits for a shard when another one is open.
+const OPENING_TIME: Duration = Duration::from_secs(30);
 
 /// An engine that may serve: on its open shards every decided commit is applied, and they hold the same tables.
 pub(super) async fn engine(
@@ -78,24 +82,46 @@ async fn open_all(opener: &ShardOpener, topology: &Topology) -> Result<(Opened, 
         let opener = opener.clone();
         openings.spawn_blocking(move || (shard.id, opener.open(&shard, file)));
     }
-    let (mut shards, mut down) = (Opened::new(), Down::new());
-    while let Some(joined) = openings.join_next().await {
+    let (shards, mut down) = opened_in_time(openings, OPENING_TIME).await?;
+    for shard in topology.shards.iter().filter(|shard| !shards.contains_key(&shard.id)) {
+        down.entry(shard.id).or_insert_with(|| too_slow(&shard.name));
+    }
+    // A new cluster has nothing yet that could be served without the shard.
+    if new && let Some((_, error)) = down.pop_first() {
+        return Err(error.into());
+    }
+    Ok((shards.into_iter().map(|(id, shard)| (id, Arc::new(shard))).collect(), down))
+}
+
+/// What was opened, and what could not be. Once one is open the others have no more time than `patience`.
+async fn opened_in_time<T: 'static>(
+    mut openings: JoinSet<(ShardId, Result<T, Error>)>,
+    patience: Duration,
+) -> Result<(BTreeMap<ShardId, T>, Down), StartError> {
+    let deadline = Instant::now() + patience;
+    let (mut shards, mut down) = (BTreeMap::new(), Down::new());
+    loop {
+        let next = openings.join_next();
+        let joined = if shards.is_empty() { Ok(next.await) } else { timeout_at(deadline, next).await };
+        let Ok(Some(joined)) = joined else { return Ok((shards, down)) };
         let (id, outcome) =
             joined.map_err(|error| Error::internal(format!("opening a shard ended unexpectedly: {error}")))?;
         match outcome {
             Ok(shard) => {
-                shards.insert(id, Arc::new(shard));
+                shards.insert(id, shard);
             }
             Err(error) => {
                 down.insert(id, error);
             }
         }
     }
-    // A new cluster has nothing yet that could be served without the shard.
-    if new && let Some((_, error)) = down.pop_first() {
-        return Err(error.into());
-    }
-    Ok((shards, down))
+}
+
+fn too_slow(shard: &str) -> Error {
+    let seconds = OPENING_TIME.as_secs();
+    Error::new(SqlState::IO_ERROR, format!("shard \"{shard}\" could not be opened within {seconds} s"))
+        .hint("Its disk may hang, or its log may be long.")
+        .fault(Fault::Shard)
 }
 
 fn no_shard(engine: &Engine) -> StartError {
@@ -180,4 +206,35 @@ fn shard_limits(config: &Config) -> sqlite::Limits {
 
 pub(super) fn size(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shard that needs so long; `None` for one that never ends.
+    async fn opening(id: u16, time_ms: Option<u64>) -> (ShardId, Result<u16, Error>) {
+        match time_ms {
+            Some(time_ms) => tokio::time::sleep(Duration::from_millis(time_ms)).await,
+            None => std::future::pending().await,
+        }
+        (ShardId(id), if id < 9 { Ok(id) } else { Err(too_slow("x")) })
+    }
+
+    async fn opened(shards: &[(u16, Option<u64>)]) -> (Vec<u16>, Vec<u16>) {
+        let mut openings = JoinSet::new();
+        shards.iter().for_each(|(id, time_ms)| drop(openings.spawn(opening(*id, *time_ms))));
+        let (shards, down) = opened_in_time(openings, Duration::from_millis(100)).await.unwrap();
+        (shards.into_values().collect(), down.into_keys().map(|id| id.0).collect())
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_hangs_does_not_hold_the_others_back() {
+        assert_eq!(opened(&[(1, Some(1)), (2, None), (9, Some(2))]).await, (vec![1], vec![9]));
+    }
+
+    #[tokio::test]
+    async fn while_none_is_open_the_start_waits() {
+        assert_eq!(opened(&[(1, Some(300)), (9, Some(1))]).await, (vec![1], vec![9]));
+    }
 }

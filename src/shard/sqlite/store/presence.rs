@@ -69,6 +69,10 @@ pub(super) fn missing(shard: &str, path: &Path) -> Error {
 /// # Errors
 /// What is wrong with it: `None` when it is another kind of file.
 pub(super) fn read_header(path: &Path) -> Result<(), Option<std::io::Error>> {
+    // A pipe would keep whoever opens it waiting.
+    if !std::fs::metadata(path).map_err(Some)?.is_file() {
+        return Err(None);
+    }
     let mut header = [0; MAGIC.len()];
     std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header)).map_err(Some)?;
     if header == *MAGIC { Ok(()) } else { Err(None) }
@@ -99,6 +103,7 @@ mod tests {
         assert!(read_header(file.path()).is_ok());
         std::fs::write(file.path(), "no database at all, just text").unwrap();
         assert!(matches!(read_header(file.path()), Err(None)));
+        assert!(matches!(read_header(Path::new("/")), Err(None)));
         std::fs::write(file.path(), "short").unwrap();
         assert!(matches!(read_header(file.path()), Err(Some(_))));
     }
