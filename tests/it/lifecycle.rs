@@ -174,6 +174,28 @@ fn a_shard_whose_file_is_gone_answers_no_write_and_degrades_the_server() {
     assert_eq!(shardd.client().query("SELECT count(*) FROM t").value(), "1");
 }
 
+/// Health checks read a shard's file, and must not give up the locks on it: whoever looks at it from outside would take
+/// itself for its last user, and delete the log.
+#[test]
+fn a_look_at_a_shards_file_from_outside_takes_nothing_away() {
+    let mut shardd = Shardd::start();
+    let mut client = shardd.client();
+    client.run("CREATE TABLE t (event_id bigint PRIMARY KEY, n int)");
+    for key in 1..=40 {
+        client.run(&format!("INSERT INTO t VALUES ({key}, 1)"));
+        if key % 10 == 0 {
+            assert!(shardd.is_up("shard-2"));
+            let file = rusqlite::Connection::open(shardd.data_dir().join("shard-2.db")).expect("opened");
+            file.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).expect("a count");
+            drop(file);
+            assert!(shardd.data_dir().join("shard-2.db-wal").exists(), "the log is gone");
+        }
+    }
+    shardd.kill();
+    shardd.launch();
+    assert_eq!(shardd.client().query("SELECT count(*) FROM t").value(), "40");
+}
+
 #[test]
 fn a_shard_whose_file_is_damaged_degrades_the_server() {
     let shardd = Shardd::start();

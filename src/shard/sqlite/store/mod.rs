@@ -90,11 +90,12 @@ pub enum ShardFile {
 
 /// A shard in a SQLite file. Cheap to share; it is closed by [`SqliteShard::shutdown`], or when the last user drops it.
 pub struct SqliteShard {
-    shared: Arc<Shared>,
     readers: Readers,
     pool: Arc<Pool>,
     snapshots: Arc<Pool>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The last to be dropped, since it holds a handle of the file: see `presence`.
+    shared: Arc<Shared>,
 }
 
 impl SqliteShard {

@@ -137,7 +137,11 @@ impl Shared {
 
     pub(super) fn check_header(&self) -> Result<()> {
         let not_sqlite = || self.translate(&rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None));
-        super::presence::read_header(&self.path).map_err(|error| match error {
+        let read = match self.presence.get() {
+            Some(presence) => presence.read_header(),
+            None => super::presence::read_header(&self.path),
+        };
+        read.map_err(|error| match error {
             None => not_sqlite(),
             Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => not_sqlite(),
             Some(error) if error.kind() == std::io::ErrorKind::NotFound => {
