@@ -1,6 +1,7 @@
 //! Shards that are not open: what their statements are told, what else needs them, and how one comes back.
 //!
-//! A shard is down from the start, because its file could not be opened, until it is let in; one that is open stays so.
+//! A shard is down from the start, because its file could not be opened, until it is let in; an open one is never taken
+//! down while statements run.
 //! While one is down nothing is done that all shards have to do together, so that it finds on its return what it left:
 //! the same tables, the same reference rows, and in the catalog its parts of commits that were decided before.
 
@@ -146,8 +147,8 @@ impl Engine {
         self.note_applied(&parts).await?;
         self.catalog.forget_applied_redo().await?;
         shard.forget_all_redo().await?;
-        // Nobody publishes a new version of the schema between the look at it and the shard's first statement.
-        // However long that takes: whoever holds the lock was refused, or changes nothing.
+        // Nobody publishes a new version of the schema between the look at it and the shard's first statement. The wait has
+        // no limit: whoever holds the lock changes nothing while a shard is down.
         let _schema_lock = self.schema_change.lock().await;
         let schema = Arc::clone(&self.live.snapshot().schema);
         if let Some(drifted) = drift(shard.name(), &shard.schema().await?, "the shards that are served", &schema) {
