@@ -77,7 +77,10 @@ fn gone(shard: &str, path: &Path) -> Error {
 /// A file that should be there is not.
 pub(super) fn missing(shard: &str, path: &Path) -> Error {
     Error::new(SqlState::IO_ERROR, format!("the file of shard \"{shard}\" is missing: {}", path.display()))
-        .hint("Mount the disk that holds it, or restore it from the backup that belongs to the others.")
+        .hint(
+            "Mount the disk that holds it, or put it and its -wal file back. A backup that is restored takes the place of \
+             both, and has to belong to the other shards' files.",
+        )
         .fault(Fault::Shard)
 }
 
