@@ -8,13 +8,13 @@ use super::answer::{Answer, Rows, TagCount};
 use super::merge::{MergePlan, Merger};
 use super::session::{Execution, Session};
 use super::transaction::Opened;
-use crate::error::{Error, Result, SqlState};
-use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, RowCount, Scatter};
+use crate::error::{Error, Result};
+use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, Scatter};
 use crate::shard::TransactionMode;
 use crate::shard::sqlite::Program;
 use crate::shard::{Formats, OutputColumn};
 use crate::system_catalog::Surroundings;
-use crate::types::{Datum, PgType, ShardId, TextStyle};
+use crate::types::ShardId;
 
 /// How many merged batches may wait for a slow client.
 const MERGED_BATCHES_AHEAD: usize = 2;
@@ -109,6 +109,7 @@ impl Session {
         shards: &[ShardId],
         execution: &Execution,
     ) -> Result<Answer> {
+        let (limit, offset) = merge.row_counts(&execution.parameters)?;
         let mut sources = Vec::with_capacity(shards.len());
         for &shard in shards {
             sources.push(self.read_one(shard, program, execution, execution.formats.clone(), false).await?);
@@ -116,13 +117,8 @@ impl Session {
         let plan = MergePlan {
             order: merge.order.clone(),
             distinct: merge.distinct.clone(),
-            offset: row_count(
-                merge.offset.as_ref(),
-                &execution.parameters,
-                SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE,
-            )?
-            .unwrap_or(0),
-            limit: row_count(merge.limit.as_ref(), &execution.parameters, SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE)?,
+            offset,
+            limit,
             columns: Arc::from(program.columns.as_slice()),
             visible_columns: program.columns.len() - merge.hidden_columns,
             formats: execution.formats.clone(),
@@ -196,22 +192,4 @@ fn rows_answer(execution: &Execution, rows: Rows) -> Answer {
         count: TagCount::Returned,
         recording: None,
     }
-}
-
-/// LIMIT's or OFFSET's value; `None` for no limit.
-fn row_count(count: Option<&RowCount>, parameters: &[Datum], negative: SqlState) -> Result<Option<u64>> {
-    let value = match count {
-        None => return Ok(None),
-        Some(RowCount::Constant(rows)) => return Ok(Some(*rows)),
-        Some(RowCount::Parameter(number)) => match number.checked_sub(1).and_then(|index| parameters.get(index)) {
-            Some(Datum::Null) => return Ok(None),
-            Some(value) => match value.clone().cast(PgType::Int8, &TextStyle::default())? {
-                Datum::Int8(value) => value,
-                other => return Err(Error::internal(format!("a row count is {other:?}"))),
-            },
-            None => return Err(Error::internal(format!("a row count is ${number}, which is not given"))),
-        },
-    };
-    let clause = if negative == SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE { "LIMIT" } else { "OFFSET" };
-    u64::try_from(value).map(Some).map_err(|_| Error::new(negative, format!("{clause} must not be negative")))
 }

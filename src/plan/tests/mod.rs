@@ -9,7 +9,7 @@ mod writes;
 
 use std::sync::Arc;
 
-use super::{Distinct, KeyExpression, Keys, Merge, Pin, Plan, ReadSource, RowCount, Scatter, plan};
+use super::{Distinct, KeyExpression, Keys, Merge, Pin, Plan, ReadSource, Scatter, plan};
 use crate::error::{Error, Result};
 use crate::sql::{lift, parse};
 use crate::topology::{Column, Identity, Keyspace, Schema, Table, TableKind};
@@ -125,13 +125,6 @@ fn describe_pin(pin: &Pin) -> String {
     pin.all_of.iter().map(union).collect::<Vec<_>>().join("&")
 }
 
-fn describe_count(count: &RowCount) -> String {
-    match count {
-        RowCount::Constant(count) => count.to_string(),
-        RowCount::Parameter(number) => format!("${number}"),
-    }
-}
-
 fn describe_merge(merge: &Merge) -> String {
     let mut text = String::from("merge");
     if merge.hidden_columns > 0 {
@@ -161,10 +154,10 @@ fn describe_merge(merge: &Merge) -> String {
         Distinct::On(columns) => text.push_str(&format!(" distinct on {columns:?}")),
     }
     if let Some(limit) = &merge.limit {
-        text.push_str(&format!(" limit {}", describe_count(limit)));
+        text.push_str(&format!(" limit {limit}"));
     }
     if let Some(offset) = &merge.offset {
-        text.push_str(&format!(" offset {}", describe_count(offset)));
+        text.push_str(&format!(" offset {offset}"));
     }
     text
 }
