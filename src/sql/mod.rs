@@ -10,6 +10,7 @@ mod lift;
 mod local;
 mod name;
 mod parse;
+mod precedence;
 mod spelling;
 mod split;
 mod stack;
