@@ -7,6 +7,7 @@
 
 mod support;
 
+mod agreement;
 mod cli;
 mod crash;
 mod differential;
