@@ -166,3 +166,44 @@ fn parameters_have_the_type_of_their_first_use() {
     both.run_with("SELECT sum(DISTINCT $1) FROM seats WHERE (CASE WHEN true THEN $2 END)", &[(0, "1"), (0, "true")]);
     both.agree();
 }
+
+/// Reference tables: each shard has a copy, and only the first one runs the statement.
+#[test]
+fn primary_keys_are_spelled_anew_on_every_copy() {
+    let mut both = Both::start();
+    both.run(&[
+        "CREATE TABLE rates (rate numeric, name text UNIQUE, PRIMARY KEY (rate))",
+        "INSERT INTO rates VALUES (1.0, 'a'), (2.0, 'b'), (3.0, 'c'), (4.0, 'd'), (5.0, NULL)",
+        "UPDATE rates SET rate = 1.00 WHERE rate = 1",
+        "UPDATE rates SET rate = 2.00, name = 'bb' WHERE rate = 2 RETURNING *",
+        "UPDATE rates SET rate = 3.00 WHERE rate = 4",
+        "SELECT * FROM rates ORDER BY rate",
+        "UPDATE rates SET rate = round(rate, 4)",
+        "SELECT * FROM rates ORDER BY rate",
+        "BEGIN",
+        "INSERT INTO rates VALUES (7.0, 'g')",
+        "UPDATE rates SET rate = 7.00 WHERE rate = 7",
+        "UPDATE rates SET rate = 7.000, name = NULL WHERE rate = 7",
+        "DELETE FROM rates WHERE rate = 3",
+        "INSERT INTO rates VALUES (3.00000, 'new')",
+        "COMMIT",
+        "CREATE TABLE pairs (one numeric, other numeric, name text, PRIMARY KEY (one, other))",
+        "INSERT INTO pairs VALUES (1.0, 1.0, 'a'), (1.0, 2.0, 'b')",
+        "UPDATE pairs SET other = other + 0.00, name = name || 'x'",
+        "SELECT * FROM pairs ORDER BY one, other",
+        "CREATE TABLE prices (event_id bigint, seat_id int, rate numeric REFERENCES rates, PRIMARY KEY (event_id, seat_id))",
+        "INSERT INTO prices VALUES (1, 1, 1), (2, 1, 1), (3, 1, 2), (4, 1, 1), (5, 1, 7), (6, 1, 1), (7, 1, 2), (8, 1, 1)",
+        "UPDATE rates SET rate = rate + 0.0000000, name = upper(name)",
+        "SELECT * FROM rates ORDER BY rate",
+        "SELECT * FROM prices ORDER BY event_id",
+        "DELETE FROM rates WHERE rate = 1",
+        "DELETE FROM rates WHERE rate = 4",
+    ]);
+    // The copy of each key's shard.
+    for key in 1..9 {
+        both.run(&[&format!(
+            "SELECT rates.* FROM rates JOIN prices ON true WHERE event_id = {key} ORDER BY rates.rate"
+        )]);
+    }
+    both.agree();
+}

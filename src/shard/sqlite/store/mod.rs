@@ -19,6 +19,7 @@ mod presence;
 mod queue;
 mod reader;
 mod redo;
+mod respelling;
 mod row_text;
 mod schema;
 mod scratch;
