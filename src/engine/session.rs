@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::statement::{PlanScope, Prepared, Statement};
 use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
-use crate::metrics::{Door, Kind, Outcome};
+use crate::metrics::{Door, Outcome};
 use crate::plan::{Local, Plan};
 use crate::shard::sqlite::{Call, Environment, Program};
 use crate::shard::{CancelFlag, Formats, OutputColumn, RawParameters, is_schema_changed};
@@ -197,10 +197,8 @@ impl Session {
 
     /// A statement that ends here is counted like those that end when they are executed.
     fn prepare_counted(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
-        let started = Instant::now();
         self.prepare_checked(text, declared).inspect_err(|error| {
-            let metrics = self.engine.metrics.no_shard();
-            metrics.query(self.door, Kind::Other, Outcome::of_error(error), started.elapsed());
+            self.engine.metrics.no_shard().not_prepared(self.door, Outcome::of_error(error));
         })
     }
 

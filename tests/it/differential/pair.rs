@@ -1,6 +1,7 @@
 //! One connection to each server, on the same rows, and the scripts that run on both.
 
 use super::compare::{Mode, Refusal, Verdict, ask, compare, general, refusal, show};
+use super::known;
 use super::schema::{TABLES, fixture, table};
 use super::values;
 use super::writes::{Script, Step};
@@ -132,6 +133,8 @@ impl Pair {
             Verdict::Refused(_) => {}
             Verdict::Different(kind) => {
                 self.dirty |= writes;
+                let answers = [&expected, &got];
+                let kind = known::kind(kind, &step.sql, mode, answers, step.ordered, &mut self.postgres);
                 let [expected, got] = show_both(&expected, &got, binary);
                 outcome.mismatch = mismatch(kind, expected, got);
                 return;
