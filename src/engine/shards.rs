@@ -11,7 +11,7 @@ use crate::shard::sqlite::{
     Call, Effect, Environment, Opening, Program, SqliteShard, SqliteTransaction, Statistics, dialect,
 };
 use crate::shard::{CancelFlag, Formats, OutputColumn, Tag};
-use crate::topology::{Schema, ShardSpec, ShardUrl, TableKind, Topology};
+use crate::topology::{Schema, ShardSpec, ShardUrl, Table, TableKind, Topology};
 use crate::types::{Datum, Format, PgType, ShardId, TextStyle};
 
 /// How long a shard may take to answer a ping.
@@ -165,7 +165,8 @@ async fn fill(shard: &SqliteShard, source: &SqliteShard, schema: &Schema) -> Res
     transaction.run_batch(dialect::drop_all(&stale)).await?;
     transaction.run_batch(dialect::create_all(schema)?).await?;
     for table in schema.tables.values().filter(|table| table.kind == TableKind::Reference) {
-        let columns: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.data_type)).collect();
+        let mut columns: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.data_type)).collect();
+        columns.extend(row_id(table)?.map(|name| (name, PgType::Int8)));
         copy_rows(source, &mut transaction, &table.name, &columns, "").await?;
         let sequences = [
             ("table_name", PgType::Text),
@@ -177,6 +178,25 @@ async fn fill(shard: &SqliteShard, source: &SqliteShard, schema: &Schema) -> Res
         copy_rows(source, &mut transaction, "shardd_sequence", &sequences, &of_table).await?;
     }
     transaction.commit().await
+}
+
+/// SQLite's name for the number of a row, where that tells rows apart: changes of a table without a primary key are copied
+/// by it.
+fn row_id(table: &Table) -> Result<Option<&'static str>> {
+    if table.primary_key.is_some() {
+        return Ok(None);
+    }
+    let is_column = |name: &&str| table.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    match ["_rowid_", "rowid", "oid"].into_iter().find(|name| !is_column(name)) {
+        Some(name) => Ok(Some(name)),
+        None => Err(Error::unsupported(
+            format!(
+                "adding a shard while \"{}\" has no primary key and columns of all of SQLite's names for it",
+                table.name
+            ),
+            "Give the table a primary key, or rename one of the columns _rowid_, rowid and oid.",
+        )),
+    }
 }
 
 /// Copies a table's rows, as they come.

@@ -11,6 +11,10 @@ const NEGATIVE_ZERO: &str = "sign of a zero";
 const NULL_FLAG: &str = "flag of an array without NULL";
 const RETURNING_ORDER: &str = "order of RETURNING's rows after a conflict";
 
+/// Two faults in one statement: Postgres asks for a parameter's type before it reads the value of any.
+const UNTYPED: [&str; 2] = ["SQLSTATE 22P02 instead of 42P18", "SQLSTATE 22P02 instead of 42725"];
+const BAD_VALUE: &str = ": invalid input syntax for type";
+
 const FLOATS: [u32; 2] = [700, 701];
 /// Their elements may be NULL, as a flag in their binary form says.
 const ARRAYS: [u32; 17] =
@@ -25,6 +29,11 @@ pub fn kind(
     ordered: bool,
     postgres: &mut Client,
 ) -> String {
+    if let Some(beginning) = found.strip_suffix(": …").and_then(|message| message.split_once(BAD_VALUE))
+        && UNTYPED.contains(&beginning.0)
+    {
+        return format!("{}{BAD_VALUE} …", beginning.0);
+    }
     let is = |excused: &Answer, ordered: bool| compare(excused, got, ordered) == Verdict::Same;
     if found.starts_with("modifier ")
         && mode == Mode::Simple
