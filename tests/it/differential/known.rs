@@ -60,33 +60,39 @@ fn described(postgres: &mut Client, sql: &str) -> Option<Vec<crate::support::cli
     postgres.try_describe(sql).ok()?.columns
 }
 
-fn with_values(answer: &Answer, types: &[u32], change: fn(&mut Vec<u8>)) -> Answer {
+fn with_values(answer: &Answer, types: &[u32], change: fn(&[u8]) -> Option<Vec<u8>>) -> Answer {
     let mut answer = answer.clone();
     let columns = answer.columns.clone().unwrap_or_default();
     for row in &mut answer.rows {
         for (value, column) in row.iter_mut().zip(&columns) {
-            if let (Some(value), true) = (value, types.contains(&column.type_oid)) {
-                change(value);
+            if types.contains(&column.type_oid)
+                && let Some(changed) = value.as_deref().and_then(change)
+            {
+                *value = Some(changed);
             }
         }
     }
     answer
 }
 
-fn positive(value: &mut Vec<u8>) {
-    match value.as_slice() {
-        b"-0" => *value = b"0".to_vec(),
-        [0x80, rest @ ..] if matches!(rest.len(), 3 | 7) && rest.iter().all(|byte| *byte == 0) => value[0] = 0,
-        _ => {}
+fn positive(value: &[u8]) -> Option<Vec<u8>> {
+    match value {
+        b"-0" => Some(b"0".to_vec()),
+        [0x80, rest @ ..] if matches!(rest.len(), 3 | 7) && rest.iter().all(|byte| *byte == 0) => {
+            Some(vec![0; value.len()])
+        }
+        _ => None,
     }
 }
 
 /// A slice keeps the flag of the array that it was cut from.
-fn without_null_flag(value: &mut Vec<u8>) {
-    let elements = value.get(20..).unwrap_or_default();
-    if value.get(4..8) == Some(&[0, 0, 0, 1]) && !has_null(elements) {
+fn without_null_flag(value: &[u8]) -> Option<Vec<u8>> {
+    let mut value = value.to_vec();
+    let flagged = value.get(4..8) == Some(&[0, 0, 0, 1]) && !has_null(value.get(20..).unwrap_or_default());
+    if flagged {
         value[7] = 0;
     }
+    flagged.then_some(value)
 }
 
 fn has_null(mut elements: &[u8]) -> bool {

@@ -287,7 +287,7 @@ impl Change {
         // SAFETY: SQLite gave one byte for each column, which live as long as the iterator.
         let is_key = unsafe { std::slice::from_raw_parts(is_key, columns) };
         let keys = (0..columns).filter(|column| is_key[*column] != 0);
-        // SAFETY: the caller's promise, here and below.
+        // SAFETY: the caller's promise.
         let new = |column: usize| unsafe { value_of(sqlite3changeset_new, change, column) };
         match operation {
             ffi::SQLITE_INSERT => {
@@ -296,6 +296,7 @@ impl Change {
             }
             ffi::SQLITE_UPDATE => {
                 keys.clone().find_map(new)?;
+                // SAFETY: the caller's promise.
                 let old = |column: usize| unsafe { value_of(sqlite3changeset_old, change, column) };
                 let with = |column: usize, value: Option<Value>| Some((column, value?));
                 Some(Change::Respelled {
