@@ -33,7 +33,7 @@ impl Session {
             return Ok(rows_answer(execution, rows));
         }
         let topology = self.engine.live.snapshot();
-        let targets = read.route.shards(&execution.parameters, &topology)?;
+        let targets = read.route.shards(&execution.statement.compared_parameters(&execution.parameters), &topology)?;
         if let [shard] = targets.shards[..] {
             let program = Arc::clone(program);
             let rows = self.read_one(shard, &program, execution, execution.formats.clone(), read.locks_rows).await?;

@@ -3,6 +3,7 @@
 //! Texts that differ only in inline values share one [`Statement`]. It belongs to one version of the schema; when a
 //! newer one is published it is made again from its text.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -113,6 +114,36 @@ impl Statement {
     /// The types of the client's own parameters.
     pub(super) fn parameters(&self) -> &[PgType] {
         &self.placeholders[..self.parsed.client_parameters.min(self.placeholders.len())]
+    }
+
+    /// The parameters as a row's key is taken from them: a `character` loses its trailing blanks when a text is made of it.
+    pub(super) fn assigned_parameters<'p>(&self, parameters: &'p [Datum]) -> Cow<'p, [Datum]> {
+        self.with_characters(parameters, |text| Datum::Text(text.trim_end_matches(' ').into()))
+    }
+
+    /// The parameters as keys are compared with them: which blanks of a `character` count is up to the other side's type, so
+    /// it is no key; bytes never are.
+    pub(super) fn compared_parameters<'p>(&self, parameters: &'p [Datum]) -> Cow<'p, [Datum]> {
+        self.with_characters(parameters, |text| Datum::Bytea(text.as_bytes().into()))
+    }
+
+    fn with_characters<'p>(&self, parameters: &'p [Datum], change: impl Fn(&str) -> Datum) -> Cow<'p, [Datum]> {
+        let has_characters = |data_type: &PgType| matches!(data_type, PgType::Bpchar | PgType::BpcharArray);
+        if !self.placeholders.iter().any(has_characters) {
+            return Cow::Borrowed(parameters);
+        }
+        let changed = |datum: &Datum| match datum {
+            Datum::Text(text) => change(text),
+            datum => datum.clone(),
+        };
+        let all = parameters.iter().zip(&self.placeholders).map(|(datum, data_type)| match (datum, data_type) {
+            (Datum::Array { element, values }, PgType::BpcharArray) => {
+                Datum::Array { element: *element, values: values.iter().map(changed).collect() }
+            }
+            (datum, PgType::Bpchar) => changed(datum),
+            (datum, _) => datum.clone(),
+        });
+        Cow::Owned(all.collect())
     }
 
     /// Every placeholder has the type that the whole statement gave it, though a part may not mention it.

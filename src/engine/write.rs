@@ -45,8 +45,9 @@ impl Session {
             .keyspace(&insert.keyspace)
             .ok_or_else(|| Error::internal(format!("keyspace \"{}\" is not in the topology", insert.keyspace)))?;
         let mut rows_of: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
+        let parameters = execution.statement.assigned_parameters(&execution.parameters);
         for row in 0..insert.row_keys.len() {
-            let key = insert.row_key(row, &execution.parameters)?;
+            let key = insert.row_key(row, &parameters)?;
             rows_of.entry(keyspace.owner_of(&key)).or_default().push(row);
         }
         Ok(rows_of)
@@ -55,7 +56,7 @@ impl Session {
     /// UPDATE, DELETE, INSERT ... SELECT: as it is, on every shard that it can touch.
     pub(super) async fn write(&mut self, write: &Write, execution: &Execution) -> Result<Answer> {
         let topology = self.engine.live.snapshot();
-        let targets = write.route.shards(&execution.parameters, &topology)?;
+        let targets = write.route.shards(&execution.statement.compared_parameters(&execution.parameters), &topology)?;
         let program = execution.whole_program()?;
         let mut parts: Vec<Part> =
             targets.shards.iter().map(|&shard| Part { shard, program: Arc::clone(program) }).collect();

@@ -4,7 +4,7 @@
 
 use super::key::{KeyExpression, constant, negated, parameter, type_name};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::ast::{CastKind, DataType, ExactNumberInfo, Expr, UnaryOperator, Value};
+use crate::sql::ast::{CastKind, DataType, ExactNumberInfo, Expr, UnaryOperator, Value, ValueWithSpan};
 use crate::types::{Datum, Key, KeyType, Numeric, PgType, TextStyle, out_of_range};
 
 /// A constant that is no key yet: of a type that is cast to the key's.
@@ -22,7 +22,13 @@ pub(super) fn assigned(expression: &Expr, key_type: KeyType) -> Option<KeyExpres
     }
     match key_type {
         KeyType::Bigint => Some(KeyExpression::Assigned(Box::new(number(expression)?))),
-        KeyType::Text | KeyType::Uuid => None,
+        KeyType::Text => match super::key::strip(expression) {
+            Expr::Value(ValueWithSpan { value: Value::Boolean(value), .. }) => {
+                Some(KeyExpression::Literal(Datum::Bool(*value)))
+            }
+            _ => Some(KeyExpression::Assigned(Box::new(number(expression)?))),
+        },
+        KeyType::Uuid => None,
     }
 }
 
@@ -216,6 +222,9 @@ mod tests {
             assert_eq!(error.sqlstate().code(), code, "{text}");
         }
         assert_eq!(row_key("$1", KeyType::Text, &[Datum::Float8(1.5)]).unwrap_err().sqlstate().code(), "42804");
+        for (text, key) in [("007", "7"), ("1.50", "1.50"), ("-(2)", "-2"), ("false", "false")] {
+            assert_eq!(row_key(text, KeyType::Text, &[]), Ok(Some(Key::Text(key.into()))));
+        }
         assert!(assigned(&parse_expression("1.5 + 1").unwrap(), KeyType::Bigint).is_none());
         assert!(assigned(&parse_expression("1.5::numeric(3,1)").unwrap(), KeyType::Bigint).is_none());
     }

@@ -13,7 +13,12 @@ struct Both {
 
 impl Both {
     fn start() -> Both {
-        let servers = (Postgres::start(), Shardd::start());
+        Both::start_with("")
+    }
+
+    /// With these lines in shardd's configuration.
+    fn start_with(configuration: &str) -> Both {
+        let servers = (Postgres::start(), Shardd::start_with(configuration));
         let (postgres, shardd) = (servers.0.client(), servers.1.client());
         Both { _servers: servers, postgres, shardd, wrong: Vec::new() }
     }
@@ -56,6 +61,12 @@ const BIGINT: u32 = 20;
 const REAL: u32 = 700;
 const DOUBLE: u32 = 701;
 const NUMERIC: u32 = 1700;
+const BOOLEAN: u32 = 16;
+const INTEGER: u32 = 23;
+const TEXT: u32 = 25;
+const CHARACTERS: u32 = 1014;
+const BPCHAR: u32 = 1042;
+const VARCHAR: u32 = 1043;
 
 const SEATS: &[&str] = &[
     "CREATE TABLE seats (event_id bigint, seat_id int, status text, price numeric(10,2), PRIMARY KEY (event_id, seat_id))",
@@ -109,6 +120,30 @@ fn keys_are_rounded_as_they_are_assigned() {
     for key in -25..35 {
         both.run(&[&format!("SELECT * FROM marks WHERE event_id = {key} ORDER BY name")]);
     }
+    both.agree();
+}
+
+#[test]
+fn text_keys_are_what_their_values_are_written_as() {
+    let mut both = Both::start_with("[[keyspaces]]\nname = \"names\"\nkey_column = \"name\"\nkey_type = \"text\"\n");
+    both.run(&[
+        "CREATE TABLE marks (name text, n int)",
+        "INSERT INTO marks VALUES (5, 1), (1.50, 2), (true, 3), ('x', 4), (-7, 5)",
+    ]);
+    let values =
+        [(INTEGER, "77"), (NUMERIC, "8.80"), (BOOLEAN, "f"), (BPCHAR, "ab   "), (VARCHAR, "cd  "), (TEXT, "ef")];
+    for value in values {
+        both.run_with("INSERT INTO marks VALUES ($1, 6)", &[value]);
+    }
+    for value in [(BPCHAR, "ab  "), (VARCHAR, "cd"), (VARCHAR, "cd  "), (TEXT, "ab"), (TEXT, "ab   ")] {
+        both.run_with("SELECT * FROM marks WHERE name = $1", &[value]);
+        both.run_with("UPDATE marks SET n = n + 1 WHERE name = $1", &[value]);
+    }
+    both.run_with("SELECT * FROM marks WHERE name = ANY($1) ORDER BY name", &[(CHARACTERS, "{\"ab  \",ef,x}")]);
+    for name in ["5", "1.50", "true", "x", "-7", "77", "8.80", "false", "f", "ab", "ab   ", "cd", "cd  ", "ef"] {
+        both.run(&[&format!("SELECT * FROM marks WHERE name = '{name}'")]);
+    }
+    both.run(&["SELECT * FROM marks ORDER BY name"]);
     both.agree();
 }
 
