@@ -22,17 +22,7 @@ pub(super) fn schema() -> Schema {
     let mut add = |name: &str, keyspace: &str, key: Option<(usize, KeyType)>, columns: &[(&str, PgType)]| {
         let kind =
             key.map_or(TableKind::Reference, |(key_column, key_type)| TableKind::Sharded { key_column, key_type });
-        let columns = columns
-            .iter()
-            .map(|(name, data_type)| Column {
-                name: (*name).to_owned(),
-                data_type: *data_type,
-                modifier: -1,
-                not_null: false,
-                default: None,
-                identity: None,
-            })
-            .collect();
+        let columns = columns.iter().map(|(name, data_type)| Column::new(*name, *data_type)).collect();
         let table = Table {
             oid: 16_384,
             name: name.to_owned(),

@@ -89,7 +89,7 @@ impl Scratch {
         let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
         let insert = format!("INSERT INTO {} VALUES ({})", quoted(name), places.join(", "));
         let types = table.columns.iter().map(|column| column.data_type).collect();
-        let schema = Schema { tables: [(name.to_owned(), Arc::new(table))].into() };
+        let schema = Schema { tables: [(name.to_owned(), Arc::new(table))].into(), ..Schema::default() };
         Ok(ScratchTable {
             shared: Arc::clone(&self.shared),
             lease: Emptied(lease),
@@ -110,12 +110,8 @@ impl std::fmt::Debug for Scratch {
 
 fn declare(name: &str, program: &Program) -> Table {
     let column = |column: &crate::shard::OutputColumn| Column {
-        name: column.name.clone(),
-        data_type: column.data_type,
         modifier: column.modifier,
-        not_null: false,
-        default: None,
-        identity: None,
+        ..Column::new(column.name.clone(), column.data_type)
     };
     Table {
         oid: 0,

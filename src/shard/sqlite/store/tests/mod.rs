@@ -104,7 +104,7 @@ const TICKET_TABLES: &[&str] = &[
 ];
 
 fn column(name: &str, data_type: PgType, not_null: bool) -> Column {
-    Column { name: name.to_owned(), data_type, modifier: -1, not_null, default: None, identity: None }
+    Column { not_null, ..Column::new(name, data_type) }
 }
 
 fn table(name: &str, kind: TableKind, columns: Vec<Column>, key: &[usize]) -> Table {
@@ -172,7 +172,7 @@ pub(super) fn ticket_schema() -> Schema {
         &[],
     );
     let tables = [venues, seats, orders, log].map(|table| (table.name.clone(), Arc::new(table)));
-    Schema { tables: tables.into() }
+    Schema { tables: tables.into(), ..Schema::default() }
 }
 
 fn program(sql: &str, columns: &[PgType], effect: Effect) -> Arc<Program> {
