@@ -1,0 +1,3 @@
+//! A shard in a Postgres database.
+
+pub mod schema;

@@ -1,0 +1,115 @@
+//! The schema of a Postgres shard, read from a real server.
+
+use std::sync::Arc;
+
+use shardd::shard::postgres::schema::{BEGIN, CATALOG, END, Severity, ShardSchema, diff, hash_check};
+use shardd::topology::{Keyspace, Shard};
+use shardd::types::{KeyType, ShardId};
+
+use crate::support::Postgres;
+use crate::support::client::{Client, USER};
+
+const RICH: &str = include_str!("../fixtures/postgres_schema.sql");
+
+fn keyspaces() -> Vec<Arc<Keyspace>> {
+    let shard = Shard { id: ShardId(1), name: "s1".into(), url: "postgres://s1/db".into(), weight: 1.0 };
+    vec![Arc::new(Keyspace::create("main", "event_id", KeyType::Bigint, &[shard]).expect("a keyspace"))]
+}
+
+fn database(postgres: &Postgres, name: &str) -> Client {
+    postgres.client().run(&format!("CREATE DATABASE {name}"));
+    Client::connect_with(postgres.port, &[("user", USER), ("database", name)]).expect("a client")
+}
+
+fn read(shard: &str, client: &mut Client) -> ShardSchema {
+    client.simple(BEGIN);
+    let rows = client.query(CATALOG).texts();
+    let mut schema = ShardSchema::read(shard, &rows, &keyspaces()).expect("a schema");
+    if let Some(query) = schema.positions_query() {
+        schema.set_positions(&client.query(&query).texts()).expect("positions");
+    }
+    client.run(END);
+    schema
+}
+
+fn messages(a: &ShardSchema, b: &ShardSchema, least: Severity) -> Vec<String> {
+    diff(a, b).into_iter().filter(|found| found.severity >= least).map(|found| found.message).collect()
+}
+
+#[test]
+fn a_rich_schema_is_read_and_its_drift_told() {
+    let postgres = Postgres::start();
+    let (mut first, mut second) = (database(&postgres, "one"), database(&postgres, "two"));
+    // Other oids than on the first shard.
+    second.run("CREATE TABLE unrelated (a int)");
+    second.run("DROP TABLE unrelated");
+    for client in [&mut first, &mut second] {
+        for answer in client.simple(RICH) {
+            assert_eq!(answer.error, None);
+        }
+    }
+    let one = read("s1", &mut first);
+    let two = read("s2", &mut second);
+    assert_eq!(one.tables.len(), 7);
+    assert_eq!(one.refused.len(), 8);
+    assert!(one.server.text_order_is_c);
+    assert!(!one.tables.contains_key("passing"), "a temporary table is its session's");
+    assert_eq!(messages(&one, &two, Severity::WritesWouldBeWrong), Vec::<String>::new());
+    let oids = messages(&one, &two, Severity::Harmless);
+    assert!(oids.iter().all(|message| message.starts_with("the oid of the type")), "{oids:#?}");
+    assert!(oids.iter().any(|message| message.contains("public.mood")), "{oids:#?}");
+    for (name, table) in &one.tables {
+        assert_eq!(table.fingerprint(), two.tables[name].fingerprint(), "{name}");
+    }
+
+    for statement in [
+        "DROP VIEW cheap",
+        "ALTER TABLE orders ALTER COLUMN price TYPE bigint",
+        "ALTER TYPE mood ADD VALUE 'calm' AFTER 'sad'",
+        "CREATE INDEX ON orders (country)",
+        "CREATE OR REPLACE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "ALTER DOMAIN email DROP NOT NULL",
+        "DROP TABLE cache",
+    ] {
+        second.run(statement);
+    }
+    let two = read("s2", &mut second);
+    let wrong = messages(&one, &two, Severity::WritesWouldBeWrong);
+    for expected in [
+        "table \"orders\": column \"price\" is numeric(10,2) on s1 and bigint on s2",
+        "the type public.mood is an enum ('sad', 'ok', 'happy') on s1 and an enum ('sad', 'calm', 'ok', 'happy') on s2",
+        "table \"cache\" is missing on s2",
+    ] {
+        assert!(wrong.iter().any(|message| message == expected), "{expected} in {wrong:#?}");
+    }
+    assert!(wrong.iter().any(|message| message.starts_with("table \"orders\": the trigger \"stamped\"")), "{wrong:#?}");
+    assert!(wrong.iter().any(|message| message.starts_with("the type public.email is a domain")), "{wrong:#?}");
+    assert!(!wrong.iter().any(|message| message.contains("(country)")), "an index is harmless: {wrong:#?}");
+}
+
+#[test]
+fn a_sequence_is_judged_by_where_it_stands() {
+    let postgres = Postgres::start();
+    let mut client = postgres.client();
+    client.run("CREATE TABLE orders (event_id bigint NOT NULL, id bigserial, PRIMARY KEY (event_id, id))");
+    client.run("INSERT INTO orders (event_id) SELECT 1 FROM generate_series(1, 1500)");
+    let problems = read("s3", &mut client).problems(3);
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    let (statement, _) = problems[0].hint.split_once("; ").expect("a statement");
+    assert_eq!(statement, "ALTER SEQUENCE public.orders_id_seq INCREMENT BY 1024 RESTART WITH 2051");
+    client.run(statement);
+    assert_eq!(read("s3", &mut client).problems(3), []);
+    assert_eq!(client.query("INSERT INTO orders (event_id) VALUES (1) RETURNING id").value(), "2051");
+    assert_eq!(read("s3", &mut client).problems(3), []);
+}
+
+#[test]
+fn a_real_server_passes_the_hash_check() {
+    let postgres = Postgres::start();
+    let mut client = postgres.client();
+    client.run("SET client_encoding = 'LATIN1'");
+    let mut rows = client.query(&hash_check::query()).texts();
+    assert_eq!(hash_check::check("s1", &rows), Ok(()));
+    rows[20][2] = Some("0".to_owned());
+    assert!(hash_check::check("s1", &rows).is_err());
+}
