@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::{Distinct, KeyExpression, Keys, Merge, Pin, Plan, ReadSource, RowCount, Scatter, plan};
 use crate::error::{Error, Result};
 use crate::sql::{lift, parse};
-use crate::topology::{Column, Identity, Keyspace, Schema, Table, TableKind};
+use crate::topology::{Column, Identity, Keyspace, Refused, Schema, Table, TableKind};
 use crate::types::{KeyType, PgType, SLOTS, ShardId};
 
 /// The ticket service: events, seats, orders by `event_id`; venues everywhere; and tables keyed by text and uuid.
@@ -69,6 +69,9 @@ pub(super) fn schema() -> Schema {
     // varchar(3)
     (short.columns[0].data_type, short.columns[0].modifier) = (PgType::Varchar, 7);
     schema.tables.insert("short_users".into(), Arc::new(short));
+    for (name, what) in [("cheap", "the view \"cheap\""), ("audit.log", "the table \"audit.log\" outside of the schema public")] {
+        schema.refused.insert(name.into(), Refused { what: what.into(), hint: "Query the tables.".into() });
+    }
     schema
 }
 

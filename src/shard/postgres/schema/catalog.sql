@@ -28,7 +28,7 @@ columns AS (
         'type', a.atttypid::pg_catalog.int8,
         'type_name', pg_catalog.format_type(a.atttypid, NULL),
         'shown', pg_catalog.format_type(a.atttypid, a.atttypmod),
-        'kind', CASE WHEN t.typcategory = 'A' THEN 'a' ELSE t.typtype END,
+        'kind', CASE WHEN t.typcategory = 'A' AND t.typtype = 'b' THEN 'a' ELSE t.typtype END,
         'modifier', a.atttypmod,
         'not_null', a.attnotnull,
         'identity', a.attidentity,
@@ -217,7 +217,8 @@ SELECT pg_catalog.json_build_object(
         JOIN namespaces n ON n.oid = t.typnamespace
         LEFT JOIN pg_catalog.pg_class r ON r.oid = t.typrelid
         LEFT JOIN members m ON m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND m.objid = t.oid
-        WHERE t.typcategory <> 'A' AND t.typtype <> 'p' AND (r.oid IS NULL OR r.relkind = 'c')
+        -- A domain has its base's category.
+        WHERE (t.typcategory <> 'A' OR t.typtype <> 'b') AND t.typtype <> 'p' AND (r.oid IS NULL OR r.relkind = 'c')
     ),
     'functions', (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_object(

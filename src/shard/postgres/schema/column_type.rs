@@ -31,6 +31,19 @@ fn known(oid: u32) -> Option<PgType> {
     PgType::from_oid(oid).filter(|data_type| *data_type != PgType::Unknown)
 }
 
+/// What the values of a type can be, when that is not built in: its definition, and those of what it is made from.
+pub(super) fn definition(oid: u32, types: &BTreeMap<u32, &catalog::Type>) -> Option<String> {
+    let mut definitions: Vec<&str> = Vec::new();
+    let mut next = Some(oid);
+    while let Some(oid) = next.take() {
+        let element = || types.values().find(|known| known.array == Some(oid));
+        let Some(known) = types.get(&oid).or_else(element) else { break };
+        definitions.extend(known.definition.as_deref());
+        next = known.base.filter(|_| definitions.len() <= types.len());
+    }
+    (!definitions.is_empty()).then(|| definitions.join(" of "))
+}
+
 /// What a domain, or a domain over domains, is in the end. Values go to clients as that type, with that modifier.
 fn base_type(oid: u32, types: &BTreeMap<u32, &catalog::Type>) -> (u32, i32) {
     let (mut oid, mut modifier) = (oid, -1);

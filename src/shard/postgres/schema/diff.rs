@@ -33,6 +33,7 @@ impl Difference {
         match self.aspect {
             Aspect::Default | Aspect::Identity | Aspect::ColumnOrder => write == Write::Insert,
             Aspect::Column
+            | Aspect::ColumnType
             | Aspect::NotNull
             | Aspect::Generated
             | Aspect::Constraint

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::catalog::{Constraint, Relation};
+use super::catalog::{self, Constraint, Relation};
 use super::table::plain_indexes;
-use super::{Severity, ShardSchema, quoted};
+use super::{Severity, ShardSchema, column_type, quoted};
 use crate::topology::{Identity, Table, TableKind};
 
 /// What a fact is about. The order is that in which differences are told.
@@ -28,6 +28,7 @@ pub enum Aspect {
     Placement,
     Persistence,
     Column,
+    ColumnType,
     ColumnCollation,
     NotNull,
     Default,
@@ -68,6 +69,7 @@ impl Aspect {
             | Aspect::CharacterType
             | Aspect::Setting
             | Aspect::Extension
+            | Aspect::Type
             | Aspect::TypeOid
             | Aspect::Function
             | Aspect::ColumnCollation => Severity::ReadsWouldDiffer,
@@ -94,7 +96,12 @@ impl Aspect {
     pub(super) fn is_columns(self) -> bool {
         matches!(
             self,
-            Aspect::ColumnCollation | Aspect::NotNull | Aspect::Default | Aspect::Identity | Aspect::Generated
+            Aspect::ColumnType
+                | Aspect::ColumnCollation
+                | Aspect::NotNull
+                | Aspect::Default
+                | Aspect::Identity
+                | Aspect::Generated
         )
     }
 
@@ -118,6 +125,7 @@ impl Aspect {
             Aspect::Sequence => format!("the sequence {which}"),
             Aspect::Table | Aspect::Placement | Aspect::Persistence => "the table".to_owned(),
             Aspect::Column | Aspect::NotNull => format!("column {}", quoted(which)),
+            Aspect::ColumnType => format!("the type of column {}", quoted(which)),
             Aspect::ColumnCollation => format!("the collation of column {}", quoted(which)),
             Aspect::Default => format!("the default of column {}", quoted(which)),
             Aspect::Identity => format!("what counts column {}", quoted(which)),
@@ -134,7 +142,7 @@ impl Aspect {
     }
 }
 
-pub(super) fn of_table(relation: &Relation, table: &Table) -> Facts {
+pub(super) fn of_table(relation: &Relation, table: &Table, types: &BTreeMap<u32, &catalog::Type>) -> Facts {
     let mut facts = Facts::new();
     let mut add = |aspect: Aspect, which: &str, value: String| match facts.entry((aspect, which.to_owned())) {
         std::collections::btree_map::Entry::Vacant(entry) => drop(entry.insert(value)),
@@ -149,6 +157,9 @@ pub(super) fn of_table(relation: &Relation, table: &Table) -> Facts {
     for (raw, column) in relation.columns.iter().zip(&table.columns) {
         let none = || "none".to_owned();
         add(Aspect::Column, &raw.name, raw.shown.clone());
+        if let Some(definition) = column_type::definition(raw.type_oid, types) {
+            add(Aspect::ColumnType, &raw.name, format!("{} ({definition})", raw.type_name));
+        }
         add(Aspect::ColumnCollation, &raw.name, raw.collation.clone().unwrap_or_else(|| "the database's".to_owned()));
         add(Aspect::NotNull, &raw.name, if raw.not_null { "NOT NULL" } else { "nullable" }.to_owned());
         add(Aspect::Default, &raw.name, column.default.clone().unwrap_or_else(none));

@@ -171,7 +171,7 @@ impl Catalog<'_> {
             indexes: plain_indexes(relation).map(index).collect(),
         };
         ShardTable {
-            facts: fact::of_table(relation, &table),
+            facts: fact::of_table(relation, &table, &self.types),
             table: Arc::new(table),
             unlogged: relation.unlogged,
             row_security: relation.row_security,

@@ -80,6 +80,8 @@ fn types_that_shardd_does_not_know_keep_their_names() {
     assert_eq!(of("tags"), (Some(PgType::TextArray), None, "text[]".into(), -1));
     assert_eq!(of("address"), (None, Some(NamedTypeKind::Base), "inet".into(), -1));
     assert_eq!(of("during"), (None, Some(NamedTypeKind::Range), "tstzrange".into(), -1));
+    assert_eq!(of("labels"), (Some(PgType::TextArray), domain, "public.labels".into(), -1));
+    assert_eq!(of("feelings"), (None, Some(NamedTypeKind::Array), "public.feeling[]".into(), -1));
     assert_eq!(of("spot"), (None, Some(NamedTypeKind::Composite), "public.point3".into(), -1));
     assert_eq!(schema.types["public.mood"].definition, "'sad', 'ok', 'happy'");
 }
@@ -276,7 +278,17 @@ fn labels_of_an_enum_are_its_meaning_and_its_oid_is_told_apart() {
     let other = changed(&[("'sad', 'ok', 'happy'", "'ok', 'sad', 'happy'")]);
     let message =
         "the type public.mood is an enum ('sad', 'ok', 'happy') on s1 and an enum ('ok', 'sad', 'happy') on s2";
-    assert_eq!(told(&diff(&captured(), &other)), [(Severity::WritesWouldBeWrong, message)]);
+    let differences = diff(&captured(), &other);
+    assert_eq!(told(&differences)[0], (Severity::ReadsWouldDiffer, message));
+    let writes = differences.iter().filter(|difference| difference.forbids(Write::Insert));
+    let tables: Vec<_> = writes.map(|difference| difference.table.as_deref()).collect();
+    assert_eq!(tables, [Some("events"); 3], "an enum, an array of it and an array of a domain over it");
+    assert_eq!(
+        differences[1].message,
+        "table \"events\": the type of column \"feelings\" is public.feeling[] (public.mood of 'sad', 'ok', 'happy') on s1 \
+         and public.feeling[] (public.mood of 'ok', 'sad', 'happy') on s2"
+    );
+    assert_ne!(captured().tables["events"].fingerprint(), other.tables["events"].fingerprint());
 
     let oids = captured().types["public.mood"].clone();
     let (oid, array) = (oids.oid.to_string(), oids.array_oid.unwrap().to_string());
