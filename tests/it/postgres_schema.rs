@@ -11,9 +11,14 @@ use crate::support::client::{Client, USER};
 
 const RICH: &str = include_str!("../fixtures/postgres_schema.sql");
 
+fn shard(number: u16) -> Shard {
+    let name = format!("s{number}");
+    Shard { id: ShardId(number), url: format!("postgres://{name}/db"), name, weight: 1.0 }
+}
+
 fn keyspaces() -> Vec<Arc<Keyspace>> {
-    let shard = Shard { id: ShardId(1), name: "s1".into(), url: "postgres://s1/db".into(), weight: 1.0 };
-    vec![Arc::new(Keyspace::create("main", "event_id", KeyType::Bigint, &[shard]).expect("a keyspace"))]
+    let shards = [shard(1), shard(2), shard(3)];
+    vec![Arc::new(Keyspace::create("main", "event_id", KeyType::Bigint, &shards).expect("a keyspace"))]
 }
 
 fn database(postgres: &Postgres, name: &str) -> Client {
@@ -21,10 +26,10 @@ fn database(postgres: &Postgres, name: &str) -> Client {
     Client::connect_with(postgres.port, &[("user", USER), ("database", name)]).expect("a client")
 }
 
-fn read(shard: &str, client: &mut Client) -> ShardSchema {
+fn read(number: u16, client: &mut Client) -> ShardSchema {
     client.simple(BEGIN);
     let rows = client.query(CATALOG).texts();
-    let mut schema = ShardSchema::read(shard, &rows, &keyspaces()).expect("a schema");
+    let mut schema = ShardSchema::read(&shard(number), &rows, &keyspaces()).expect("a schema");
     if let Some(query) = schema.positions_query() {
         schema.set_positions(&client.query(&query).texts()).expect("positions");
     }
@@ -48,8 +53,8 @@ fn a_rich_schema_is_read_and_its_drift_told() {
             assert_eq!(answer.error, None);
         }
     }
-    let one = read("s1", &mut first);
-    let two = read("s2", &mut second);
+    let one = read(1, &mut first);
+    let two = read(2, &mut second);
     assert_eq!(one.tables.len(), 7);
     assert_eq!(one.refused.len(), 8);
     assert!(one.server.text_order_is_c);
@@ -73,7 +78,7 @@ fn a_rich_schema_is_read_and_its_drift_told() {
     ] {
         second.run(statement);
     }
-    let two = read("s2", &mut second);
+    let two = read(2, &mut second);
     let wrong = messages(&one, &two, Severity::WritesWouldBeWrong);
     for expected in [
         "table \"orders\": column \"price\" is numeric(10,2) on s1 and bigint on s2",
@@ -94,14 +99,14 @@ fn a_sequence_is_judged_by_where_it_stands() {
     let mut client = postgres.client();
     client.run("CREATE TABLE orders (event_id bigint NOT NULL, id bigserial, PRIMARY KEY (event_id, id))");
     client.run("INSERT INTO orders (event_id) SELECT 1 FROM generate_series(1, 1500)");
-    let problems = read("s3", &mut client).problems(3);
+    let problems = read(3, &mut client).problems(3);
     assert_eq!(problems.len(), 1, "{problems:#?}");
     let (statement, _) = problems[0].hint.split_once("; ").expect("a statement");
     assert_eq!(statement, "ALTER SEQUENCE public.orders_id_seq INCREMENT BY 1024 RESTART WITH 2051");
     client.run(statement);
-    assert_eq!(read("s3", &mut client).problems(3), []);
+    assert_eq!(read(3, &mut client).problems(3), []);
     assert_eq!(client.query("INSERT INTO orders (event_id) VALUES (1) RETURNING id").value(), "2051");
-    assert_eq!(read("s3", &mut client).problems(3), []);
+    assert_eq!(read(3, &mut client).problems(3), []);
 }
 
 #[test]

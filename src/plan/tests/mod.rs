@@ -69,7 +69,9 @@ pub(super) fn schema() -> Schema {
     // varchar(3)
     (short.columns[0].data_type, short.columns[0].modifier) = (PgType::Varchar, 7);
     schema.tables.insert("short_users".into(), Arc::new(short));
-    for (name, what) in [("cheap", "the view \"cheap\""), ("audit.log", "the table \"audit.log\" outside of the schema public")] {
+    for (name, what) in
+        [("cheap", "the view \"cheap\""), ("audit.log", "the table \"audit.log\" outside of the schema public")]
+    {
         schema.refused.insert(name.into(), Refused { what: what.into(), hint: "Query the tables.".into() });
     }
     schema

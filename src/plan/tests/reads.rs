@@ -6,7 +6,10 @@ use super::{check, planned};
 fn relations_that_cannot_be_planned_are_refused_with_the_reason() {
     check(&[
         ("SELECT * FROM cheap", "0A000 the view \"cheap\" is not supported by shardd"),
-        ("SELECT * FROM seats JOIN public.cheap USING (event_id)", "0A000 the view \"cheap\" is not supported by shardd"),
+        (
+            "SELECT * FROM seats JOIN public.cheap USING (event_id)",
+            "0A000 the view \"cheap\" is not supported by shardd",
+        ),
         ("DELETE FROM cheap WHERE event_id = 1", "0A000 the view \"cheap\" is not supported by shardd"),
         ("INSERT INTO audit.log VALUES (1)", "0A000 the table \"audit.log\" outside of the schema public is not ..."),
         ("SELECT * FROM log", "42P01 relation \"log\" does not exist"),

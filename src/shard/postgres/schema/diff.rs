@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fact::{Aspect, Facts};
-use super::{Severity, ShardSchema, quoted};
+use super::{Severity, ShardSchema, ShardTable, quoted};
 
 /// One thing that is not the same on two shards.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -54,8 +54,8 @@ pub fn diff(a: &ShardSchema, b: &ShardSchema) -> Vec<Difference> {
     for name in names {
         match (a.tables.get(name), b.tables.get(name)) {
             (Some(left), Some(right)) => pair.compare(&left.facts, &right.facts, Some(name), &mut differences),
-            (Some(_), None) => differences.push(missing_table(name, a, b)),
-            (None, _) => differences.push(missing_table(name, b, a)),
+            (Some(left), None) => differences.extend(missing_table(left, a, b)),
+            (None, right) => differences.extend(right.and_then(|right| missing_table(right, b, a))),
         }
     }
     differences
@@ -108,7 +108,12 @@ fn same_columns(a: &Facts, b: &Facts) -> bool {
     columns(a) == columns(b)
 }
 
-fn missing_table(name: &str, here: &ShardSchema, there: &ShardSchema) -> Difference {
+/// `None` when it is not for the other shard to have it.
+fn missing_table(table: &ShardTable, here: &ShardSchema, there: &ShardSchema) -> Option<Difference> {
+    if !there.keyspaces.contains(&table.table.keyspace) {
+        return None;
+    }
+    let name = &table.table.name;
     let told = match there.refused.get(name) {
         Some(refused) => format!(
             "is served on {} and not on {}: there it is {}",
@@ -118,10 +123,10 @@ fn missing_table(name: &str, here: &ShardSchema, there: &ShardSchema) -> Differe
         ),
         None => format!("is missing on {}", there.shard),
     };
-    Difference {
+    Some(Difference {
         severity: Severity::WritesWouldBeWrong,
         table: Some(name.to_owned()),
         aspect: Aspect::Table,
         message: format!("table {} {told}", quoted(name)),
-    }
+    })
 }

@@ -18,7 +18,7 @@ mod refusal;
 mod sequence;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use diff::{Difference, Write, diff};
@@ -28,7 +28,7 @@ pub use sequence::Sequence;
 pub use table::{ShardTable, UniqueIndex};
 
 use crate::error::{Error, Fault, Result, SqlState};
-use crate::topology::{Keyspace, Refused, Schema};
+use crate::topology::{Keyspace, Refused, Schema, Shard};
 use fact::Facts;
 
 /// One transaction, so that [`CATALOG`] sees one state, and an empty search path, so that names are printed with their
@@ -51,6 +51,8 @@ pub type TextRow = Vec<Option<String>>;
 pub struct ShardSchema {
     /// The shard's name.
     pub shard: String,
+    /// The names of the keyspaces that the shard holds.
+    pub keyspaces: BTreeSet<String>,
     pub server: Server,
     /// Without the system's and shardd's own.
     pub schemas: Vec<String>,
@@ -62,7 +64,7 @@ pub struct ShardSchema {
     pub functions: BTreeMap<String, Function>,
     /// By `schema.name`, quoted where SQL needs it.
     pub sequences: BTreeMap<String, Sequence>,
-    /// The tables that are served, by name.
+    /// The tables that are served, by name: those of the shard's keyspaces.
     pub tables: BTreeMap<String, ShardTable>,
     /// What is there and not served: by name for the schema `public`, by `schema.name` for others.
     pub refused: BTreeMap<String, Refused>,
@@ -127,12 +129,13 @@ pub enum Severity {
 }
 
 impl ShardSchema {
-    /// The schema from the rows of [`CATALOG`].
+    /// The schema from the rows of [`CATALOG`]. `keyspaces` are all that there are, those of other shards too.
     ///
     /// # Errors
     /// 08P01 or 55000, the shard's fault: the rows are not those of the query, or the search path was not empty. 0A000: the
     /// server is too old.
-    pub fn read(shard: &str, rows: &[TextRow], keyspaces: &[Arc<Keyspace>]) -> Result<ShardSchema> {
+    pub fn read(shard: &Shard, rows: &[TextRow], keyspaces: &[Arc<Keyspace>]) -> Result<ShardSchema> {
+        let Shard { id, name: shard, .. } = shard;
         let [row] = rows else { return Err(strange(shard, format_args!("{} rows instead of one", rows.len()))) };
         let [Some(text)] = row.as_slice() else { return Err(strange(shard, "no JSON document")) };
         let document: catalog::Document = serde_json::from_str(text).map_err(|error| strange(shard, error))?;
@@ -151,13 +154,23 @@ impl ShardSchema {
             let hint = "Upgrade the server: shardd serves Postgres 12 and later.";
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).hint(hint).fault(Fault::Shard));
         }
-        Ok(table::assemble(shard, document, keyspaces))
+        Ok(table::assemble((*id, shard), document, keyspaces))
     }
 
-    /// The schema that statements are planned by.
-    pub fn to_schema(&self) -> Schema {
-        let tables = self.tables.iter().map(|(name, table)| (name.clone(), Arc::clone(&table.table)));
-        Schema { tables: tables.collect(), refused: self.refused.clone() }
+    /// The schema that statements are planned by: the tables of all shards, each as the first that has it says. What is a
+    /// table on one and cannot be planned on another is refused.
+    pub fn combine<'s>(shards: impl IntoIterator<Item = &'s ShardSchema>) -> Schema {
+        let mut schema = Schema::default();
+        for shard in shards {
+            for (name, table) in &shard.tables {
+                schema.tables.entry(name.clone()).or_insert_with(|| Arc::clone(&table.table));
+            }
+            for (name, refused) in &shard.refused {
+                schema.refused.entry(name.clone()).or_insert_with(|| refused.clone());
+            }
+        }
+        schema.tables.retain(|name, _| !schema.refused.contains_key(name));
+        schema
     }
 
     /// What is to be compared between shards, of everything but the tables.

@@ -148,6 +148,15 @@ impl ShardSchema {
                     format!("ALTER SEQUENCE {name} AS bigint, and the column likewise, before they are used up."),
                 );
             }
+            if sequence.position.is_none() && !sequence.readable {
+                add(
+                    Severity::WritesWouldBeWrong,
+                    format!(
+                        "where the sequence {name} of column {column} stands cannot be read, nor whether ids will collide"
+                    ),
+                    format!("GRANT SELECT ON SEQUENCE {name} to the role that shardd connects as."),
+                );
+            }
             let Some(why) = sequence.collides(number) else { continue };
             let own = sequence.next_own(number);
             add(

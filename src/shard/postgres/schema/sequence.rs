@@ -44,7 +44,7 @@ impl Sequence {
         if self.increment % STEP != 0 {
             return Some(format!("steps by {}", self.increment));
         }
-        // A position that nobody could read is taken to follow from the start.
+        // Before the position was asked for, it is where it began.
         let stands_at = self.position.unwrap_or(self.start);
         if stands_at.rem_euclid(STEP) != wanted {
             return Some(format!("stands at {stands_at}"));

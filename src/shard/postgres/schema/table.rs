@@ -9,6 +9,7 @@ use super::{Function, Sequence, Server, ShardSchema, UserType, column_type, refu
 use crate::topology::{
     self, Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, Keyspace, Placement, Table, UniqueKey,
 };
+use crate::types::ShardId;
 
 /// A table that is served, and what its shard says of it besides.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +52,12 @@ struct Catalog<'d> {
     relations: BTreeMap<u32, &'d Relation>,
 }
 
-pub(super) fn assemble(shard: &str, document: Document, keyspaces: &[Arc<Keyspace>]) -> ShardSchema {
+pub(super) fn assemble(
+    (shard, shard_name): (ShardId, &str),
+    document: Document,
+    keyspaces: &[Arc<Keyspace>],
+) -> ShardSchema {
+    let held = keyspaces.iter().filter(|keyspace| keyspace.shards.contains(&shard));
     let catalog = Catalog {
         types: document.types.iter().map(|known| (known.oid, known)).collect(),
         sequences: document.sequences.iter().map(|known| (known.oid, known)).collect(),
@@ -66,6 +72,10 @@ pub(super) fn assemble(shard: &str, document: Document, keyspaces: &[Arc<Keyspac
                 let columns = catalog.columns(relation);
                 // There always is one: the HTTP door's.
                 let Some(placement) = topology::place(&relation.name, &columns, keyspaces) else { continue };
+                // Another keyspace's, which nobody asks this shard for.
+                if !placement.keyspace.shards.contains(&shard) {
+                    continue;
+                }
                 match refusal::of_placement(&relation.name, &relation.columns, &placement) {
                     Some(reason) => Err(reason),
                     None => Ok(catalog.table(relation, columns, &placement)),
@@ -79,7 +89,8 @@ pub(super) fn assemble(shard: &str, document: Document, keyspaces: &[Arc<Keyspac
     }
     catalog.add_references(&mut tables);
     ShardSchema {
-        shard: shard.to_owned(),
+        shard: shard_name.to_owned(),
+        keyspaces: held.map(|keyspace| keyspace.name.clone()).collect(),
         server: server(document.server),
         schemas: document.schemas,
         extensions: document.extensions.into_iter().map(|known| (known.name, known.version)).collect(),

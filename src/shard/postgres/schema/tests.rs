@@ -6,13 +6,18 @@ use crate::types::{KeyType, PgType, ShardId};
 
 const CAPTURED: &str = include_str!("../../../../tests/fixtures/postgres_schema.json");
 
-fn keyspaces() -> Vec<Arc<Keyspace>> {
-    let shard = Shard { id: ShardId(1), name: "s1".into(), url: "postgres://s1/db".into(), weight: 1.0 };
-    vec![Arc::new(Keyspace::create("main", "event_id", KeyType::Bigint, &[shard]).unwrap())]
+fn shard(name: &str) -> Shard {
+    let number = name.trim_start_matches('s').parse().unwrap();
+    Shard { id: ShardId(number), name: name.into(), url: format!("postgres://{name}/db"), weight: 1.0 }
 }
 
-fn try_read(shard: &str, document: &str) -> Result<ShardSchema> {
-    ShardSchema::read(shard, &[vec![Some(document.to_owned())]], &keyspaces())
+fn keyspaces() -> Vec<Arc<Keyspace>> {
+    let shards = [shard("s1"), shard("s2")];
+    vec![Arc::new(Keyspace::create("main", "event_id", KeyType::Bigint, &shards).unwrap())]
+}
+
+fn try_read(name: &str, document: &str) -> Result<ShardSchema> {
+    ShardSchema::read(&shard(name), &[vec![Some(document.to_owned())]], &keyspaces())
 }
 
 fn captured() -> ShardSchema {
@@ -133,9 +138,6 @@ fn what_cannot_be_planned_is_refused_with_the_reason() {
         ]
     );
     assert_eq!(schema.refused["seats_rest"].hint, "Name the table that it is a part of: public.seats.");
-    let planned = schema.to_schema();
-    assert_eq!(planned.tables.len(), 7);
-    assert_eq!(planned.refused, schema.refused);
 }
 
 #[test]
@@ -153,9 +155,40 @@ fn a_key_that_cannot_place_rows_is_refused() {
 }
 
 #[test]
+fn statements_are_planned_by_the_tables_of_all_shards() {
+    let first = captured();
+    let planned = ShardSchema::combine([&first]);
+    assert_eq!(planned.tables.len(), 7);
+    assert_eq!(planned.refused, first.refused);
+    let second = edited(|document| {
+        relation(document, "tickets")["kind"] = "v".into();
+        relation(document, "cache")["name"] = "other_cache".into();
+    });
+    let planned = ShardSchema::combine([&first, &second]);
+    assert!(planned.table("cache").is_some() && planned.table("other_cache").is_some());
+    assert!(planned.table("tickets").is_none(), "it is a view on one of them");
+    assert_eq!(planned.refused["tickets"].what, "the view \"tickets\"");
+}
+
+#[test]
+fn a_shard_is_asked_only_for_the_tables_of_its_keyspaces() {
+    let mut keyspaces = keyspaces();
+    keyspaces.push(Arc::new(Keyspace::create("codes", "code", KeyType::Text, &[shard("s1"), shard("s3")]).unwrap()));
+    let read = |name: &str| ShardSchema::read(&shard(name), &[vec![Some(CAPTURED.to_owned())]], &keyspaces).unwrap();
+    let (one, two, three) = (read("s1"), read("s2"), read("s3"));
+    assert_eq!(one.tables["countries"].table.keyspace, "codes");
+    assert!(!two.tables.contains_key("countries") && two.tables.contains_key("orders"));
+    assert_eq!(three.tables.keys().collect::<Vec<_>>(), ["countries"]);
+    for (a, b) in [(&one, &two), (&two, &one), (&one, &three), (&three, &two)] {
+        assert_eq!(diff(a, b), []);
+    }
+    assert_eq!(ShardSchema::combine([&two, &three]).tables.len(), 7);
+}
+
+#[test]
 fn rows_that_are_not_the_querys_are_an_error_of_the_shards() {
     for rows in [vec![], vec![vec![None]], vec![vec![Some("{}".to_owned())]], vec![vec![Some("not JSON".to_owned())]]] {
-        let error = ShardSchema::read("s1", &rows, &keyspaces()).unwrap_err();
+        let error = ShardSchema::read(&shard("s1"), &rows, &keyspaces()).unwrap_err();
         assert_eq!((error.sqlstate(), error.get_fault()), (SqlState::PROTOCOL_VIOLATION, Fault::Shard), "{error}");
     }
     let path = CAPTURED.replace(r#""search_path": "\"\"""#, r#""search_path": "public""#);
