@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shardd::shard::postgres::schema::{BEGIN, CATALOG, END, Severity, ShardSchema, diff, hash_check};
-use shardd::topology::{Keyspace, Shard};
+use shardd::topology::{Identity, Keyspace, Shard};
 use shardd::types::{KeyType, ShardId};
 
 use crate::support::Postgres;
@@ -97,15 +97,18 @@ fn a_rich_schema_is_read_and_its_drift_told() {
 fn a_sequence_is_judged_by_where_it_stands() {
     let postgres = Postgres::start();
     let mut client = postgres.client();
-    client.run("CREATE TABLE orders (event_id bigint NOT NULL, id bigserial, PRIMARY KEY (event_id, id))");
-    client.run("INSERT INTO orders (event_id) SELECT 1 FROM generate_series(1, 1500)");
-    let problems = read(3, &mut client).problems(3);
+    client.run("CREATE TABLE \"Or'd\"\"ers\" (event_id bigint NOT NULL, id bigserial, PRIMARY KEY (event_id, id))");
+    client.run("INSERT INTO \"Or'd\"\"ers\" (event_id) SELECT 1 FROM generate_series(1, 1500)");
+    let schema = read(3, &mut client);
+    let id = &schema.tables["Or'd\"ers"].table.columns[1];
+    assert_eq!((id.identity, &id.default), (Some(Identity::Serial), &None));
+    let problems = schema.problems(3);
     assert_eq!(problems.len(), 1, "{problems:#?}");
     let (statement, _) = problems[0].hint.split_once("; ").expect("a statement");
-    assert_eq!(statement, "ALTER SEQUENCE public.orders_id_seq INCREMENT BY 1024 RESTART WITH 2051");
+    assert_eq!(statement, "ALTER SEQUENCE public.\"Or'd\"\"ers_id_seq\" INCREMENT BY 1024 RESTART WITH 2051");
     client.run(statement);
     assert_eq!(read(3, &mut client).problems(3), []);
-    assert_eq!(client.query("INSERT INTO orders (event_id) VALUES (1) RETURNING id").value(), "2051");
+    assert_eq!(client.query("INSERT INTO \"Or'd\"\"ers\" (event_id) VALUES (1) RETURNING id").value(), "2051");
     assert_eq!(read(3, &mut client).problems(3), []);
 }
 

@@ -1,6 +1,7 @@
 //! What is wrong with one shard by itself, or must be known of it, however equal the others are.
 
 use super::{Severity, ShardSchema, ShardTable, quoted};
+use crate::sql::quote_identifier;
 use crate::topology::{Table, TableKind};
 use crate::types::PgType;
 
@@ -89,7 +90,11 @@ impl ShardSchema {
             add(
                 Severity::WritesWouldBeWrong,
                 format!("the key column {} takes NULL, which is no key", quoted(&column.name)),
-                format!("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL", table.table.name, column.name),
+                format!(
+                    "ALTER TABLE {} ALTER COLUMN {} SET NOT NULL",
+                    quote_identifier(&table.table.name),
+                    quote_identifier(&column.name)
+                ),
             );
         }
     }
@@ -207,7 +212,7 @@ fn tell_of_the_rest(table: &ShardTable, add: &mut impl FnMut(Severity, String, S
         add(
             Severity::Harmless,
             "it is unlogged: after a crash this shard's part of it is empty".to_owned(),
-            format!("ALTER TABLE {} SET LOGGED, if its rows matter.", table.table.name),
+            format!("ALTER TABLE {} SET LOGGED, if its rows matter.", quote_identifier(&table.table.name)),
         );
     }
     for trigger in &table.triggers {

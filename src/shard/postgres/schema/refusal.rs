@@ -1,6 +1,7 @@
 //! Relations that are there and are not served, with the reason.
 
 use super::catalog::{Column, Relation};
+use crate::sql::quote_identifier;
 use crate::topology::{Placement, Refused, TableKind};
 
 /// The schema whose tables are served.
@@ -36,7 +37,11 @@ pub(super) fn of_relation(relation: &Relation) -> Option<Refused> {
         ),
         _ if relation.schema != PUBLIC => refused(
             format!("the table \"{name}\" outside of the schema public"),
-            format!("Move it: ALTER TABLE {}.{} SET SCHEMA public.", relation.schema, relation.name),
+            format!(
+                "Move it: ALTER TABLE {}.{} SET SCHEMA public.",
+                quote_identifier(&relation.schema),
+                quote_identifier(&relation.name)
+            ),
         ),
         _ if !parents.is_empty() => refused(
             format!("the table \"{name}\", which inherits from {parents},"),
@@ -93,8 +98,10 @@ pub(super) fn of_placement(table: &str, columns: &[Column], placement: &Placemen
             column,
             format!("has the nondeterministic collation {}", column.collation.as_deref().unwrap_or("of its type")),
             format!(
-                "Equal keys would lie on different shards: ALTER TABLE {table} ALTER COLUMN {} TYPE {} COLLATE \"C\".",
-                column.name, column.shown
+                "Equal keys would lie on different shards: ALTER TABLE {} ALTER COLUMN {} TYPE {} COLLATE \"C\".",
+                quote_identifier(table),
+                quote_identifier(&column.name),
+                column.shown
             ),
         );
     }
