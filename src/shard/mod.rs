@@ -3,6 +3,7 @@
 mod call;
 mod cancel;
 mod output;
+pub mod postgres;
 mod rows;
 pub mod sqlite;
 
