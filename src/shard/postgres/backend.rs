@@ -111,6 +111,7 @@ impl Backend {
                 kind => return Err(violation(format_args!("message {kind:#04x} came at the start"))),
             }
         }
+        self.pass_over_announcements()?;
         if self.parameter("client_encoding").is_some_and(|encoding| encoding != "UTF8") {
             return Err(unreachable(target, "the server does not speak UTF-8 with shardd")
                 .hint("Create the shard's database with the encoding UTF8."));
@@ -130,6 +131,18 @@ impl Backend {
                 return Ok(());
             }
         }
+    }
+
+    /// What a server may send at any time, here right after its first ReadyForQuery.
+    fn pass_over_announcements(&mut self) -> Result<()> {
+        while let Some(frame) = self.take_frame()? {
+            match frame.kind {
+                b'S' => _ = self.note_parameter(&frame)?,
+                b'N' => {}
+                kind => return Err(violation(format_args!("message {kind:#04x} came before any was due"))),
+            }
+        }
+        if self.input.is_empty() { Ok(()) } else { Err(violation("a message was cut short after the login")) }
     }
 
     /// The next message that is not a notice or a setting's report; an error message is the error.

@@ -19,6 +19,8 @@ mod report;
 mod stream;
 mod target;
 mod target_url;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use backend::Backend;

@@ -250,16 +250,17 @@ impl Pool {
         let now = Instant::now();
         let lifetime = self.limits.max_lifetime.map(|lifetime| lifetime.mul_f64(rand::random_range(0.9..=1.1)));
         let expires = lifetime.and_then(|lifetime| now.checked_add(lifetime));
-        let begun = {
+        {
             let mut state = self.state.lock();
             state.connecting -= 1;
             state.active += 1;
             state.breaker.succeed();
             state.totals.connected += 1;
-            state.begin_connecting(&self.limits, now)
-        };
-        self.connect(begun);
+        }
         self.receive(Box::new(Held { backend, expires, idle_since: now }));
+        // Those whom the breaker held back; after the first of them was served.
+        let begun = self.state.lock().begin_connecting(&self.limits, now);
+        self.connect(begun);
     }
 
     fn failed(self: &Arc<Self>, error: Error) {
