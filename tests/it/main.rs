@@ -15,6 +15,7 @@ mod drivers;
 mod hash_golden;
 mod http;
 mod lifecycle;
+mod postgres_connections;
 mod protocol;
 mod rust_drivers;
 mod schema_change;

@@ -174,7 +174,7 @@ impl Pool {
     }
 
     /// Takes back a connection that is counted as active: for the first that waits, or among the idle.
-    fn receive(self: &Arc<Self>, mut held: Box<Held>) {
+    fn receive(self: &Arc<Self>, mut held: Held) {
         if !held.backend.is_empty() {
             drop(held);
             return self.discarded();
@@ -208,7 +208,7 @@ impl Pool {
         }
     }
 
-    fn retire(self: &Arc<Self>, held: Box<Held>) {
+    fn retire(self: &Arc<Self>, held: Held) {
         held.backend.terminate();
         self.closed_one(|totals| totals.retired += 1);
     }
@@ -257,7 +257,7 @@ impl Pool {
             state.breaker.succeed();
             state.totals.connected += 1;
         }
-        self.receive(Box::new(Held { backend, expires, idle_since: now }));
+        self.receive(Held { backend: Box::new(backend), expires, idle_since: now });
         // Those whom the breaker held back; after the first of them was served.
         let begun = self.state.lock().begin_connecting(&self.limits, now);
         self.connect(begun);

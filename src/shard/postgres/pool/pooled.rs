@@ -11,7 +11,7 @@ use crate::shard::postgres::backend::Backend;
 /// A connection and its dates.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) backend: Backend,
+    pub(super) backend: Box<Backend>,
     /// It is not given out again after this.
     pub(super) expires: Option<Instant>,
     /// When it was last given back.
@@ -30,11 +30,11 @@ impl Held {
 pub struct Pooled {
     pool: Arc<Pool>,
     /// Gone only while it is given back.
-    held: Option<Box<Held>>,
+    held: Option<Held>,
 }
 
 impl Pooled {
-    pub(super) fn new(pool: Arc<Pool>, held: Box<Held>) -> Pooled {
+    pub(super) fn new(pool: Arc<Pool>, held: Held) -> Pooled {
         Pooled { pool, held: Some(held) }
     }
 
@@ -87,7 +87,7 @@ impl Granted {
         self.0.take()
     }
 
-    pub(super) fn into_held(self) -> Option<Box<Held>> {
+    pub(super) fn into_held(self) -> Option<Held> {
         self.into_pooled().and_then(|mut pooled| pooled.held.take())
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Waiter {
 #[derive(Debug)]
 pub(super) struct State {
     /// Last in, first out, so that those that are not needed grow old. Never longer than the pool's size.
-    pub(super) idle: Vec<Box<Held>>,
+    pub(super) idle: Vec<Held>,
     pub(super) active: usize,
     pub(super) connecting: usize,
     /// First in, first out.

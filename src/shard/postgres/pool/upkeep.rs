@@ -45,7 +45,7 @@ impl Pool {
 }
 
 /// Takes out the idle connections that are too old, and those unused for too long that are more than the minimum.
-fn unused(state: &mut State, limits: &PoolLimits, now: Instant) -> Vec<Box<Held>> {
+fn unused(state: &mut State, limits: &PoolLimits, now: Instant) -> Vec<Held> {
     let mut spare = state.open().saturating_sub(limits.minimum);
     // The longest unused come first.
     let leave = state.idle.extract_if(.., |held| {
