@@ -20,8 +20,10 @@ use super::stream::Stream;
 use super::target::Target;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 
-/// Room that a read finds at least.
+/// Room that a read finds, about.
 const READ_BYTES: usize = 16 << 10;
+/// Room that a read finds once reads fill theirs: a long answer takes fewer of them.
+const LONG_READ_BYTES: usize = 128 << 10;
 /// A buffer that has grown past this is given up when the connection rests.
 const RESTING_BUFFER_BYTES: usize = 32 << 10;
 /// A frame that is taken whole is not longer; a longer one is taken in parts.
@@ -40,6 +42,8 @@ pub struct Backend {
     pub(in crate::shard::postgres) input: BytesMut,
     /// What [`Backend::flush`] sends.
     pub(in crate::shard::postgres) output: BytesMut,
+    /// Room for the next read.
+    read_bytes: usize,
     /// What the server last reported of its settings.
     parameters: Vec<(String, String)>,
     cancel: CancelTarget,
@@ -75,6 +79,7 @@ impl Backend {
             stream,
             input: BytesMut::with_capacity(READ_BYTES),
             output: BytesMut::new(),
+            read_bytes: READ_BYTES,
             parameters: Vec::new(),
             cancel,
             lost: false,
@@ -174,11 +179,14 @@ impl Backend {
     /// The connection broke.
     #[inline]
     pub async fn fill(&mut self) -> io::Result<usize> {
-        if self.input.capacity() - self.input.len() < READ_BYTES / 4 {
-            self.input.reserve(READ_BYTES);
+        if self.input.capacity() - self.input.len() < self.read_bytes / 4 {
+            self.input.reserve(self.read_bytes);
         }
         let read = self.stream.read_buf(&mut self.input).await;
         self.lost |= !matches!(read, Ok(1..));
+        if self.input.len() == self.input.capacity() {
+            self.read_bytes = LONG_READ_BYTES.min(self.read_bytes * 2);
+        }
         read
     }
 
@@ -333,6 +341,7 @@ impl Backend {
 
     /// Gives up what its buffers took for a large answer.
     pub(super) fn rest(&mut self) {
+        self.read_bytes = READ_BYTES;
         for buffer in [&mut self.input, &mut self.output] {
             if buffer.capacity() > RESTING_BUFFER_BYTES {
                 *buffer = BytesMut::new();

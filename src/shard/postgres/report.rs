@@ -73,7 +73,16 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_report_panics(body in proptest::collection::vec(prop_oneof![Just(0u8), Just(b'C'), Just(b'M'), any::<u8>()], 0..60)) {
+            let _ = read_report(&body);
+        }
+    }
 
     #[test]
     fn a_report_gives_its_fields() {
