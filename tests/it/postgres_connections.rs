@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shardd::error::{Error, SqlState};
-use shardd::shard::postgres::{Backend, Next, Pool, PoolLimits, Target, read_report};
+use shardd::shard::postgres::{Backend, Next, Pool, PoolLimits, Target};
+use shardd::wire::response::report;
 
 use crate::support::Postgres;
 use crate::support::client::DATABASE;
@@ -175,7 +176,7 @@ async fn answer(backend: &mut Backend) -> Result<String, Error> {
         while let Some(frame) = backend.take_frame().expect("a frame") {
             match frame.kind {
                 b'D' => result = Ok(String::from_utf8_lossy(&frame.body[6..]).into_owned()),
-                b'E' => result = Err(read_report(&frame.body)),
+                b'E' => result = Err(report(&frame.body).expect("a report")),
                 b'Z' => return result,
                 _ => {}
             }

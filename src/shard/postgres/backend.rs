@@ -15,10 +15,10 @@ use super::cancel::CancelTarget;
 use super::dial::{DialError, Encryption, dial, timed_out};
 use super::failure::{unreachable, violation};
 use super::frames::{Frame, Header, Next, next_frame};
-use super::report::read_report;
 use super::stream::Stream;
 use super::target::Target;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
+use crate::wire::response;
 
 /// Room that a read finds, about.
 const READ_BYTES: usize = 16 << 10;
@@ -159,7 +159,11 @@ impl Backend {
         loop {
             while let Some(frame) = self.take_frame()? {
                 match frame.kind {
-                    b'E' => return Err(refused(target, read_report(&frame.body))),
+                    b'E' => {
+                        // Before the login is over, a server may speak in another encoding.
+                        let body = String::from_utf8_lossy(&frame.body);
+                        return Err(refused(target, response::report(body.as_bytes())?));
+                    }
                     b'S' => _ = self.note_parameter(&frame)?,
                     b'N' => {}
                     b'v' => return Err(violation("the server wants to negotiate a version of the protocol")),
@@ -275,14 +279,7 @@ impl Backend {
     /// # Errors
     /// The message is malformed.
     pub fn note_parameter(&mut self, frame: &Frame) -> Result<bool> {
-        let mut texts = frame.body.split(|byte| *byte == 0);
-        let (Some(name), Some(value), Some([])) = (texts.next(), texts.next(), texts.next()) else {
-            return Err(violation("a report of a setting is malformed"));
-        };
-        let [name, value] = [name, value].map(std::str::from_utf8);
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(violation("a report of a setting is not UTF-8"));
-        };
+        let (name, value) = response::parameter_status(&frame.body)?;
         if let Some((_, known)) = self.parameters.iter_mut().find(|(known, _)| known == name) {
             let is_new = known != value;
             value.clone_into(known);
