@@ -395,3 +395,28 @@ async fn a_cold_pool_serves_64_clients_within_a_second_and_finds_its_server_agai
     }
     assert!(pool.state().totals.stale > 0, "{:?}", pool.state());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_that_is_quiet_is_given_out_again_whatever_carries_it() {
+    let postgres = server();
+    let made = Certificates::make(postgres.directory(), &["-newkey", "rsa:2048"]);
+    made.install(&postgres, "server");
+    let tcp = |options| format!("postgres://app@127.0.0.1:{}/{DATABASE}?{options}", postgres.port);
+    let socket = postgres.directory().display().to_string();
+    let unix = format!("postgres:///{DATABASE}?user=app&port={}&host={socket}", postgres.port);
+    for url in [tcp("sslmode=disable"), tcp("sslmode=require"), unix] {
+        let limits = PoolLimits { check_idle_after: Duration::ZERO, ..PoolLimits::default() };
+        let pool = Pool::new("a", Target::parse(&url).expect("a target"), limits);
+        for _ in 0..5 {
+            let mut pooled = pool.checkout().await.expect("a connection");
+            assert_eq!(ask(&mut pooled, "SELECT 7").await.expect("a row"), "7");
+            pooled.give_back();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(pool.state().totals.connected, 1, "{url}");
+        // A server that is told to read its settings anew says so with the next answer, and not before.
+        postgres.reload();
+        assert_eq!(ask(&mut pool.checkout().await.expect("a connection"), "SELECT 7").await.expect("a row"), "7");
+        assert_eq!((pool.state().totals.connected, pool.state().totals.stale), (1, 0), "{url}");
+    }
+}

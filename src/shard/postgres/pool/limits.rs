@@ -13,7 +13,8 @@ pub struct PoolLimits {
     pub queue: usize,
     /// How long a client waits for a connection; 57014 past it.
     pub checkout_deadline: Duration,
-    /// How long a connection may take to be made and logged in, unless the shard's URL says so itself.
+    /// How long a connection may take to be made and logged in; the shard's URL may say less. Where it is shorter than the
+    /// checkout's deadline, clients of a shard that does not answer learn the reason.
     pub connect_timeout: Duration,
     /// A connection is not given out again this long after it was made, give or take a tenth. `None`: no limit.
     pub max_lifetime: Option<Duration>,
@@ -31,7 +32,7 @@ impl Default for PoolLimits {
             minimum: 0,
             queue: 1_000,
             checkout_deadline: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(3),
             max_lifetime: Some(Duration::from_secs(3_600)),
             idle_timeout: Some(Duration::from_secs(600)),
             check_idle_after: Duration::from_secs(1),
@@ -46,7 +47,7 @@ pub struct PoolState {
     pub active: usize,
     pub connecting: usize,
     pub waiting: usize,
-    /// No connection is tried until a moment that lies ahead.
+    /// The last attempt to connect failed.
     pub breaker_open: bool,
     pub totals: Totals,
 }
