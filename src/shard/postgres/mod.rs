@@ -22,7 +22,7 @@ mod target_url;
 mod tests;
 mod tls;
 
-pub use backend::Backend;
+pub use backend::{Backend, Moved};
 pub use cancel::CancelTarget;
 pub use frames::{Frame, Header, Next, next_frame};
 pub use pool::{Pool, PoolLimits, PoolState, Pooled, Totals};

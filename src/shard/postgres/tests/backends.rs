@@ -122,6 +122,36 @@ async fn output_and_what_follows_it_are_sent_in_order() {
 }
 
 #[tokio::test]
+async fn a_server_that_reads_nothing_until_its_answers_are_taken_blocks_nobody() {
+    const BYTES: usize = 16 << 20;
+    let server = Fake::start(|mut peer, number| async move {
+        peer.let_in(number).await;
+        let mut first = [0];
+        tokio::io::AsyncReadExt::read_exact(&mut peer.0, &mut first).await.unwrap();
+        peer.send(&vec![7; BYTES]).await;
+        peer.until_closed().await;
+    })
+    .await;
+    let mut backend = Backend::connect(&target(server.port, ""), PATIENCE).await.expect("connected");
+    backend.output().resize(BYTES, b'x');
+    let mut taken = 0;
+    loop {
+        match tokio::time::timeout(PATIENCE, backend.flush_or_fill()).await.expect("it goes on").unwrap() {
+            Moved::Sent => break,
+            Moved::Read(bytes) => {
+                assert!(bytes > 0);
+                taken += backend.take_bytes(usize::MAX).len();
+            }
+        }
+    }
+    assert!(taken > 0 && backend.output.is_empty());
+    while taken < BYTES {
+        assert!(backend.fill().await.unwrap() > 0);
+        taken += backend.take_bytes(usize::MAX).len();
+    }
+}
+
+#[tokio::test]
 async fn a_cancel_request_carries_the_key_and_waits_until_it_was_passed_on() {
     let passed_on = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let done = Arc::clone(&passed_on);

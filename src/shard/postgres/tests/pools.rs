@@ -198,7 +198,7 @@ async fn a_shard_that_is_down_fails_clients_at_once_and_is_found_again() {
     }
     let begin = Instant::now();
     let error = pool.checkout().await.expect_err("down");
-    assert!(begin.elapsed() < Duration::from_millis(50), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
     assert!(error.message().contains("the next attempt is in"), "{error}");
     let tried = pool.state().totals.connect_failures;
     assert!(tried <= 8 && pool.state().breaker_open, "{tried}");
@@ -313,10 +313,10 @@ async fn unused_and_old_connections_are_closed_down_to_the_minimum() {
     assert!(farewells.load(Ordering::SeqCst) >= 2, "the server is told");
     drop(pool);
 
-    let pool = self::pool(server.port, PoolLimits { max_lifetime: soon, ..limits(4) });
+    let pool = self::pool(server.port, PoolLimits { max_lifetime: Some(Duration::from_millis(200)), ..limits(4) });
     let begun = server.accepted();
     let pooled = pool.checkout().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
     pooled.give_back();
     assert_eq!(pool.state().idle, 0);
     pool.checkout().await.unwrap().give_back();
