@@ -12,14 +12,7 @@ use shardd::types::{Datum, Epoch, KeyType, PgType, SLOTS, ShardId};
 use xxhash_rust::xxh3::Xxh3;
 
 fn schema() -> Schema {
-    let column = |name: &str, data_type| Column {
-        name: name.into(),
-        data_type,
-        modifier: -1,
-        not_null: true,
-        default: None,
-        identity: None,
-    };
+    let column = |name: &str, data_type| Column { not_null: true, ..Column::new(name, data_type) };
     let seats = Table {
         oid: 16_384,
         name: "seats".into(),

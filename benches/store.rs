@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use shardd::metrics::Metrics;
 use shardd::shard::Rows;
 use shardd::shard::TransactionMode;
-use shardd::shard::sqlite::{Call, Effect, Environment, Limits, Opening, Program, SqliteShard};
+use shardd::shard::sqlite::{Call, Effect, Environment, Limits, Opening, Program, ShardFile, SqliteShard};
 use shardd::shard::{CancelFlag, Formats, OutputColumn, Tag};
 use shardd::types::{Datum, PgType, ShardId, TextStyle};
 
@@ -86,6 +86,7 @@ async fn open(path: &Path) -> Arc<SqliteShard> {
         id: ShardId(1),
         cluster: "bench".to_owned(),
         path: path.to_owned(),
+        file: ShardFile::MayBeNew,
         limits: Limits::default(),
         metrics: Metrics::new().shard("s1"),
     };

@@ -30,7 +30,7 @@
 //! 4. [`shard::sqlite`] runs it and writes its rows as the frames that the client's socket will carry. One shard's rows
 //!    are never decoded again; several shards' are merged as they stream, or grouped in a database in memory.
 //! 5. A write that touches several shards holds their writers, records in the catalog what each has done, and commits
-//!    on all or none; what a crash interrupts is finished before anything is served again.
+//!    on all or none; what a crash interrupts is finished on each shard before it serves again.
 //!
 //! # Glossary
 //!
@@ -49,6 +49,7 @@
 //! - Invariant: no statement is answered approximately. What cannot be answered right is refused, with the reason.
 //! - Invariant: a write is acknowledged only when it is on disk, and no write is ever sent twice.
 //! - Invariant: a statement that writes on several shards is applied on all or none, whatever crashes.
+//! - Invariant: the file of a shard that held rows is never made anew, and a shard that is away misses nothing.
 //! - Invariant: a key is taken only from a predicate that every row of the answer must satisfy.
 //! - Invariant: no key, value or statement's text is ever a metric's label; no secret reaches a log.
 

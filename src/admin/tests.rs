@@ -32,7 +32,7 @@ impl MadeUp {
             epoch: Epoch(7),
             shards,
             keyspaces: vec![Arc::new(keyspace)],
-            schema: Arc::new(Schema { tables: tables() }),
+            schema: Arc::new(Schema { tables: tables(), ..Schema::default() }),
         };
         MadeUp { topology: Arc::new(topology), down: down.iter().map(|number| ShardId(*number)).collect() }
     }
@@ -44,14 +44,7 @@ fn tables() -> BTreeMap<String, Arc<Table>> {
         name: name.to_owned(),
         keyspace: "default".to_owned(),
         kind,
-        columns: vec![Column {
-            name: "event_id".to_owned(),
-            data_type: PgType::Int8,
-            modifier: -1,
-            not_null: true,
-            default: None,
-            identity: None,
-        }],
+        columns: vec![Column { not_null: true, ..Column::new("event_id", PgType::Int8) }],
         primary_key: None,
         unique_keys: Vec::new(),
         checks: Vec::new(),

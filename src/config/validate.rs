@@ -165,7 +165,7 @@ impl Check {
             self.note("shards", format!("there can be at most {SHARD_NUMBER_MAX} shards"));
         }
         let (mut names, mut urls) = (BTreeSet::new(), BTreeSet::new());
-        let mut shards = Vec::new();
+        let mut shards: Vec<ShardSpec> = Vec::new();
         for (index, shard) in given.iter().enumerate() {
             let key = |field: &str| format!("shards[{index}].{field}");
             let name = shard.name.clone().unwrap_or_default();
@@ -181,6 +181,11 @@ impl Check {
                 && !urls.insert(identity(url))
             {
                 self.note(key("url"), "another shard has this URL: each needs a database of its own");
+            }
+            if let (Some(url), Some(ShardSpec { url: first, .. })) = (&url, shards.first())
+                && matches!(url, ShardUrl::Postgres(_)) != matches!(first, ShardUrl::Postgres(_))
+            {
+                self.note(key("url"), "the shards of a cluster are all SQLite files, or all Postgres servers");
             }
             let weight = shard.weight.unwrap_or(1.0);
             if !(0.0..=WEIGHT_MAX).contains(&weight) {
@@ -198,9 +203,6 @@ impl Check {
         match given.map(ShardUrl::parse) {
             None => self.note(key, "the shard needs a URL, as in sqlite:data/shard-1.db"),
             Some(Err(error)) => self.note(key, error.to_string()),
-            Some(Ok(ShardUrl::Postgres(_))) => {
-                self.note(key, "shards on Postgres servers are not supported yet: write sqlite:PATH");
-            }
             Some(Ok(url)) => return Some(url),
         }
         None

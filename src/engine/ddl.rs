@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::answer::Answer;
+use super::down::Need;
 use super::session::{Execution, Session};
 use crate::error::{Error, Result};
-use crate::shard::TransactionMode;
 use crate::shard::sqlite::dialect;
+use crate::shard::{ShardKind, TransactionMode};
 use crate::sql::ast;
 use crate::topology::{KV_TABLES, Schema, Table};
 use crate::types::ShardId;
@@ -14,7 +15,10 @@ use crate::types::ShardId;
 impl Session {
     pub(super) async fn change_schema(&mut self, tree: &ast::Statement, execution: &Execution) -> Result<Answer> {
         let own = self.open_spanning(execution)?;
-        let outcome = self.change_everywhere(tree).await;
+        let outcome = match self.engine.kind {
+            ShardKind::Sqlite => self.change_everywhere(tree).await,
+            ShardKind::Postgres => self.change_servers(tree, &execution.prepared.text).await,
+        };
         self.close_spanning(own, outcome).await.map(Answer::command)
     }
 
@@ -30,6 +34,7 @@ impl Session {
         if !change.statements.is_empty() {
             let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
             shards.sort_unstable();
+            engine.require(&shards, Need::SchemaChange)?;
             for &shard in &shards {
                 transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
             }
@@ -49,7 +54,7 @@ impl Session {
 }
 
 /// The HTTP door's entries are in tables that a client may read and not change: without them the door answers nothing.
-fn keep_entries(before: &Schema, after: &Schema) -> Result<()> {
+pub(super) fn keep_entries(before: &Schema, after: &Schema) -> Result<()> {
     let without_indexes = |schema: &Schema, name: &str| {
         schema.table(name).map(|table| Table { indexes: Vec::new(), ..Table::clone(table) })
     };

@@ -39,7 +39,7 @@ impl Session {
         let parameters =
             ParameterTypes { text: &text, declared: &declared, client_parameters: declared.len(), lifted: &[] };
         let program = dialect::translate(tree, &Schema::default(), parameters).map_err(Error::without_position)?;
-        let call = self.call_with_formats(execution, &Arc::new(program), Formats::AllBinary);
+        let call = self.sqlite_call(execution, &Arc::new(program), Formats::AllBinary);
         let mut rows = self.engine.scratch.run(call).await?;
         let batch = rows.next().await?.ok_or_else(|| Error::internal("a SELECT without a table gave no row"))?;
         let row = batch.frames.freeze();

@@ -32,7 +32,7 @@ impl Session {
         };
         let topology = self.engine.live.snapshot();
         // The client's own parameters are not known, and come before the literals of the text.
-        let parameters = if prepared.parameters().is_empty() { prepared.literals.as_slice() } else { &[] };
+        let parameters = if prepared.parameter_count() == 0 { prepared.literals.as_slice() } else { &[] };
         plan::explain(&prepared.statement.plan, parameters, &topology)
     }
 }

@@ -374,16 +374,19 @@ impl Session {
     }
 
     async fn prepare_named(&mut self, name: &str, types: &[ast::DataType], text: &str) -> Result<Answer> {
-        let types: Vec<Option<PgType>> =
-            types.iter().map(|data_type| dialect::parameter_type(data_type).map(Some)).collect::<Result<_>>()?;
-        let prepared = self.prepare_checked(text, &types)?;
+        let type_oids: Vec<u32> = types
+            .iter()
+            .map(|data_type| dialect::parameter_type(data_type).map(|data_type| data_type.oid()))
+            .collect::<Result<_>>()?;
+        let prepared = self.prepare_checked(text, &type_oids)?;
+        self.describe(&prepared).await?;
         self.store_statement(name, Arc::new(prepared))?;
         Ok(Answer::command("PREPARE"))
     }
 
     async fn execute_named(&mut self, name: &str, arguments: &[ast::Expr], execution: &Execution) -> Result<Answer> {
         let prepared: Arc<Prepared> = self.statement(name)?;
-        let types = prepared.parameters();
+        let types = prepared.parameter_types()?;
         if arguments.len() != types.len() {
             return Err(Error::new(
                 SqlState::SYNTAX_ERROR,
@@ -391,7 +394,7 @@ impl Session {
             )
             .detail(format!("Expected {} parameters but got {}.", types.len(), arguments.len())));
         }
-        let values = self.evaluate(arguments, types, execution).await?;
+        let values = self.evaluate(arguments, &types, execution).await?;
         let parameters = crate::shard::RawParameters { formats: vec![crate::types::Format::Binary], values };
         Box::pin(self.run(&prepared, parameters, execution.formats.clone(), execution.scope)).await
     }
@@ -419,7 +422,7 @@ impl Session {
         // A row count belongs to SELECT's tag only.
         let count = if tag == "SELECT" { TagCount::Returned } else { TagCount::None };
         Ok(Answer {
-            columns: execution.statement.columns.clone(),
+            columns: execution.statement.columns().cloned(),
             rows: Rows::Ready(batch),
             tag,
             count,

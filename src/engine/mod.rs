@@ -4,14 +4,20 @@
 //!
 //! The path of a statement reads downward: `session` (prepare, execute), `statement` (text to plan, cached), then `read`,
 //! `write`, `ddl` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
-//! statements together, `spanning` for what commits on several shards.
+//! statements together, `spanning` for what commits on several shards. `shards`, `down` and `agreement` keep the set of
+//! shards.
 
+mod agreement;
 mod answer;
 mod ddl;
+mod down;
 mod evaluate;
+mod everywhere;
 mod explain;
 mod local;
 mod merge;
+mod parameters;
+mod passing_on;
 mod read;
 mod recording;
 mod session;
@@ -24,6 +30,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -36,12 +43,15 @@ pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};
 pub use statement::Prepared;
 
 use crate::catalog::Catalog;
-use crate::error::{Error, Fault, Result, Retry, SqlState};
+use crate::error::{Error, Result, Retry, SqlState};
 use crate::live_topology::LiveTopology;
 use crate::metrics::{Metrics, ShardMetrics};
-use crate::shard::sqlite::{self, Scratch, SqliteShard};
+use crate::shard::sqlite::{self, Scratch};
+use crate::shard::{Shard, ShardKind};
 use crate::topology::{Schema, Topology};
 use crate::types::{Epoch, ShardId};
+use down::{DownShard, ShardSet};
+use passing_on::StatementNames;
 use recording::RanOn;
 use statement::PlanCache;
 
@@ -62,7 +72,12 @@ pub struct Engine {
     database: Arc<str>,
     cluster: String,
     live: Arc<LiveTopology>,
-    shards: ArcSwap<BTreeMap<ShardId, OpenShard>>,
+    /// What the shards are, all of them.
+    kind: ShardKind,
+    shards: ArcSwap<ShardSet>,
+    /// Whose turn it is among the shards, for what any can answer.
+    turn: AtomicUsize,
+    statement_names: StatementNames,
     catalog: Catalog,
     plans: PlanCache,
     scratch: Scratch,
@@ -76,7 +91,7 @@ pub struct Engine {
 /// A shard, and where it is counted.
 #[derive(Clone)]
 struct OpenShard {
-    shard: Arc<SqliteShard>,
+    shard: Arc<Shard>,
     metrics: Arc<ShardMetrics>,
 }
 
@@ -91,7 +106,10 @@ pub struct Parts {
     /// The cluster's identity: a shard's file that belongs to another is refused.
     pub cluster: String,
     pub live: Arc<LiveTopology>,
-    pub shards: BTreeMap<ShardId, Arc<SqliteShard>>,
+    pub kind: ShardKind,
+    pub shards: BTreeMap<ShardId, Arc<Shard>>,
+    /// The topology's other shards, and why they could not be opened.
+    pub down: BTreeMap<ShardId, Error>,
     pub catalog: Catalog,
     pub limits: Limits,
     /// Of shards that are added later.
@@ -100,17 +118,26 @@ pub struct Parts {
 }
 
 impl Engine {
-    /// An engine over opened shards. Nothing is served before [`Engine::recover`] has run.
+    /// An engine over opened shards. Nothing is served before [`Engine::recover`] and [`Engine::agree_on_schema`] have run.
     ///
     /// # Errors
     /// The in-memory database for merging cannot be opened.
     pub fn new(parts: Parts) -> Result<Arc<Engine>> {
-        let open = |shard: Arc<SqliteShard>| OpenShard { metrics: parts.metrics.shard(shard.name()), shard };
-        let shards: BTreeMap<_, _> = parts.shards.into_iter().map(|(id, shard)| (id, open(shard))).collect();
+        let topology = parts.live.snapshot();
+        let metrics = |id| parts.metrics.shard(topology.shard(id).map_or("?", |shard| &shard.name));
+        let open = |(id, shard)| (id, OpenShard { metrics: metrics(id), shard });
+        let down = |(id, reason)| (id, DownShard { metrics: metrics(id), reason });
+        let shards = ShardSet {
+            open: parts.shards.into_iter().map(open).collect(),
+            down: parts.down.into_iter().map(down).collect(),
+        };
         Ok(Arc::new(Engine {
             database: parts.database.into(),
             cluster: parts.cluster,
             live: parts.live,
+            kind: parts.kind,
+            turn: AtomicUsize::new(0),
+            statement_names: StatementNames::default(),
             shards: ArcSwap::from_pointee(shards),
             catalog: parts.catalog,
             plans: PlanCache::new(parts.limits.plan_cache_statements, Arc::clone(&parts.metrics)),
@@ -148,12 +175,9 @@ impl Engine {
         &self.live
     }
 
-    pub(crate) fn shard(&self, id: ShardId) -> Result<Arc<SqliteShard>> {
-        self.shards.load().get(&id).map(|open| Arc::clone(&open.shard)).ok_or_else(|| {
-            Error::new(SqlState::CONNECTION_FAILURE, format!("shard {} is not open", self.shard_name(id)))
-                .fault(Fault::Shard)
-                .hint("See `shardctl shards` for its state and the server's log for the reason.")
-        })
+    pub(crate) fn shard(&self, id: ShardId) -> Result<Arc<Shard>> {
+        let set = self.shards.load();
+        set.open.get(&id).map(|open| Arc::clone(&open.shard)).ok_or_else(|| self.not_open(id))
     }
 
     pub(crate) fn shard_name(&self, id: ShardId) -> String {
@@ -164,10 +188,12 @@ impl Engine {
         match ran_on {
             RanOn::Nowhere => Arc::clone(self.metrics.no_shard()),
             RanOn::Several => Arc::clone(self.metrics.several_shards()),
-            RanOn::One(id) => match self.shards.load().get(&id) {
-                Some(open) => Arc::clone(&open.metrics),
-                None => Arc::clone(self.metrics.no_shard()),
-            },
+            RanOn::One(id) => {
+                let set = self.shards.load();
+                let open = set.open.get(&id).map(|open| &open.metrics);
+                let metrics = open.or_else(|| set.down.get(&id).map(|down| &down.metrics));
+                Arc::clone(metrics.unwrap_or(self.metrics.no_shard()))
+            }
         }
     }
 
@@ -195,7 +221,7 @@ impl Engine {
     fn publish_schema(&self, Announced(epoch): Announced, schema: Option<Arc<Schema>>) -> Result<()> {
         let current = self.live.snapshot();
         let schema = schema.unwrap_or_else(|| Arc::clone(&current.schema));
-        for open in self.shards.load().values() {
+        for open in self.shards.load().open.values() {
             open.shard.set_schema(Arc::clone(&schema));
         }
         let next = Topology { epoch, schema, ..(*current).clone() };

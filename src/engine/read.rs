@@ -5,16 +5,15 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::answer::{Answer, Rows, TagCount};
+use super::down::Need;
 use super::merge::{MergePlan, Merger};
 use super::session::{Execution, Session};
 use super::transaction::Opened;
-use crate::error::{Error, Result, SqlState};
-use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, RowCount, Scatter};
-use crate::shard::TransactionMode;
-use crate::shard::sqlite::Program;
-use crate::shard::{Formats, OutputColumn};
+use crate::error::{Error, Fault, Result, SqlState};
+use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, Scatter};
+use crate::shard::{Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, sqlite};
 use crate::system_catalog::Surroundings;
-use crate::types::{Datum, PgType, ShardId, TextStyle};
+use crate::types::ShardId;
 
 /// How many merged batches may wait for a slow client.
 const MERGED_BATCHES_AHEAD: usize = 2;
@@ -29,15 +28,28 @@ impl Session {
         }
         let program = execution.whole_program()?;
         if read.source != ReadSource::Shards {
-            let rows = self.read_nowhere(read, program, execution).await?;
-            return Ok(rows_answer(execution, rows));
+            let output = match program {
+                Program::Sqlite(program) => self.read_nowhere(read, program, execution).await?.into(),
+                Program::Postgres(_) => {
+                    let shard = self.any_shard()?;
+                    self.read_one(shard, program, execution, execution.formats.clone(), false).await?
+                }
+            };
+            return Ok(self.rows_answer(execution, output));
         }
         let topology = self.engine.live.snapshot();
-        let targets = read.route.shards(&execution.parameters, &topology)?;
+        let compared = execution.statement.compared_parameters(&execution.parameters);
+        let mut targets = read.route.shards(&compared, &topology)?;
+        // A lock is taken on one shard by everybody, or it would exclude nobody.
+        if targets.touches_no_slot()
+            && !read.locks_rows
+            && let Some(shard) = topology.keyspace(&read.route.keyspace).and_then(|it| self.any_shard_of(it))
+        {
+            targets.shards = vec![shard];
+        }
         if let [shard] = targets.shards[..] {
-            let program = Arc::clone(program);
-            let rows = self.read_one(shard, &program, execution, execution.formats.clone(), read.locks_rows).await?;
-            return Ok(rows_answer(execution, rows));
+            let output = self.read_one(shard, program, execution, execution.formats.clone(), read.locks_rows).await?;
+            return Ok(self.rows_answer(execution, output));
         }
         if read.locks_rows && self.transaction.is_some() {
             return Err(Error::unsupported(
@@ -46,6 +58,7 @@ impl Session {
             ));
         }
         let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
+        self.engine.require(&targets.shards, Need::Read)?;
         let program = execution.statement.scattered(scatter)?;
         match scatter {
             Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, &program, &targets.shards, execution)).await,
@@ -56,8 +69,8 @@ impl Session {
     }
 
     /// Runs a read that needs no shard.
-    async fn read_nowhere(&self, read: &Read, program: &Arc<Program>, execution: &Execution) -> Result<Rows> {
-        let call = self.call(execution, program);
+    async fn read_nowhere(&self, read: &Read, program: &Arc<sqlite::Program>, execution: &Execution) -> Result<Rows> {
+        let call = self.sqlite_call(execution, program, execution.formats.clone());
         if read.source == ReadSource::Nowhere && !program.reads_catalog {
             return self.engine.scratch.run(call).await;
         }
@@ -70,34 +83,26 @@ impl Session {
     pub(super) async fn read_one(
         &mut self,
         shard: ShardId,
-        program: &Arc<Program>,
+        program: &Program,
         execution: &Execution,
         formats: Formats,
         locks_rows: bool,
-    ) -> Result<Rows> {
+    ) -> Result<Output> {
         self.ran_on.add(shard);
-        let call = self.call_with_formats(execution, program, formats);
+        let call = self.call_with_formats(execution, program, formats)?;
         let Some(transaction) = &mut self.transaction else {
             return self.engine.shard(shard)?.read(call).await;
         };
-        let mode = match (transaction.isolation, locks_rows && transaction.opened == Opened::Client) {
-            (_, true) => Some(TransactionMode::Write),
-            (Isolation::ReadCommitted, false) => None,
-            (Isolation::RepeatableRead | Isolation::Serializable, false) => Some(TransactionMode::Snapshot),
-        };
         if let Some(participant) = transaction.participant(shard) {
-            return Ok(participant.transaction.run(call).await?.rows);
+            return participant.transaction.run(call).await;
         }
-        match mode {
+        let locks_rows = locks_rows && transaction.opened == Opened::Client;
+        match self.engine.kind.mode_of_read(transaction.isolation, locks_rows) {
             None => self.engine.shard(shard)?.read(call).await,
-            Some(TransactionMode::Write) => {
-                let participant = self.join_as_writer(shard).await?;
-                Ok(participant.transaction.run(call).await?.rows)
-            }
+            Some(TransactionMode::Write) => self.join_as_writer(shard).await?.transaction.run(call).await,
             Some(mode) => {
-                let opened = self.engine.shard(shard)?.begin(mode, &self.cancel).await?;
-                let participant = transaction.join(shard, opened).await?;
-                Ok(participant.transaction.run(call).await?.rows)
+                let engine = Arc::clone(&self.engine);
+                self.open_transaction()?.join(&engine, shard, mode).await?.transaction.run(call).await
             }
         }
     }
@@ -105,54 +110,120 @@ impl Session {
     async fn merge(
         &mut self,
         merge: &Merge,
-        program: &Arc<Program>,
+        program: &Program,
         shards: &[ShardId],
         execution: &Execution,
     ) -> Result<Answer> {
-        let mut sources = Vec::with_capacity(shards.len());
-        for &shard in shards {
-            sources.push(self.read_one(shard, program, execution, execution.formats.clone(), false).await?);
-        }
+        let (limit, offset) = merge.row_counts(&execution.parameters)?;
+        let (columns, sources) = self.read_each(shards, program, execution, execution.formats.clone()).await?;
         let plan = MergePlan {
             order: merge.order.clone(),
             distinct: merge.distinct.clone(),
-            offset: row_count(
-                merge.offset.as_ref(),
-                &execution.parameters,
-                SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE,
-            )?
-            .unwrap_or(0),
-            limit: row_count(merge.limit.as_ref(), &execution.parameters, SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE)?,
-            columns: Arc::from(program.columns.as_slice()),
-            visible_columns: program.columns.len() - merge.hidden_columns,
+            offset,
+            limit,
+            visible_columns: columns.len() - merge.hidden_columns,
+            columns,
             formats: execution.formats.clone(),
             style: self.settings.text_style().clone(),
             max_bytes: self.engine.limits.merge_max_bytes,
         };
-        expect_columns(execution, &program.columns[..plan.visible_columns])?;
-        Ok(rows_answer(execution, stream(Merger::new(plan, sources)).await?))
+        let visible: Arc<[OutputColumn]> = plan.columns[..plan.visible_columns].into();
+        expect_columns(execution, &visible)?;
+        let rows = stream(Merger::new(plan, sources)).await?;
+        let columns = execution.statement.columns().cloned().or(Some(visible));
+        Ok(self.rows_answer(execution, Output { columns, rows, ..Output::default() }))
     }
 
     async fn aggregate(
         &mut self,
         aggregate: &Aggregate,
-        program: &Arc<Program>,
+        program: &Program,
         shards: &[ShardId],
         execution: &Execution,
     ) -> Result<Answer> {
         let max_bytes = self.engine.limits.merge_max_bytes;
-        let mut partial = self.engine.scratch.table(Aggregate::PARTIAL, program, max_bytes, &self.cancel).await?;
-        for &shard in shards {
-            let mut rows = self.read_one(shard, program, execution, Formats::AllBinary, false).await?;
+        let (columns, sources) = self.read_each(shards, program, execution, Formats::AllBinary).await?;
+        let mut partial = self.engine.scratch.table(Aggregate::PARTIAL, &columns, max_bytes, &self.cancel).await?;
+        for mut rows in sources {
             while let Some(batch) = rows.next().await? {
                 partial.load(&batch)?;
             }
         }
-        let types: Vec<_> = program.columns.iter().map(|column| column.data_type).collect();
+        let types: Vec<_> = columns.iter().map(|column| column.data_type).collect();
         let finish = execution.statement.translate_over(&aggregate.finish(&types)?, partial.schema())?;
         expect_columns(execution, &finish.columns)?;
-        let rows = partial.finish(self.call(execution, &Arc::new(finish))).await?;
-        Ok(rows_answer(execution, rows))
+        let known = execution.statement.columns().cloned();
+        let columns = known.or_else(|| Some(Arc::from(finish.columns.as_slice())));
+        let call = self.sqlite_call(execution, &Arc::new(finish), execution.formats.clone());
+        let rows = partial.finish(call).await?;
+        Ok(self.rows_answer(execution, Output { columns, rows, ..Output::default() }))
+    }
+
+    /// Runs a statement on several shards. Gives its columns, which must be the same everywhere, and each shard's rows.
+    async fn read_each(
+        &mut self,
+        shards: &[ShardId],
+        program: &Program,
+        execution: &Execution,
+        formats: Formats,
+    ) -> Result<(Arc<[OutputColumn]>, Vec<Rows>)> {
+        let mut columns: Option<Arc<[OutputColumn]>> = match program {
+            Program::Sqlite(program) => Some(program.columns.as_slice().into()),
+            Program::Postgres(_) => None,
+        };
+        let mut sources = Vec::with_capacity(shards.len());
+        for &shard in shards {
+            let Output { columns: told, rows, notices, .. } =
+                self.read_one(shard, program, execution, formats.clone(), false).await?;
+            self.notices.extend(notices);
+            match (&columns, told) {
+                (Some(columns), Some(told)) if !same_types(columns, &told) => {
+                    return Err(self.drifted(shards[0], shard));
+                }
+                (None, told) => columns = told,
+                _ => {}
+            }
+            sources.push(rows);
+        }
+        let columns = columns.ok_or_else(|| Error::internal("a shard returned rows without telling their columns"))?;
+        Ok((columns, sources))
+    }
+
+    fn drifted(&self, first: ShardId, other: ShardId) -> Error {
+        let (first, other) = (self.engine.shard_name(first), self.engine.shard_name(other));
+        Error::new(
+            SqlState::INVALID_TABLE_DEFINITION,
+            format!("shards \"{first}\" and \"{other}\" return columns of different types"),
+        )
+        .fault(Fault::Shard)
+        .hint("Their tables differ: see `shardctl schema diff`.")
+    }
+
+    pub(super) fn rows_answer(&mut self, execution: &Execution, output: Output) -> Answer {
+        self.notices.extend(output.notices);
+        Answer {
+            columns: output.columns.or_else(|| execution.statement.columns().cloned()),
+            rows: output.rows,
+            tag: "SELECT",
+            count: TagCount::Returned,
+            recording: None,
+        }
+    }
+}
+
+fn same_types(columns: &[OutputColumn], others: &[OutputColumn]) -> bool {
+    columns.iter().map(OutputColumn::type_oid).eq(others.iter().map(OutputColumn::type_oid))
+}
+
+impl ShardKind {
+    /// How a read in a transaction takes part on a shard that the transaction has not touched; `None`: not at all. On
+    /// SQLite a read at READ COMMITTED sees what was committed when it began, wherever it runs.
+    fn mode_of_read(self, isolation: Isolation, locks_rows: bool) -> Option<TransactionMode> {
+        match (self, isolation) {
+            _ if locks_rows => Some(TransactionMode::Write),
+            (ShardKind::Sqlite, Isolation::ReadCommitted) => None,
+            _ => Some(TransactionMode::Snapshot),
+        }
     }
 }
 
@@ -180,38 +251,11 @@ async fn stream(mut merger: Merger) -> Result<Rows> {
 
 /// The client was told what the whole statement returns: rows that were put together must be of the same types.
 fn expect_columns(execution: &Execution, columns: &[OutputColumn]) -> Result<()> {
+    let Some(described) = execution.statement.columns() else { return Ok(()) };
     let types = |columns: &[OutputColumn]| columns.iter().map(|column| column.data_type).collect::<Vec<_>>();
-    let (described, got) = (types(execution.statement.columns.as_deref().unwrap_or_default()), types(columns));
+    let (described, got) = (types(described), types(columns));
     if described == got {
         return Ok(());
     }
     Err(Error::internal(format!("rows of several shards have the types {got:?} where {described:?} were promised")))
-}
-
-fn rows_answer(execution: &Execution, rows: Rows) -> Answer {
-    Answer {
-        columns: execution.statement.columns.clone(),
-        rows,
-        tag: "SELECT",
-        count: TagCount::Returned,
-        recording: None,
-    }
-}
-
-/// LIMIT's or OFFSET's value; `None` for no limit.
-fn row_count(count: Option<&RowCount>, parameters: &[Datum], negative: SqlState) -> Result<Option<u64>> {
-    let value = match count {
-        None => return Ok(None),
-        Some(RowCount::Constant(rows)) => return Ok(Some(*rows)),
-        Some(RowCount::Parameter(number)) => match number.checked_sub(1).and_then(|index| parameters.get(index)) {
-            Some(Datum::Null) => return Ok(None),
-            Some(value) => match value.clone().cast(PgType::Int8, &TextStyle::default())? {
-                Datum::Int8(value) => value,
-                other => return Err(Error::internal(format!("a row count is {other:?}"))),
-            },
-            None => return Err(Error::internal(format!("a row count is ${number}, which is not given"))),
-        },
-    };
-    let clause = if negative == SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE { "LIMIT" } else { "OFFSET" };
-    u64::try_from(value).map(Some).map_err(|_| Error::new(negative, format!("{clause} must not be negative")))
 }

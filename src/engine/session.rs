@@ -9,18 +9,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Engine;
 use super::answer::Answer;
+use super::parameters;
 use super::recording::{self, RanOn, Recording};
 use super::settings::Settings;
 use super::statement::{PlanScope, Prepared, Statement};
 use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
-use crate::metrics::{Door, Kind, Outcome};
+use crate::metrics::{Door, Outcome};
 use crate::plan::{Local, Plan};
-use crate::shard::sqlite::{Call, Environment, Program};
-use crate::shard::{CancelFlag, Formats, OutputColumn, RawParameters, is_schema_changed};
+use crate::shard::sqlite::{self, Environment};
+use crate::shard::{Call, CancelFlag, Formats, OutputColumn, Program, RawParameters, is_schema_changed};
 use crate::sql;
 use crate::topology::Schema;
-use crate::types::{Datum, Format, PgType};
+use crate::types::Datum;
 
 /// Who a session is for.
 #[derive(Clone, Debug)]
@@ -81,7 +82,11 @@ impl CancelHandle {
 
 /// A statement about to run: its parameters decoded, and when and how.
 pub(super) struct Execution {
+    pub(super) prepared: Arc<Prepared>,
+    /// For the schema of now.
     pub(super) statement: Arc<Statement>,
+    /// As the client sent them.
+    pub(super) raw: Arc<RawParameters>,
     /// The client's parameters, then the literals of its text.
     pub(super) parameters: Arc<[Datum]>,
     pub(super) formats: Formats,
@@ -181,8 +186,13 @@ impl Session {
     ///
     /// # Errors
     /// The text cannot be parsed, planned or translated; 25P02 in a failed transaction.
-    pub async fn prepare(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
-        self.prepare_counted(text, declared).map(Arc::new)
+    pub async fn prepare(&mut self, text: &str, type_oids: &[u32]) -> Result<Arc<Prepared>> {
+        let prepared = self.prepare_counted(text, type_oids)?;
+        if let Err(error) = self.describe(&prepared).await {
+            self.fail();
+            return Err(error);
+        }
+        Ok(Arc::new(prepared))
     }
 
     /// The same for a statement that is executed once, at once: only its answer tells its columns, so it is planned again
@@ -190,23 +200,21 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::prepare`].
-    pub async fn prepare_once(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Arc<Prepared>> {
-        let prepared = self.prepare_counted(text, declared)?;
+    pub async fn prepare_once(&mut self, text: &str, type_oids: &[u32]) -> Result<Arc<Prepared>> {
+        let prepared = self.prepare_counted(text, type_oids)?;
         Ok(Arc::new(Prepared { describable: false, ..prepared }))
     }
 
     /// A statement that ends here is counted like those that end when they are executed.
-    fn prepare_counted(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
-        let started = Instant::now();
-        self.prepare_checked(text, declared).inspect_err(|error| {
-            let metrics = self.engine.metrics.no_shard();
-            metrics.query(self.door, Kind::Other, Outcome::of_error(error), started.elapsed());
+    fn prepare_counted(&mut self, text: &str, type_oids: &[u32]) -> Result<Prepared> {
+        self.prepare_checked(text, type_oids).inspect_err(|error| {
+            self.engine.metrics.no_shard().not_prepared(self.door, Outcome::of_error(error));
         })
     }
 
     /// Also for a statement inside another one, which is counted itself.
-    pub(super) fn prepare_checked(&mut self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
-        let prepared = self.prepare_now(text, declared);
+    pub(super) fn prepare_checked(&mut self, text: &str, type_oids: &[u32]) -> Result<Prepared> {
+        let prepared = self.prepare_now(text, type_oids);
         if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) {
             match &prepared {
                 Ok(prepared) if ends_transaction(prepared) => {}
@@ -221,12 +229,13 @@ impl Session {
     }
 
     /// Prepares for the schema as this session sees it.
-    fn prepare_now(&self, text: &str, declared: &[Option<PgType>]) -> Result<Prepared> {
+    fn prepare_now(&self, text: &str, type_oids: &[u32]) -> Result<Prepared> {
         let topology = self.engine.live.snapshot();
         let own_schema = self.transaction.as_ref().and_then(|transaction| transaction.schema.as_ref());
         let schema = own_schema.unwrap_or(&topology.schema);
-        let scope = PlanScope { schema, keyspaces: &topology.keyspaces, shared: own_schema.is_none() };
-        self.engine.plans.prepare(text, declared, scope, self.settings.text_style())
+        let scope =
+            PlanScope { schema, keyspaces: &topology.keyspaces, shared: own_schema.is_none(), kind: self.engine.kind };
+        self.engine.plans.prepare(text, type_oids, scope, self.settings.text_style())
     }
 
     /// The schema as this session sees it: with the changes of its own open transaction.
@@ -278,6 +287,7 @@ impl Session {
         if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) && !ends_transaction(prepared) {
             return Err(in_failed_transaction());
         }
+        let parameters = Arc::new(parameters);
         let answer = self.run_once(prepared, &parameters, &formats, scope).await;
         match answer {
             Err(error) if is_schema_changed(&error) => {
@@ -292,28 +302,39 @@ impl Session {
     async fn run_once(
         &mut self,
         prepared: &Arc<Prepared>,
-        parameters: &RawParameters,
+        parameters: &Arc<RawParameters>,
         formats: &Formats,
         scope: Scope,
     ) -> Result<Answer> {
-        let statement = self.current(prepared)?;
-        let mut values = decode_parameters(&statement, parameters, &self.settings)?;
+        let statement = self.current(prepared).await?;
+        let mut values = parameters::decode(&statement, prepared, parameters, self.settings.text_style())?;
         values.extend_from_slice(&prepared.literals);
         let environment = self.environment();
-        let execution =
-            Execution { statement, parameters: values.into(), formats: formats.clone(), scope, environment };
+        let execution = Execution {
+            prepared: Arc::clone(prepared),
+            statement,
+            raw: Arc::clone(parameters),
+            parameters: values.into(),
+            formats: formats.clone(),
+            scope,
+            environment,
+        };
         self.dispatch(&execution).await
     }
 
     /// The statement for the schema of now: made again from its text when a newer one was published.
-    fn current(&self, prepared: &Prepared) -> Result<Arc<Statement>> {
+    async fn current(&mut self, prepared: &Prepared) -> Result<Arc<Statement>> {
         let statement = &prepared.statement;
         if Arc::ptr_eq(&statement.schema, &self.schema()) {
             return Ok(Arc::clone(statement));
         }
-        let again = self.prepare_now(&prepared.text, &prepared.declared)?.statement;
-        let columns_stay = !prepared.describable || again.columns == statement.columns;
-        if !columns_stay || again.parameters() != statement.parameters() {
+        let again = self.prepare_now(&prepared.text, &prepared.type_oids)?;
+        if prepared.describable {
+            Box::pin(self.describe(&again)).await?;
+        }
+        let again = again.statement;
+        let columns_stay = !prepared.describable || again.columns() == statement.columns();
+        if !columns_stay || again.parameter_oids() != statement.parameter_oids() {
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type")
                 .hint("The table was changed since the statement was prepared: prepare it again."));
         }
@@ -347,12 +368,25 @@ impl Session {
         })
     }
 
-    pub(super) fn call(&self, execution: &Execution, program: &Arc<Program>) -> Call {
+    pub(super) fn call(&self, execution: &Execution, program: &Program) -> Result<Call> {
         self.call_with_formats(execution, program, execution.formats.clone())
     }
 
-    pub(super) fn call_with_formats(&self, execution: &Execution, program: &Arc<Program>, formats: Formats) -> Call {
-        Call {
+    pub(super) fn call_with_formats(&self, execution: &Execution, program: &Program, formats: Formats) -> Result<Call> {
+        match program {
+            Program::Sqlite(program) => Ok(Call::Sqlite(self.sqlite_call(execution, program, formats))),
+            Program::Postgres(program) => self.postgres_call(execution, program, formats).map(Call::Postgres),
+        }
+    }
+
+    /// Also for the database in memory, whatever the shards are.
+    pub(super) fn sqlite_call(
+        &self,
+        execution: &Execution,
+        program: &Arc<sqlite::Program>,
+        formats: Formats,
+    ) -> sqlite::Call {
+        sqlite::Call {
             program: Arc::clone(program),
             parameters: Arc::clone(&execution.parameters),
             formats,
@@ -408,6 +442,7 @@ impl Session {
                 "Close or DEALLOCATE those that are no longer used, or raise limits.prepared_statements_per_session.",
             ));
         }
+        prepared.name();
         self.statements.insert(name.to_owned(), prepared);
         Ok(())
     }
@@ -460,46 +495,4 @@ pub(super) fn microseconds_since_2000() -> i64 {
     const UNIX_TO_2000_US: i64 = 946_684_800_000_000;
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX) - UNIX_TO_2000_US
-}
-
-fn decode_parameters(statement: &Statement, raw: &RawParameters, settings: &Settings) -> Result<Vec<Datum>> {
-    let types = statement.parameters();
-    if raw.values.len() != types.len() {
-        return Err(Error::new(
-            SqlState::PROTOCOL_VIOLATION,
-            format!(
-                "bind message supplies {} parameters, but the prepared statement requires {}",
-                raw.values.len(),
-                types.len()
-            ),
-        ));
-    }
-    if raw.formats.len() > 1 && raw.formats.len() != raw.values.len() {
-        return Err(Error::new(
-            SqlState::PROTOCOL_VIOLATION,
-            format!("bind message has {} parameter formats but {} parameters", raw.formats.len(), raw.values.len()),
-        ));
-    }
-    let format = |index: usize| match raw.formats.as_slice() {
-        [] => Format::Text,
-        [one] => *one,
-        each => each[index],
-    };
-    let values = raw.values.iter().zip(types.iter()).enumerate();
-    values
-        .map(|(index, (value, data_type))| decode_parameter(value.as_deref(), *data_type, format(index), settings))
-        .collect()
-}
-
-fn decode_parameter(value: Option<&[u8]>, data_type: PgType, format: Format, settings: &Settings) -> Result<Datum> {
-    match (value, format) {
-        (None, _) => Ok(Datum::Null),
-        (Some(bytes), Format::Binary) => Datum::from_binary(data_type, bytes),
-        (Some(bytes), Format::Text) => {
-            let text = std::str::from_utf8(bytes).map_err(|_| {
-                Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
-            })?;
-            Datum::from_text(data_type, text, settings.text_style())
-        }
-    }
 }

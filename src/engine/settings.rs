@@ -6,11 +6,13 @@
 //! public, `client_encoding` other than UTF8) is refused rather than ignored.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::SERVER_VERSION;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Isolation;
+use crate::shard::postgres::SessionSettings;
 use crate::types::{TextStyle, Zone};
 
 /// The settings that Postgres reports to clients when they change, in its spelling.
@@ -109,6 +111,13 @@ const HARMLESS: &[(&str, &str)] = &[
     ("work_mem", "4MB"),
 ];
 
+/// Settings that decide how a shard writes values, in lower case.
+const WRITES_VALUES: &[&str] = &["bytea_output", "datestyle", "extra_float_digits", "intervalstyle", "timezone"];
+
+/// Settings that shardd follows itself.
+const KEPT_HERE: &[&str] =
+    &["client_encoding", "client_min_messages", "idle_in_transaction_session_timeout", "role", "statement_timeout"];
+
 #[derive(Clone, Debug)]
 struct Setting {
     /// As Postgres spells it.
@@ -125,6 +134,8 @@ pub(super) struct Settings {
     /// Names with a dot, and start-up settings that shardd does not know: kept, shown, without effect.
     custom: BTreeMap<String, String>,
     text_style: TextStyle,
+    /// What connections to Postgres shards are told.
+    for_shards: Arc<SessionSettings>,
     /// `None` until the client sets it; zero is no limit.
     pub(super) statement_timeout: Option<Duration>,
     pub(super) idle_in_transaction_timeout: Option<Duration>,
@@ -147,6 +158,7 @@ impl Settings {
             by_name,
             custom: BTreeMap::new(),
             text_style: TextStyle::default(),
+            for_shards: Arc::default(),
             statement_timeout: None,
             idle_in_transaction_timeout: None,
             default_isolation: Isolation::ReadCommitted,
@@ -158,7 +170,30 @@ impl Settings {
         for setting in settings.by_name.values_mut() {
             setting.initial.clone_from(&setting.value);
         }
+        settings.tell_shards();
         Ok(settings)
+    }
+
+    /// What a connection to a Postgres shard is told, so that the shard formats, finds and permits as the session wants
+    /// it: what decides how values are written, always; the rest where the client has set it.
+    pub(super) fn for_shards(&self) -> &Arc<SessionSettings> {
+        &self.for_shards
+    }
+
+    fn tell_shards(&mut self) {
+        let known = self.by_name.iter().filter(|(folded, setting)| {
+            let default = DEFAULTS.iter().chain(HARMLESS).find(|(name, _)| *name == setting.name);
+            let changed = default.is_some_and(|(_, default)| *default != setting.value);
+            WRITES_VALUES.contains(&folded.as_str()) || (changed && !KEPT_HERE.contains(&folded.as_str()))
+        });
+        let known = known.map(|(_, setting)| (setting.name.to_owned(), setting.value.clone()));
+        // A name without a dot came with the start-up message, and may be no setting at all.
+        let custom = self.custom.iter().filter(|(name, _)| name.contains('.'));
+        let all = known.chain(custom.map(|(name, value)| (name.clone(), value.clone()))).collect();
+        let told = SessionSettings(all);
+        if *self.for_shards != told {
+            self.for_shards = Arc::new(told);
+        }
     }
 
     /// Start-up settings are never refused for their name: drivers send what their server had.
@@ -226,6 +261,12 @@ impl Settings {
     /// # Errors
     /// 42704, 55P02 or 22023 as Postgres; 0A000 for a value that shardd does not follow.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<String> {
+        let shown = self.set_untold(name, value)?;
+        self.tell_shards();
+        Ok(shown)
+    }
+
+    fn set_untold(&mut self, name: &str, value: &str) -> Result<String> {
         let folded = name.to_lowercase();
         if !self.by_name.contains_key(&folded) {
             // One without a dot came with the start-up message.
@@ -322,7 +363,11 @@ impl Settings {
             Some(initial) if FIXED.iter().any(|(fixed, _)| fixed.eq_ignore_ascii_case(name)) => Ok(initial),
             Some(initial) if folded == "session_authorization" => Ok(initial),
             Some(initial) => self.set(name, &initial),
-            None => self.custom.remove(&folded).ok_or_else(|| unknown_setting(name)),
+            None => {
+                let removed = self.custom.remove(&folded).ok_or_else(|| unknown_setting(name))?;
+                self.tell_shards();
+                Ok(removed)
+            }
         }
     }
 
@@ -335,6 +380,7 @@ impl Settings {
             // An initial value was accepted once, so it is accepted again.
             let _ = self.set(name, &initial);
         }
+        self.tell_shards();
     }
 
     /// Whether `client_min_messages` lets a notice of this state through.

@@ -3,61 +3,47 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::down::{Need, ShardSet};
 use super::merge::{column_slices, decode};
 use super::{Engine, OpenShard};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::TransactionMode;
 use crate::shard::sqlite::{
-    Call, Effect, Environment, Opening, Program, SqliteShard, SqliteTransaction, Statistics, dialect,
+    Call, Effect, Environment, Opening, Program, ShardFile, SqliteShard, SqliteTransaction, Statistics, dialect,
 };
-use crate::shard::{CancelFlag, Formats, OutputColumn, Tag};
-use crate::topology::{Schema, ShardSpec, ShardUrl, TableKind, Topology};
+use crate::shard::{CancelFlag, Formats, OutputColumn, Shard, Tag};
+use crate::topology::{Schema, ShardSpec, ShardUrl, Table, TableKind, Topology};
 use crate::types::{Datum, Format, PgType, ShardId, TextStyle};
 
 /// How long a shard may take to answer a ping.
 const PING_TIME: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// The schema that each shard's file holds, by shard name.
-    ///
-    /// # Errors
-    /// A shard cannot be read.
-    pub async fn stored_schemas(&self) -> Result<Vec<(ShardId, String, Schema)>> {
-        let mut schemas = Vec::new();
-        for (id, open) in self.shards.load_full().iter() {
-            schemas.push((*id, open.shard.name().to_owned(), open.shard.schema().await?));
-        }
-        Ok(schemas)
-    }
-
-    /// Makes this the schema that statements are planned against: at the start, when all shards were found to hold it.
+    /// Makes this the schema that statements are planned against: at the start, when the open shards were found to hold it.
     ///
     /// # Errors
     /// A newer epoch was published meanwhile.
-    pub fn adopt_schema(&self, schema: Arc<Schema>) -> Result<()> {
-        for open in self.shards.load().values() {
+    pub(super) fn adopt_schema(&self, schema: Arc<Schema>) -> Result<()> {
+        for open in self.shards.load().open.values() {
             open.shard.set_schema(Arc::clone(&schema));
         }
         let current = self.live.snapshot();
         self.live.complete(&current, schema).map_err(|error| Error::internal(error.to_string()))
     }
 
-    /// Whether a shard answers, and why not.
+    /// Whether a shard can do its work, and does it in time.
     ///
     /// # Errors
-    /// It does not answer.
+    /// What is wrong.
     pub async fn ping(&self, id: ShardId) -> Result<()> {
         let shard = self.shard(id)?;
-        let name = shard.name().to_owned();
-        let one = plain_program("SELECT 1".to_owned(), &[("one", PgType::Int8)], Effect::Read);
-        let answered = tokio::time::timeout(PING_TIME, shard.read(plain_call(&Arc::new(one), Vec::new()))).await;
-        answered.map(|rows| rows.map(|_| ())).unwrap_or_else(|_| {
+        tokio::time::timeout(PING_TIME, shard.inspect()).await.unwrap_or_else(|_| {
             Err(Error::new(
                 SqlState::CONNECTION_FAILURE,
-                format!("shard \"{name}\" did not answer within {} ms", PING_TIME.as_millis()),
+                format!("shard \"{}\" did not answer within {} ms", shard.name(), PING_TIME.as_millis()),
             )
             .fault(Fault::Shard)
-            .hint("Its disk may be slow or its readers busy; see `shardctl logs`."))
+            .hint("It may be slow or busy; see `shardctl logs`."))
         })
     }
 
@@ -66,12 +52,12 @@ impl Engine {
     /// # Errors
     /// The shard is not open.
     pub fn statistics(&self, id: ShardId) -> Result<Statistics> {
-        Ok(self.shard(id)?.statistics())
+        Ok(self.shard(id)?.sqlite()?.statistics())
     }
 
     /// Closes every shard, then the catalog. Nothing is served after it.
     pub async fn close(&self) {
-        for open in self.shards.load_full().values() {
+        for open in self.shards.load_full().open.values() {
             open.shard.shutdown().await;
         }
         self.catalog.close().await;
@@ -80,12 +66,13 @@ impl Engine {
     /// Adds a shard that owns no slots yet, with the tables of the others and their reference rows.
     ///
     /// # Errors
-    /// The name or URL is taken or cannot be; the file belongs to another cluster; nothing was added then.
+    /// The name or URL is taken or cannot be; the file belongs to another cluster; a shard is down. Nothing was added then.
     pub async fn add_shard(&self, spec: &ShardSpec, actor: &str) -> Result<Arc<Topology>> {
         let ShardUrl::Sqlite(path) = &spec.url else {
             return Err(Error::unsupported("a Postgres shard", "This version serves SQLite shards: give sqlite:PATH."));
         };
         let _schema_lock = self.lock_schema().await?;
+        self.require_all(Need::NewShard)?;
         let current = self.live.snapshot();
         let id = self.catalog.next_shard_number().await?;
         // Refused here, before a file is made.
@@ -95,14 +82,16 @@ impl Engine {
             id,
             cluster: self.cluster.clone(),
             path: path.clone(),
+            file: ShardFile::MayBeNew,
             limits: self.shard_limits.clone(),
             metrics: self.metrics.shard(&spec.name),
         };
         let source = current.shards.first().ok_or_else(|| Error::internal("the topology has no shards"))?;
         let source = self.shard(source.id)?;
+        let source = source.sqlite()?;
         // A reference table is written on all shards at once, so holding one writer holds them all still.
         let hold = source.begin(TransactionMode::Write, &CancelFlag::new()).await?;
-        let outcome = match filled(opening, &source, &current.schema).await {
+        let outcome = match filled(opening, source, &current.schema).await {
             Ok(shard) => self.admit(shard, spec, &current, actor).await,
             Err(error) => Err(error),
         };
@@ -118,7 +107,7 @@ impl Engine {
         actor: &str,
     ) -> Result<Arc<Topology>> {
         match self.catalog.add_shard(current.epoch, spec, &[], actor).await {
-            Ok((_, next)) => self.open_to_statements(&Arc::new(shard), next, current),
+            Ok((_, next)) => self.open_to_statements(&Arc::new(Shard::Sqlite(shard)), next, current),
             Err(error) => {
                 shard.shutdown().await;
                 Err(error.into())
@@ -126,22 +115,19 @@ impl Engine {
         }
     }
 
-    fn open_to_statements(
-        &self,
-        shard: &Arc<SqliteShard>,
-        next: Topology,
-        current: &Arc<Topology>,
-    ) -> Result<Arc<Topology>> {
-        let mut shards = (**self.shards.load()).clone();
-        let metrics = self.metrics.shard(shard.name());
-        shards.insert(shard.id(), OpenShard { shard: Arc::clone(shard), metrics });
+    fn open_to_statements(&self, shard: &Arc<Shard>, next: Topology, current: &Arc<Topology>) -> Result<Arc<Topology>> {
+        let open = OpenShard { metrics: self.metrics.shard(shard.name()), shard: Arc::clone(shard) };
         // A new version of the same schema: a write to a reference table that waits for its shards was planned for those
         // that there were, and is now planned again.
         let schema = Arc::new(Schema::clone(&current.schema));
-        for open in shards.values() {
+        for open in self.shards.load().open.values().chain([&open]) {
             open.shard.set_schema(Arc::clone(&schema));
         }
-        self.shards.store(Arc::new(shards));
+        self.shards.rcu(|set| {
+            let mut set = ShardSet::clone(set);
+            set.open.insert(shard.id(), open.clone());
+            set
+        });
         let next = Topology { schema, ..next };
         self.live.publish(next).map_err(|error| Error::internal(error.to_string()))?;
         Ok(self.live.snapshot())
@@ -155,7 +141,7 @@ async fn filled(opening: Opening, source: &SqliteShard, schema: &Schema) -> Resu
     shard.shutdown().await;
     outcome?;
     // What was filled in below the shard, its sequences for one, is read when it is opened.
-    SqliteShard::open(opening)
+    SqliteShard::open(Opening { file: ShardFile::Known, ..opening })
 }
 
 /// Makes the tables and copies rows. What an earlier attempt left is replaced.
@@ -165,7 +151,8 @@ async fn fill(shard: &SqliteShard, source: &SqliteShard, schema: &Schema) -> Res
     transaction.run_batch(dialect::drop_all(&stale)).await?;
     transaction.run_batch(dialect::create_all(schema)?).await?;
     for table in schema.tables.values().filter(|table| table.kind == TableKind::Reference) {
-        let columns: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.data_type)).collect();
+        let mut columns: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.data_type)).collect();
+        columns.extend(row_id(table)?.map(|name| (name, PgType::Int8)));
         copy_rows(source, &mut transaction, &table.name, &columns, "").await?;
         let sequences = [
             ("table_name", PgType::Text),
@@ -177,6 +164,25 @@ async fn fill(shard: &SqliteShard, source: &SqliteShard, schema: &Schema) -> Res
         copy_rows(source, &mut transaction, "shardd_sequence", &sequences, &of_table).await?;
     }
     transaction.commit().await
+}
+
+/// SQLite's name for the number of a row, where that tells rows apart: changes of a table without a primary key are copied
+/// by it.
+fn row_id(table: &Table) -> Result<Option<&'static str>> {
+    if table.primary_key.is_some() {
+        return Ok(None);
+    }
+    let is_column = |name: &&str| table.columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    match ["_rowid_", "rowid", "oid"].into_iter().find(|name| !is_column(name)) {
+        Some(name) => Ok(Some(name)),
+        None => Err(Error::unsupported(
+            format!(
+                "adding a shard while \"{}\" has no primary key and columns of all of SQLite's names for it",
+                table.name
+            ),
+            "Give the table a primary key, or rename one of the columns _rowid_, rowid and oid.",
+        )),
+    }
 }
 
 /// Copies a table's rows, as they come.

@@ -6,15 +6,18 @@
 //! shard whose commit failed answers nothing before its part was applied.
 
 use super::Engine;
+use super::down::redo;
+use crate::catalog::RedoPart;
 use crate::crash_point::{CommitStep, crash_point};
 use crate::error::{Error, Fault, Result, Retry, SqlState};
-use crate::shard::sqlite::{RedoStep, SqliteTransaction};
+use crate::shard::sqlite::RedoStep;
+use crate::shard::{Shard, ShardKind, ShardTransaction};
 use crate::types::ShardId;
 
 /// One shard's open transaction, and what it has to do again if its commit does not reach the disk.
 pub(super) struct SpanningPart {
     pub(super) shard: ShardId,
-    pub(super) transaction: SqliteTransaction,
+    pub(super) transaction: ShardTransaction,
     pub(super) steps: Vec<RedoStep>,
 }
 
@@ -43,6 +46,9 @@ impl Engine {
     /// # Errors
     /// Nothing was committed, since the record could not be written.
     pub(super) async fn commit_together(&self, parts: Vec<SpanningPart>) -> Result<Committed> {
+        if self.kind == ShardKind::Postgres {
+            return self.commit_in_turn(parts).await;
+        }
         let id = format!("{:032x}", rand::random::<u128>());
         crash_point(CommitStep::Deciding);
         let payloads = parts.iter().map(|part| (part.shard, RedoStep::encode(&part.steps))).collect();
@@ -53,7 +59,10 @@ impl Engine {
         let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
         let mut behind = None;
         for part in parts {
-            let committed = part.transaction.commit_as(&id).await;
+            let committed = match part.transaction {
+                ShardTransaction::Sqlite(transaction) => transaction.commit_as(&id).await,
+                ShardTransaction::Postgres(transaction) => transaction.commit().await,
+            };
             crash_point(CommitStep::CommittedOne);
             if let Err(error) = committed {
                 tracing::error!(shard = self.shard_name(part.shard), %error, "a decided commit failed on one shard");
@@ -69,6 +78,29 @@ impl Engine {
                 self.forget(&id, &shards).await;
                 Ok(Committed::Everywhere)
             }
+        }
+    }
+
+    /// Commits on Postgres shards, one after the other: what has no decision that outlives a crash in between.
+    async fn commit_in_turn(&self, parts: Vec<SpanningPart>) -> Result<Committed> {
+        let mut done: Vec<String> = Vec::new();
+        let mut behind: Vec<(String, Error)> = Vec::new();
+        for part in parts {
+            let name = self.shard_name(part.shard);
+            if done.is_empty() && !behind.is_empty() {
+                // Nothing is committed anywhere yet, so nothing has to be.
+                part.transaction.rollback().await;
+                continue;
+            }
+            match part.transaction.commit().await {
+                Ok(()) => done.push(name),
+                Err(error) => behind.push((name, error)),
+            }
+        }
+        match behind.into_iter().next() {
+            None => Ok(Committed::Everywhere),
+            Some((_, error)) if done.is_empty() => Err(error),
+            Some((name, error)) => Ok(Committed::Behind(committed_in_part(&done, &name, &error))),
         }
     }
 
@@ -98,15 +130,18 @@ impl Engine {
             return;
         }
         crash_point(CommitStep::Forgotten);
-        let open = self.shards.load();
-        for shard in shards.iter().filter_map(|shard| open.get(shard)) {
-            shard.shard.forget_redo(vec![id.to_owned()]);
+        let set = self.shards.load();
+        for shard in shards.iter().filter_map(|shard| set.open.get(shard)) {
+            if let Shard::Sqlite(shard) = &*shard.shard {
+                shard.forget_redo(vec![id.to_owned()]);
+            }
         }
     }
 
     /// Applies a shard's part of a decided commit, unless it has it. The shard answers nothing before.
     async fn apply_missed(&self, shard: ShardId, id: &str, steps: Vec<RedoStep>) -> Result<()> {
         let shard = self.shard(shard)?;
+        let shard = shard.sqlite()?;
         if shard.apply_redo(id, steps).await? {
             tracing::warn!(shard = shard.name(), record = id, "applied a commit that had been interrupted");
         }
@@ -114,21 +149,44 @@ impl Engine {
         Ok(())
     }
 
-    /// Finishes every commit that was decided and not applied everywhere. Runs once, before anything is served.
+    /// Finishes every commit that was decided and not applied everywhere, on the shards that are open. Runs once, before
+    /// anything is served. A shard that fails is taken down; the parts of those that are down stay in the catalog.
     ///
     /// # Errors
-    /// A shard or the catalog failed: nothing may be served.
+    /// The catalog failed, or has a part for a shard that there is not: nothing may be served.
     pub async fn recover(&self) -> Result<()> {
-        for part in self.catalog.redo_undone().await? {
-            self.apply_missed(part.shard, &part.gid, RedoStep::decode(&part.payload)?).await?;
-            self.catalog.redo_applied(&part.gid, part.shard).await?;
+        let undone = self.catalog.redo_undone().await?;
+        let topology = self.live.snapshot();
+        if let Some(part) = undone.iter().find(|part| topology.shard(part.shard).is_none()) {
+            return Err(Error::internal(format!("the catalog has a redo record for the unknown shard {}", part.shard)));
+        }
+        for (id, open) in &self.shards.load_full().open {
+            let parts: Vec<RedoPart> = undone.iter().filter(|part| part.shard == *id).cloned().collect();
+            let Shard::Sqlite(shard) = &*open.shard else { continue };
+            match redo(shard, &parts).await {
+                Ok(()) => self.note_applied(&parts).await?,
+                Err(error) => self.take_down(*id, error).await,
+            }
         }
         self.catalog.forget_applied_redo().await?;
-        for open in self.shards.load().values() {
-            open.shard.forget_all_redo().await?;
+        for (id, open) in &self.shards.load_full().open {
+            let Shard::Sqlite(shard) = &*open.shard else { continue };
+            if let Err(error) = shard.forget_all_redo().await {
+                self.take_down(*id, error).await;
+            }
         }
         Ok(())
     }
+}
+
+fn committed_in_part(done: &[String], missing: &str, error: &Error) -> Error {
+    Error::new(
+        SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
+        format!("the transaction is committed on {}, and failed on shard \"{missing}\": {error}", done.join(", ")),
+    )
+    .fault(Fault::Shard)
+    .retry(Retry::Unknown)
+    .hint("Run on that shard what is missing there; `shardctl schema diff` shows how its tables differ.")
 }
 
 fn committed_but_behind(shard: &str, error: &Error) -> Error {

@@ -3,16 +3,17 @@
 //! Texts that differ only in inline values share one [`Statement`]. It belongs to one version of the schema; when a
 //! newer one is published it is made again from its text.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::Metrics;
 use crate::plan::{self, Local, Plan, ReadSource, Scatter};
-use crate::shard::sqlite::Program;
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
-use crate::shard::{OutputColumn, Tag};
+use crate::shard::{OutputColumn, Program, ShardKind, Tag, postgres, sqlite};
 use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, ast};
 use crate::topology::{Keyspace, Schema};
 use crate::types::{Datum, PgType, TextStyle};
@@ -25,9 +26,9 @@ pub(super) struct Statement {
     pub(super) schema: Arc<Schema>,
     pub(super) plan: Plan,
     /// The whole statement for one shard; `None` when the session answers it, and for DDL.
-    pub(super) program: Option<Arc<Program>>,
+    pub(super) program: Option<Program>,
     /// What runs when a read comes to several shards: made when that first happens.
-    scattered: OnceLock<Result<Arc<Program>>>,
+    scattered: OnceLock<Result<Program>>,
     /// The types of the client's parameters, then of the lifted literals.
     pub(super) placeholders: Box<[PgType]>,
     pub(super) columns: Option<Arc<[OutputColumn]>>,
@@ -40,12 +41,16 @@ impl Statement {
         text: &str,
         client_parameters: usize,
         lifted: &[LiteralKind],
-        declared: &[Option<PgType>],
-        schema: &Arc<Schema>,
-        keyspaces: &[Arc<Keyspace>],
+        type_oids: &[u32],
+        scope: PlanScope<'_>,
     ) -> Result<Statement> {
+        let PlanScope { schema, keyspaces, kind, .. } = scope;
         let parsed = sql::parse(text, client_parameters, lifted.to_vec())?;
         let plan = plan::plan(&parsed, schema, keyspaces)?;
+        if kind == ShardKind::Postgres {
+            return Ok(Statement::as_written(parsed, plan, schema));
+        }
+        let declared = &declared_types(type_oids)?;
         let types = ParameterTypes { text, declared, client_parameters, lifted };
         let program = match whole_statement(&plan) {
             Some(tree) => {
@@ -55,7 +60,7 @@ impl Statement {
                     }
                     _ => dialect::translate(tree, schema, types),
                 });
-                Some(Arc::new(translated?))
+                Some(translated?)
             }
             None => None,
         };
@@ -72,47 +77,128 @@ impl Statement {
             parsed,
             schema: Arc::clone(schema),
             plan,
-            program,
+            program: program.map(|program| Program::Sqlite(Arc::new(program))),
             scattered: OnceLock::new(),
             placeholders: placeholders.into(),
             columns,
         })
     }
 
+    /// A statement for Postgres shards, which are asked about its types when they are needed.
+    fn as_written(parsed: Parsed, plan: Plan, schema: &Arc<Schema>) -> Statement {
+        let literals = parsed.lifted.iter().map(|kind| match kind {
+            LiteralKind::Int4 => PgType::Int4,
+            LiteralKind::Int8 => PgType::Int8,
+            LiteralKind::Numeric => PgType::Numeric,
+            LiteralKind::Text => PgType::Text,
+        });
+        let (placeholders, columns) = match &plan {
+            Plan::Local(_) | Plan::Ddl(_) => {
+                super::local::describe(&plan, parsed.client_parameters + parsed.lifted.len())
+            }
+            _ => (std::iter::repeat_n(PgType::Unknown, parsed.client_parameters).chain(literals).collect(), None),
+        };
+        let tag = whole_statement(&plan).map(tag_of);
+        Statement {
+            program: tag.map(|tag| Program::Postgres(Arc::new(postgres::Program::as_written(tag)))),
+            parsed,
+            schema: Arc::clone(schema),
+            plan,
+            scattered: OnceLock::new(),
+            placeholders: placeholders.into(),
+            columns,
+        }
+    }
+
+    /// What the statement returns, as far as it is known; `None`: nothing.
+    pub(super) fn columns(&self) -> Option<&Arc<[OutputColumn]>> {
+        self.columns.as_ref().or_else(|| self.description()?.columns.as_ref())
+    }
+
+    /// What a Postgres shard has told of it.
+    pub(super) fn description(&self) -> Option<&postgres::Description> {
+        match &self.program {
+            Some(Program::Postgres(program)) => program.description(),
+            _ => None,
+        }
+    }
+
+    /// The OIDs of the types of the client's own parameters.
+    pub(super) fn parameter_oids(&self) -> Vec<u32> {
+        match self.description() {
+            Some(description) => description.parameter_oids.clone(),
+            None => self.parameters().iter().map(|data_type| data_type.oid()).collect(),
+        }
+    }
+
     /// The program that each shard runs when the rows of several are put together.
     ///
     /// # Errors
     /// The statement cannot be put together across shards; the reason and what to write instead.
-    pub(super) fn scattered(&self, scatter: &Scatter) -> Result<Arc<Program>> {
+    pub(super) fn scattered(&self, scatter: &Scatter) -> Result<Program> {
         let tree = match scatter {
             Scatter::Merge { statement, .. } => statement,
             Scatter::Aggregate(aggregate) => &aggregate.statement,
         };
-        self.scattered.get_or_init(|| self.translate(tree).map(Arc::new)).clone()
+        self.scattered.get_or_init(|| self.derive(tree)).clone()
     }
 
-    /// Translates a statement over the partial rows of this one's shards.
+    /// Translates a statement for the database in memory that holds the partial rows of this one's shards.
     ///
     /// # Errors
     /// It has no translation.
-    pub(super) fn translate_over(&self, tree: &ast::Statement, schema: &Schema) -> Result<Program> {
+    pub(super) fn translate_over(&self, tree: &ast::Statement, schema: &Schema) -> Result<sqlite::Program> {
         let declared = self.placeholder_types();
         let client_parameters = declared.len();
         let types = ParameterTypes { text: "", declared: &declared, client_parameters, lifted: &[] };
         sql::with_deep_stack(self.parsed.deep, || dialect::translate(tree, schema, types))
     }
 
-    /// Translates a statement that was derived from this one and shares its parameters.
+    /// The program of a statement that was derived from this one and shares its parameters.
     ///
     /// # Errors
     /// It has no translation.
-    pub(super) fn translate(&self, tree: &ast::Statement) -> Result<Program> {
-        self.translate_over(tree, &self.schema)
+    pub(super) fn derive(&self, tree: &ast::Statement) -> Result<Program> {
+        if let Some(Program::Postgres(_)) = self.program {
+            let template = sql::with_deep_stack(self.parsed.deep, || tree.to_string());
+            return Ok(Program::Postgres(Arc::new(postgres::Program::derived(tag_of(tree), template))));
+        }
+        Ok(Program::Sqlite(Arc::new(self.translate_over(tree, &self.schema)?)))
     }
 
     /// The types of the client's own parameters.
     pub(super) fn parameters(&self) -> &[PgType] {
         &self.placeholders[..self.parsed.client_parameters.min(self.placeholders.len())]
+    }
+
+    /// The parameters as a row's key is taken from them: a `character` loses its trailing blanks when a text is made of it.
+    pub(super) fn assigned_parameters<'p>(&self, parameters: &'p [Datum]) -> Cow<'p, [Datum]> {
+        self.with_characters(parameters, |text| Datum::Text(text.trim_end_matches(' ').into()))
+    }
+
+    /// The parameters as keys are compared with them: which blanks of a `character` count is up to the other side's type, so
+    /// it is no key; bytes never are.
+    pub(super) fn compared_parameters<'p>(&self, parameters: &'p [Datum]) -> Cow<'p, [Datum]> {
+        self.with_characters(parameters, |text| Datum::Bytea(text.as_bytes().into()))
+    }
+
+    fn with_characters<'p>(&self, parameters: &'p [Datum], change: impl Fn(&str) -> Datum) -> Cow<'p, [Datum]> {
+        let has_characters = |data_type: &PgType| matches!(data_type, PgType::Bpchar | PgType::BpcharArray);
+        if !self.placeholders.iter().any(has_characters) {
+            return Cow::Borrowed(parameters);
+        }
+        let changed = |datum: &Datum| match datum {
+            Datum::Text(text) => change(text),
+            datum => datum.clone(),
+        };
+        let all = parameters.iter().zip(&self.placeholders).map(|(datum, data_type)| match (datum, data_type) {
+            (Datum::Array { element, values }, PgType::BpcharArray) => {
+                Datum::Array { element: *element, values: values.iter().map(changed).collect() }
+            }
+            (datum, PgType::Bpchar) => changed(datum),
+            (datum, _) => datum.clone(),
+        });
+        Cow::Owned(all.collect())
     }
 
     /// Every placeholder has the type that the whole statement gave it, though a part may not mention it.
@@ -132,26 +218,75 @@ fn whole_statement(plan: &Plan) -> Option<&ast::Statement> {
     }
 }
 
+fn tag_of(tree: &ast::Statement) -> Tag {
+    match tree {
+        ast::Statement::Insert(_) => Tag::Insert,
+        ast::Statement::Update(_) => Tag::Update,
+        ast::Statement::Delete(_) => Tag::Delete,
+        ast::Statement::Merge(_) => Tag::Merge,
+        _ => Tag::Select,
+    }
+}
+
+/// The types that a client declared for its parameters; 0 leaves one to be inferred.
+fn declared_types(type_oids: &[u32]) -> Result<Vec<Option<PgType>>> {
+    let declared = type_oids.iter().map(|&oid| {
+        if oid == 0 {
+            return Ok(None);
+        }
+        PgType::from_oid(oid).map(Some).ok_or_else(|| {
+            let hint = "Send the parameter as text, without a type, and cast it in the statement.";
+            Error::unsupported(format_args!("a parameter of the type with OID {oid}"), hint)
+        })
+    });
+    declared.collect()
+}
+
 /// A statement as one client prepared it: the shared part, and the literals of this client's text.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) text: Arc<str>,
     pub(super) statement: Arc<Statement>,
-    pub(super) declared: Box<[Option<PgType>]>,
+    /// The OIDs of the types that the client declared; 0 where it left one to be inferred.
+    pub(super) type_oids: Arc<[u32]>,
     pub(super) literals: Vec<Datum>,
     /// Its client may know its columns already, so they must stay what they are.
     pub(super) describable: bool,
+    /// It was kept under a name: connections to Postgres shards keep it, too.
+    pub(super) named: AtomicBool,
 }
 
 impl Prepared {
-    /// The types of the client's own parameters, declared or inferred.
-    pub fn parameters(&self) -> &[PgType] {
-        self.statement.parameters()
+    pub(super) fn name(&self) {
+        self.named.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn named(&self) -> bool {
+        self.named.load(Ordering::Relaxed)
+    }
+
+    /// How many parameters its client has to give.
+    pub fn parameter_count(&self) -> usize {
+        self.statement.parameters().len()
+    }
+
+    /// The OIDs of the types of the client's own parameters, declared or inferred.
+    pub fn parameter_oids(&self) -> Vec<u32> {
+        self.statement.parameter_oids()
+    }
+
+    /// The same, as types that shardd can make values of.
+    ///
+    /// # Errors
+    /// 0A000 for a type that only the shards know.
+    pub(super) fn parameter_types(&self) -> Result<Vec<PgType>> {
+        let oids = self.parameter_oids();
+        Ok(declared_types(&oids)?.into_iter().map(|data_type| data_type.unwrap_or(PgType::Text)).collect())
     }
 
     /// `None` when the statement returns no rows.
     pub fn columns(&self) -> Option<Arc<[OutputColumn]>> {
-        self.statement.columns.clone()
+        self.statement.columns().cloned()
     }
 
     /// All that it does is to change the state of its session: a setting, a prepared statement.
@@ -180,34 +315,34 @@ pub(super) struct PlanCache {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct CacheKey {
     text: Box<str>,
-    declared: Box<[Option<PgType>]>,
+    type_oids: Box<[u32]>,
     lifted: Box<[LiteralKind]>,
 }
 
 /// A key that borrows, so that a look-up allocates nothing.
 struct BorrowedKey<'a> {
     text: &'a str,
-    declared: &'a [Option<PgType>],
+    type_oids: &'a [u32],
     lifted: &'a [LiteralKind],
 }
 
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        BorrowedKey { text: &self.text, declared: &self.declared, lifted: &self.lifted }.hash(state);
+        BorrowedKey { text: &self.text, type_oids: &self.type_oids, lifted: &self.lifted }.hash(state);
     }
 }
 
 impl Hash for BorrowedKey<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
-        self.declared.hash(state);
+        self.type_oids.hash(state);
         self.lifted.hash(state);
     }
 }
 
 impl quick_cache::Equivalent<CacheKey> for BorrowedKey<'_> {
     fn equivalent(&self, key: &CacheKey) -> bool {
-        *self.text == *key.text && *self.declared == *key.declared && *self.lifted == *key.lifted
+        *self.text == *key.text && *self.type_oids == *key.type_oids && *self.lifted == *key.lifted
     }
 }
 
@@ -218,6 +353,7 @@ pub(super) struct PlanScope<'a> {
     pub(super) keyspaces: &'a [Arc<Keyspace>],
     /// Others see this schema too. Not so inside a transaction that changed it.
     pub(super) shared: bool,
+    pub(super) kind: ShardKind,
 }
 
 impl PlanCache {
@@ -230,21 +366,15 @@ impl PlanCache {
         &self,
         lifted: &Lifted<'_>,
         kinds: &[LiteralKind],
-        declared: &[Option<PgType>],
+        type_oids: &[u32],
         schema: &Arc<Schema>,
     ) -> Option<Arc<Statement>> {
-        let key = BorrowedKey { text: &lifted.text, declared, lifted: kinds };
+        let key = BorrowedKey { text: &lifted.text, type_oids, lifted: kinds };
         self.statements.get(&key).filter(|statement| Arc::ptr_eq(&statement.schema, schema))
     }
 
-    fn insert(
-        &self,
-        lifted: &Lifted<'_>,
-        kinds: &[LiteralKind],
-        declared: &[Option<PgType>],
-        statement: &Arc<Statement>,
-    ) {
-        let key = CacheKey { text: lifted.text.as_ref().into(), declared: declared.into(), lifted: kinds.into() };
+    fn insert(&self, lifted: &Lifted<'_>, kinds: &[LiteralKind], type_oids: &[u32], statement: &Arc<Statement>) {
+        let key = CacheKey { text: lifted.text.as_ref().into(), type_oids: type_oids.into(), lifted: kinds.into() };
         self.statements.insert(key, Arc::clone(statement));
         self.metrics.plan_cache_entries.set(i64::try_from(self.statements.len()).unwrap_or(i64::MAX));
     }
@@ -273,14 +403,14 @@ impl PlanCache {
     pub(super) fn prepare(
         &self,
         text: &str,
-        declared: &[Option<PgType>],
+        type_oids: &[u32],
         scope: PlanScope<'_>,
         style: &TextStyle,
     ) -> Result<Prepared> {
-        let PlanScope { schema, keyspaces, shared } = scope;
+        let PlanScope { schema, shared, .. } = scope;
         let lifted = sql::lift(text)?;
         let kinds: Vec<LiteralKind> = lifted.kinds().collect();
-        let statement = match self.get(&lifted, &kinds, declared, schema) {
+        let statement = match self.get(&lifted, &kinds, type_oids, schema) {
             Some(statement) => {
                 self.metrics.plan_cache_hits.inc();
                 statement
@@ -288,18 +418,24 @@ impl PlanCache {
             None => {
                 self.metrics.plan_cache_misses.inc();
                 let begun = Instant::now();
-                let compiled =
-                    Statement::compile(&lifted.text, lifted.client_parameters, &kinds, declared, schema, keyspaces);
+                let compiled = Statement::compile(&lifted.text, lifted.client_parameters, &kinds, type_oids, scope);
                 self.metrics.prepare_seconds.observe(begun.elapsed().as_secs_f64());
                 let statement = Arc::new(compiled.map_err(|error| as_written(error, text, &lifted))?);
                 if shared {
-                    self.insert(&lifted, &kinds, declared, &statement);
+                    self.insert(&lifted, &kinds, type_oids, &statement);
                 }
                 statement
             }
         };
         let literals = decode_literals(&statement, &lifted, style, text)?;
-        Ok(Prepared { text: text.into(), statement, declared: declared.into(), literals, describable: true })
+        Ok(Prepared {
+            text: text.into(),
+            statement,
+            type_oids: type_oids.into(),
+            literals,
+            describable: true,
+            named: AtomicBool::new(false),
+        })
     }
 }
 

@@ -16,9 +16,8 @@ use super::spanning::{Committed, SpanningPart};
 use super::write::held;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
-use crate::shard::CancelFlag;
-use crate::shard::sqlite::{Call, RedoStep, SqliteTransaction};
-use crate::shard::{TransactionMode, Written};
+use crate::shard::sqlite::RedoStep;
+use crate::shard::{Beginning, Call, CancelFlag, ShardTransaction, TransactionMode, Written};
 use crate::topology::Schema;
 use crate::types::ShardId;
 
@@ -71,7 +70,7 @@ struct Savepoint {
 #[derive(Debug)]
 pub(super) struct Participant {
     pub(super) shard: ShardId,
-    pub(super) transaction: SqliteTransaction,
+    pub(super) transaction: ShardTransaction,
     pub(super) writes: bool,
     /// What it did, in order, except what is still being recorded.
     steps: Vec<RedoStep>,
@@ -84,7 +83,7 @@ impl Participant {
     /// The shard refused it.
     pub(super) async fn run_ddl(&mut self, statements: &[String]) -> Result<()> {
         self.settle_steps().await?;
-        self.transaction.run_batch(statements.to_vec()).await?;
+        self.transaction.run_batch(statements).await?;
         self.steps.push(RedoStep::Statements(statements.to_vec()));
         Ok(())
     }
@@ -94,7 +93,7 @@ impl Participant {
     /// # Errors
     /// The shard's rows are not what they were there.
     pub(super) async fn copy(&mut self, changes: Vec<u8>) -> Result<()> {
-        self.transaction.apply_changes(changes).await
+        self.transaction.sqlite()?.apply_changes(changes).await
     }
 
     /// Runs a write, and gives what it changed.
@@ -104,14 +103,15 @@ impl Participant {
     pub(super) async fn run_recorded(&mut self, call: Call) -> Result<(Written, Vec<u8>)> {
         self.settle_steps().await?;
         let written = held(self.transaction.run(call).await?).await?;
-        let changes = self.transaction.take_changes().await?;
+        let changes = self.transaction.sqlite()?.take_changes().await?;
         self.steps.push(RedoStep::Changes(changes.clone()));
         Ok((written, changes))
     }
 
     /// Moves what was recorded until now into the steps.
     async fn settle_steps(&mut self) -> Result<()> {
-        let changes = self.transaction.take_changes().await?;
+        let ShardTransaction::Sqlite(transaction) = &mut self.transaction else { return Ok(()) };
+        let changes = transaction.take_changes().await?;
         if !changes.is_empty() {
             self.steps.push(RedoStep::Changes(changes));
         }
@@ -169,9 +169,10 @@ impl Transaction {
         mode: TransactionMode,
     ) -> Result<&mut Participant> {
         if self.participant(shard).is_none() {
-            let mut opened = engine.shard(shard)?.begin(mode, &self.cancel).await?;
-            opened.record_changes().await?;
-            self.join(shard, opened).await?;
+            let participant = self.join(engine, shard, mode).await?;
+            if let ShardTransaction::Sqlite(transaction) = &mut participant.transaction {
+                transaction.record_changes().await?;
+            }
         }
         let participant = self.participant(shard).ok_or_else(|| Error::internal("a participant is missing"))?;
         participant.writes = true;
@@ -247,14 +248,33 @@ impl Transaction {
     /// The shard failed.
     pub(super) async fn join(
         &mut self,
+        engine: &Engine,
         shard: ShardId,
-        mut transaction: SqliteTransaction,
+        mode: TransactionMode,
     ) -> Result<&mut Participant> {
+        let beginning = Beginning {
+            mode,
+            statement: self.begin_statement(),
+            settings: Arc::clone(self.settings.for_shards()),
+            cancel: &self.cancel,
+        };
+        let mut transaction = engine.shard(shard)?.begin(beginning).await?;
         for level in 0..self.savepoints.len() {
             transaction.savepoint(&level_name(level)).await?;
         }
         self.participants.push(Participant { shard, transaction, writes: false, steps: Vec::new() });
         Ok(self.participants.last_mut().expect("a participant was just added"))
+    }
+
+    /// As Postgres shards are told it.
+    fn begin_statement(&self) -> String {
+        let isolation = match self.isolation {
+            Isolation::ReadCommitted => "READ COMMITTED",
+            Isolation::RepeatableRead => "REPEATABLE READ",
+            Isolation::Serializable => "SERIALIZABLE",
+        };
+        let access = if self.read_only { "READ ONLY" } else { "READ WRITE" };
+        format!("BEGIN ISOLATION LEVEL {isolation} {access}")
     }
 
     /// # Errors

@@ -4,21 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::answer::{Answer, RowBatch, Rows, TagCount};
+use super::down::Need;
 use super::recording::RanOn;
 use super::session::{Execution, Scope, Session};
 use super::transaction::{Opened, Participant, Transaction, second_shard};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Insert, ReferenceWrite, Write};
-use crate::shard::Tag;
-use crate::shard::sqlite::{Call, Program};
-use crate::shard::{Output, TransactionMode, Written};
+use crate::shard::{Call, Output, Program, ShardKind, Tag, TransactionMode, Written};
 use crate::types::ShardId;
 
 /// One shard's share of a statement.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) shard: ShardId,
-    pub(super) program: Arc<Program>,
+    pub(super) program: Program,
 }
 
 impl Session {
@@ -28,12 +27,12 @@ impl Session {
         let whole = execution.whole_program()?;
         if rows_of.len() == 1 {
             let (&shard, _) = rows_of.iter().next().expect("one entry was counted");
-            let written = self.write_one(Part { shard, program: Arc::clone(whole) }, execution).await?;
+            let written = self.write_one(Part { shard, program: whole.clone() }, execution).await?;
             return Ok(written_answer(execution, written));
         }
         let mut parts = Vec::with_capacity(rows_of.len());
         for (&shard, rows) in &rows_of {
-            parts.push(Part { shard, program: Arc::new(execution.statement.translate(&insert.part(rows))?) });
+            parts.push(Part { shard, program: execution.statement.derive(&insert.part(rows))? });
         }
         let written = Box::pin(self.write_several(parts, execution)).await?;
         Ok(written_answer(execution, in_statement_order(written, rows_of.values(), insert.row_keys.len())))
@@ -45,8 +44,9 @@ impl Session {
             .keyspace(&insert.keyspace)
             .ok_or_else(|| Error::internal(format!("keyspace \"{}\" is not in the topology", insert.keyspace)))?;
         let mut rows_of: BTreeMap<ShardId, Vec<usize>> = BTreeMap::new();
+        let parameters = execution.statement.assigned_parameters(&execution.parameters);
         for row in 0..insert.row_keys.len() {
-            let key = insert.row_key(row, &execution.parameters)?;
+            let key = insert.row_key(row, &parameters)?;
             rows_of.entry(keyspace.owner_of(&key)).or_default().push(row);
         }
         Ok(rows_of)
@@ -55,10 +55,10 @@ impl Session {
     /// UPDATE, DELETE, INSERT ... SELECT: as it is, on every shard that it can touch.
     pub(super) async fn write(&mut self, write: &Write, execution: &Execution) -> Result<Answer> {
         let topology = self.engine.live.snapshot();
-        let targets = write.route.shards(&execution.parameters, &topology)?;
+        let targets = write.route.shards(&execution.statement.compared_parameters(&execution.parameters), &topology)?;
         let program = execution.whole_program()?;
         let mut parts: Vec<Part> =
-            targets.shards.iter().map(|&shard| Part { shard, program: Arc::clone(program) }).collect();
+            targets.shards.iter().map(|&shard| Part { shard, program: program.clone() }).collect();
         let written = match parts.len() {
             1 => self.write_one(parts.remove(0), execution).await?,
             _ => {
@@ -75,7 +75,7 @@ impl Session {
         let keyspace = topology
             .keyspace(&write.keyspace)
             .ok_or_else(|| Error::internal(format!("keyspace \"{}\" is not in the topology", write.keyspace)))?;
-        let program = Arc::clone(execution.whole_program()?);
+        let program = execution.whole_program()?.clone();
         let shards = keyspace.shards.clone();
         let [first, others @ ..] = shards.as_slice() else {
             return Err(Error::internal(format!("keyspace \"{}\" has no shards", write.keyspace)));
@@ -84,9 +84,12 @@ impl Session {
             let written = self.write_one(Part { shard: *first, program }, execution).await?;
             return Ok(written_answer(execution, written));
         }
-        let call = self.call(execution, &program);
+        let call = self.call(execution, &program)?;
         let own = self.open_spanning(execution)?;
-        let outcome = self.copy_effect(call, *first, others).await;
+        let outcome = match self.engine.kind {
+            ShardKind::Sqlite => self.copy_effect(call, *first, others).await,
+            ShardKind::Postgres => self.run_everywhere(write, &call, &shards).await,
+        };
         let written = self.close_spanning(own, outcome).await?;
         Ok(written_answer(execution, written))
     }
@@ -94,10 +97,11 @@ impl Session {
     async fn copy_effect(&mut self, call: Call, first: ShardId, others: &[ShardId]) -> Result<Written> {
         let engine = Arc::clone(&self.engine);
         self.ran_on = RanOn::Several;
-        let transaction = self.open_transaction()?;
         // Writers are taken in one order by everybody, so that nobody waits in a circle.
         let mut shards = [&[first], others].concat();
         shards.sort_unstable();
+        engine.require(&shards, Need::ReferenceWrite)?;
+        let transaction = self.open_transaction()?;
         for &shard in &shards {
             transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
         }
@@ -116,17 +120,22 @@ impl Session {
         }
         self.permit_write(execution.word())?;
         self.ran_on.add(part.shard);
-        let call = self.call(execution, &part.program);
-        if self.transaction.is_none() {
-            return self.engine.shard(part.shard)?.write(call).await;
-        }
-        held(self.join_as_writer(part.shard).await?.transaction.run(call).await?).await
+        let call = self.call(execution, &part.program)?;
+        let mut output = match self.transaction {
+            None => self.engine.shard(part.shard)?.write(call).await?,
+            Some(_) => self.join_as_writer(part.shard).await?.transaction.run(call).await?,
+        };
+        self.notices.append(&mut output.notices);
+        held(output).await
     }
 
     /// Writes on several shards, on all or none.
     async fn write_several(&mut self, parts: Vec<Part>, execution: &Execution) -> Result<Vec<Written>> {
         if let [first, second, ..] = parts.as_slice() {
             self.refuse_second_shard(first.shard, second.shard, execution.scope)?;
+        }
+        if self.engine.kind == ShardKind::Postgres {
+            return Err(rows_on_several_postgres_shards());
         }
         let own = self.open_spanning(execution)?;
         let outcome = self.run_parts(parts, execution).await;
@@ -136,7 +145,10 @@ impl Session {
     async fn run_parts(&mut self, parts: Vec<Part>, execution: &Execution) -> Result<Vec<Written>> {
         let engine = Arc::clone(&self.engine);
         self.ran_on = RanOn::Several;
-        let calls: Vec<_> = parts.iter().map(|part| (part.shard, self.call(execution, &part.program))).collect();
+        let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
+        engine.require(&shards, Need::Write)?;
+        let calls: Vec<_> =
+            parts.iter().map(|part| Ok((part.shard, self.call(execution, &part.program)?))).collect::<Result<_>>()?;
         let transaction = self.open_transaction()?;
         for (shard, _) in &calls {
             transaction.join_as_writer(&engine, *shard, TransactionMode::Write).await?;
@@ -232,13 +244,21 @@ pub(super) fn tag_word(tag: Tag) -> &'static str {
     }
 }
 
+/// Until they are committed in two phases.
+fn rows_on_several_postgres_shards() -> Error {
+    Error::unsupported(
+        "a statement that writes rows on several Postgres shards",
+        "Give the key in WHERE, or write the rows of each key with a statement of its own.",
+    )
+}
+
 fn written_answer(execution: &Execution, written: Written) -> Answer {
-    let tag = match execution.statement.program.as_ref().map(|program| program.tag) {
+    let tag = match execution.statement.program.as_ref().map(Program::tag) {
         Some(Tag::Insert) => "INSERT 0",
         Some(tag) => tag_word(tag),
         None => "SELECT",
     };
-    let columns = execution.statement.columns.clone();
+    let columns = written.columns.or_else(|| execution.statement.columns().cloned());
     Answer {
         columns,
         rows: Rows::Ready(written.rows),
@@ -255,12 +275,12 @@ pub(super) async fn held(mut output: Output) -> Result<Written> {
         rows.frames.unsplit(batch.frames);
         rows.rows += batch.rows;
     }
-    Ok(Written { rows, affected: output.affected })
+    Ok(Written { rows, affected: output.affected, columns: output.columns })
 }
 
 /// Several shards' results, shard after shard.
 fn together(written: Vec<Written>) -> Written {
-    let mut all = Written { rows: RowBatch::default(), affected: 0 };
+    let mut all = Written::default();
     for part in written {
         all.rows.frames.unsplit(part.rows.frames);
         all.rows.rows += part.rows.rows;
@@ -285,7 +305,7 @@ fn in_statement_order<'a>(
             part_of[row] = part;
         }
     }
-    let mut all = Written { rows: RowBatch::default(), affected: written.iter().map(|part| part.affected).sum() };
+    let mut all = Written { affected: written.iter().map(|part| part.affected).sum(), ..Written::default() };
     for part in part_of {
         all.rows.frames.extend_from_slice(&written[part].rows.split_rows(1).frames);
         all.rows.rows += 1;
@@ -297,10 +317,10 @@ fn in_statement_order<'a>(
 impl Execution {
     /// What the statement does, for messages.
     pub(super) fn word(&self) -> &'static str {
-        self.statement.program.as_ref().map_or("DDL", |program| tag_word(program.tag))
+        self.statement.program.as_ref().map_or("DDL", |program| tag_word(program.tag()))
     }
 
-    pub(super) fn whole_program(&self) -> Result<&Arc<Program>> {
+    pub(super) fn whole_program(&self) -> Result<&Program> {
         self.statement
             .program
             .as_ref()

@@ -156,7 +156,7 @@ impl Families {
             ),
             duration: histograms(
                 "shardd_query_duration_seconds",
-                "From a statement's arrival to the end of its answer.",
+                "From the beginning of a statement's execution to the end of its answer.",
                 &["shard", "kind"],
                 25e-6,
                 20,
@@ -262,12 +262,21 @@ pub struct ShardMetrics {
 impl ShardMetrics {
     /// A statement ended. Those that ran on several shards are recorded once, on `Metrics::several_shards`.
     pub fn query(&self, door: Door, kind: Kind, outcome: Outcome, elapsed: Duration) {
-        self.counters[door as usize][kind as usize][outcome as usize]
-            .get_or_init(|| self.queries.with_label_values(&[&self.name, kind.label(), door.label(), outcome.label()]))
-            .inc();
+        self.count(door, kind, outcome);
         self.durations[kind as usize]
             .get_or_init(|| self.duration.with_label_values(&[self.name.as_str(), kind.label()]))
             .observe(elapsed.as_secs_f64());
+    }
+
+    /// A statement ended before it began to run: it has no time. Prepared statements that are all right read no clock.
+    pub fn not_prepared(&self, door: Door, outcome: Outcome) {
+        self.count(door, Kind::Other, outcome);
+    }
+
+    fn count(&self, door: Door, kind: Kind, outcome: Outcome) {
+        self.counters[door as usize][kind as usize][outcome as usize]
+            .get_or_init(|| self.queries.with_label_values(&[&self.name, kind.label(), door.label(), outcome.label()]))
+            .inc();
     }
 
     pub fn set_up(&self, up: bool) {

@@ -236,10 +236,11 @@ fn routed(route: &Route, tables: &[String], parameters: &[Datum], topology: &Top
 }
 
 fn depends_on_unknown(pin: &Pin, known: usize) -> bool {
-    use super::KeyExpression::{ArrayParameter, Literal, NegatedParameter, Parameter};
+    use super::KeyExpression::{ArrayParameter, Assigned, Literal, NegatedParameter, Parameter};
     pin.all_of.iter().flatten().any(|key| match key {
         Literal(_) => false,
         Parameter(number) | NegatedParameter(number) | ArrayParameter(number) => *number > known,
+        Assigned(key) => key.parameter().is_some_and(|number| number > known),
     })
 }
 

@@ -1,8 +1,9 @@
 //! INSERT: the key of each row decides where it goes, so it has to be known before the statement runs.
 
 use super::analysis::Analysis;
+use super::assigned::assigned;
 use super::graph::Variable;
-use super::key::{KeyExpression, constant, type_name};
+use super::key::{KeyExpression, type_name};
 use super::place::Place;
 use super::scope::Scope;
 use super::write::{Written, refuse_key_assignment, target};
@@ -119,7 +120,7 @@ fn key_place(table: &Table, insert: &ast::Insert) -> Result<Option<usize>> {
 
 fn row_key(table: &Table, value: Option<&Expr>, key_type: KeyType) -> Result<KeyExpression> {
     let Some(value) = value else { return Err(missing_key(table)) };
-    match constant(value, key_type) {
+    match assigned(value, key_type) {
         Some(KeyExpression::Literal(Datum::Null)) => Err(null_key(table)),
         Some(key) => Ok(key),
         None if is_default(value) => Err(missing_key(table)),
@@ -193,7 +194,7 @@ fn rows_of_query(
 ) -> Result<()> {
     refuse_cut_key(table)?;
     let output = analysis.query(query, place.inside())?;
-    if let Some(constant) = selected(query, key_place).and_then(|value| constant(value, analysis.key_type)) {
+    if let Some(constant) = selected(query, key_place).and_then(|value| assigned(value, analysis.key_type)) {
         if constant == KeyExpression::Literal(Datum::Null) {
             return Err(null_key(table));
         }

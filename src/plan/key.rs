@@ -1,6 +1,6 @@
 //! Keys as a statement gives them, and what they are once its parameters are known.
 
-use crate::error::{Error, Result, SqlState};
+use super::assigned::AssignedKey;
 use crate::sql::ast::{self, CastKind, DataType, Expr, UnaryOperator, Value};
 use crate::types::{Datum, Key, KeyType, Numeric};
 
@@ -14,6 +14,8 @@ pub enum KeyExpression {
     NegatedParameter(usize),
     /// `= ANY($n)`: every element.
     ArrayParameter(usize),
+    /// A row's own: what the value is once the key column holds it.
+    Assigned(Box<AssignedKey>),
 }
 
 /// What a key's value can equal.
@@ -52,21 +54,10 @@ impl KeyExpression {
                 }
                 _ => Keys::Unknown,
             },
-        }
-    }
-
-    /// The key of a row to be written; `None` for NULL.
-    ///
-    /// # Errors
-    /// 22P02 or 42804 when the value is no key of this type.
-    pub(super) fn row_key(&self, key_type: KeyType, parameters: &[Datum]) -> Result<Option<Key>> {
-        match self.keys(key_type, parameters) {
-            Keys::These(mut keys) if keys.len() <= 1 => Ok(keys.pop()),
-            _ => Err(Error::new(
-                SqlState::DATATYPE_MISMATCH,
-                format!("the sharding key must be given as {}", type_name(key_type)),
-            )
-            .hint(format!("Cast the value: CAST(... AS {}).", type_name(key_type)))),
+            KeyExpression::Assigned(_) => match self.row_key(key_type, parameters) {
+                Ok(key) => Keys::These(key.into_iter().collect()),
+                Err(_) => Keys::Unknown,
+            },
         }
     }
 
@@ -77,6 +68,7 @@ impl KeyExpression {
             KeyExpression::Parameter(number) => format!("${number}"),
             KeyExpression::NegatedParameter(number) => format!("-${number}"),
             KeyExpression::ArrayParameter(number) => format!("ANY(${number})"),
+            KeyExpression::Assigned(key) => key.describe(),
         }
     }
 }
@@ -108,16 +100,20 @@ pub(super) fn type_name(key_type: KeyType) -> &'static str {
     }
 }
 
-fn parameter(number: usize, parameters: &[Datum]) -> Option<&Datum> {
+pub(super) fn parameter(number: usize, parameters: &[Datum]) -> Option<&Datum> {
     parameters.get(number.checked_sub(1)?)
 }
 
-fn negated(datum: &Datum) -> Option<Datum> {
+/// `None` for what has no negative, or none of its type.
+pub(super) fn negated(datum: &Datum) -> Option<Datum> {
     match datum {
         Datum::Null => Some(Datum::Null),
         Datum::Int2(value) => Some(Datum::Int8(-i64::from(*value))),
         Datum::Int4(value) => Some(Datum::Int8(-i64::from(*value))),
         Datum::Int8(value) => value.checked_neg().map(Datum::Int8),
+        Datum::Numeric(value) => Some(Datum::Numeric(value.neg())),
+        Datum::Float4(value) => Some(Datum::Float4(-value)),
+        Datum::Float8(value) => Some(Datum::Float8(-value)),
         _ => None,
     }
 }

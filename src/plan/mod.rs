@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod analysis;
+mod assigned;
 mod canonical;
 mod column_name;
 mod explain;
@@ -19,6 +20,7 @@ mod predicate;
 mod query;
 mod read;
 mod route;
+mod row_count;
 mod scatter;
 mod scope;
 mod set_operation;
@@ -32,6 +34,7 @@ mod write;
 use std::sync::Arc;
 
 pub use aggregate::Aggregate;
+pub use assigned::AssignedKey;
 pub use explain::{Explanation, PlanKind, explain, explain_error};
 pub use key::KeyExpression;
 pub use route::{Keys, Pin, Route, Slots, Targets};
@@ -137,7 +140,7 @@ impl Insert {
     /// The key of a row, as the table will hold it.
     ///
     /// # Errors
-    /// 23502 for NULL, 42804 for a value that is not of the key's type.
+    /// 23502 for NULL, 22P02, 22003 or 42804 for a value that cannot be assigned to the key column.
     pub fn row_key(&self, row: usize, parameters: &[Datum]) -> Result<Key> {
         let expression = self
             .row_keys
@@ -209,9 +212,12 @@ pub enum Distinct {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum RowCount {
-    Constant(u64),
+    /// A negative one is an error when the statement runs.
+    Constant(i64),
     /// `$n`, from 1. NULL means no limit.
     Parameter(usize),
+    /// `-$n`: what LIMIT -1 is once its literal was lifted.
+    NegatedParameter(usize),
 }
 
 /// Decides what to do with a statement.

@@ -47,6 +47,17 @@ pub enum Slots {
     All,
 }
 
+impl Targets {
+    /// Every shard of the keyspace gives the same answer.
+    pub fn touches_no_slot(&self) -> bool {
+        match &self.slots {
+            Slots::Any => true,
+            Slots::These(slots) => slots.is_empty(),
+            Slots::All => false,
+        }
+    }
+}
+
 impl Route {
     /// # Errors
     /// The keyspace is unknown to the topology, or has no shards: the plan is older than it.

@@ -4,14 +4,14 @@ use super::aggregate;
 use super::analysis::Analysis;
 use super::canonical::{canonical, canonical_column};
 use super::functions::volatile;
-use super::key::{placeholder, strip};
+use super::key::strip;
 use super::query::Output;
 use super::scope::Scope;
 use super::{Distinct, Merge, RowCount, Scatter, SortKey};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{
-    self, CastKind, Expr, LimitClause, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select,
-    SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, Value,
+    self, Expr, LimitClause, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectItem, SetExpr,
+    SetOperator, SetQuantifier, Statement, Value,
 };
 use crate::sql::{fold, ident, parse_expression, with_stack};
 
@@ -313,31 +313,26 @@ fn sort_key(column: usize, options: &OrderByOptions) -> Result<SortKey> {
 /// Takes LIMIT and OFFSET for the merge. Each shard sends as many rows as could be wanted of it alone: both together.
 fn push_limit(statement: &mut Query) -> Result<(Option<RowCount>, Option<RowCount>)> {
     let (limit, offset) = limit_expressions(statement)?;
-    let counts =
-        (limit.as_ref().map(row_count).transpose()?.flatten(), offset.as_ref().map(row_count).transpose()?.flatten());
+    let counts = (
+        limit.as_ref().map(RowCount::of).transpose()?.flatten(),
+        offset.as_ref().map(RowCount::of).transpose()?.flatten(),
+    );
     statement.fetch = None;
     let pushed = match (limit, &counts) {
         (None, _) | (_, (None, _)) => None,
         (Some(limit), (_, None)) => Some(limit),
         (Some(_), (Some(RowCount::Constant(limit)), Some(RowCount::Constant(offset)))) => {
-            Some(parse_expression(&limit.saturating_add(*offset).min(i64::MAX as u64).to_string())?)
+            Some(parse_expression(&limit.saturating_add(*offset).to_string())?)
         }
         (Some(_), (Some(limit), Some(offset))) => {
             // Half of the largest bigint at the most, so that the sum is one.
-            let bounded = |count| format!("least(CAST({} AS bigint), {})", count_text(count), i64::MAX / 2);
+            let bounded = |count: &RowCount| format!("least(CAST({} AS bigint), {})", count, i64::MAX / 2);
             Some(parse_expression(&format!("{} + {}", bounded(limit), bounded(offset)))?)
         }
     };
     statement.limit_clause =
         pushed.map(|limit| LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by: Vec::new() });
     Ok(counts)
-}
-
-fn count_text(count: &RowCount) -> String {
-    match count {
-        RowCount::Constant(count) => count.to_string(),
-        RowCount::Parameter(number) => format!("${number}"),
-    }
 }
 
 /// LIMIT and OFFSET, however they are written.
@@ -364,24 +359,4 @@ fn limit_expressions(query: &Query) -> Result<(Option<Expr>, Option<Expr>)> {
         });
     }
     Ok((limit, offset))
-}
-
-/// A row count that is known without a row; `None` for NULL.
-fn row_count(expression: &Expr) -> Result<Option<RowCount>> {
-    let computed =
-        || Error::unsupported("a computed LIMIT or OFFSET across shards", "Give it as a number or a parameter.");
-    match strip(expression) {
-        Expr::Value(value) => match &value.value {
-            Value::Null => Ok(None),
-            Value::Number(number, _) => Ok(Some(RowCount::Constant(number.parse().map_err(|_| computed())?))),
-            Value::Placeholder(name) => Ok(Some(RowCount::Parameter(placeholder(name).ok_or_else(computed)?))),
-            _ => Err(computed()),
-        },
-        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, .. }
-            if super::key::is_key_type(data_type, crate::types::KeyType::Bigint) =>
-        {
-            row_count(expr)
-        }
-        _ => Err(computed()),
-    }
 }

@@ -44,7 +44,22 @@ impl Analysis<'_> {
             [schema, table] if schema == "public" => self.schema.table(table),
             _ => None,
         };
-        found.cloned().ok_or_else(|| self.undefined_table(name))
+        found.cloned().ok_or_else(|| self.refused_relation(name).unwrap_or_else(|| self.undefined_table(name)))
+    }
+
+    /// A relation that the shards have and that cannot be planned.
+    fn refused_relation(&self, name: &ObjectName) -> Option<Error> {
+        let refused = match name_parts(name)?.as_slice() {
+            [table] => self.schema.refused.get(table.as_ref()),
+            [schema, table] if schema == "public" => self.schema.refused.get(table.as_ref()),
+            [schema, table] => self.schema.refused.get(&format!("{schema}.{table}")),
+            _ => None,
+        }?;
+        let error = Error::unsupported(&refused.what, refused.hint.clone());
+        Some(match position_of(self.text, name.span()) {
+            Some(position) => error.position(position),
+            None => error,
+        })
     }
 
     /// A table as a part of FROM, under the name that it has there; its key, when it is sharded.
@@ -57,7 +72,7 @@ impl Analysis<'_> {
         let key = self.use_table(table, level)?;
         let column = |(number, column): (usize, &crate::topology::Column)| {
             let key = key.filter(|_| table.key_column() == Some(number));
-            Column::new(column.name.clone(), key, Some(column.data_type))
+            Column::new(column.name.clone(), key, column.known_type())
         };
         let columns = table.columns.iter().enumerate().map(column).collect();
         Ok((Source::of(Relation { name, columns, complete: true }, key), key))

@@ -6,16 +6,21 @@ use std::path::Path;
 
 use super::Doors;
 use crate::config::Config;
+use crate::engine::Engine;
 
 /// Where `shardctl` looks when it is not told.
 const ADMIN_PORT: u16 = 8433;
 
 /// Prints to standard output; logs go to standard error.
-pub(super) fn print(config: &Config, doors: &Doors, shards: usize) {
+pub(super) fn print(config: &Config, doors: &Doors, engine: &Engine) {
     let addresses =
         Addresses { postgres: doors.postgres.local_addr(), http: doors.http.address(), admin: doors.admin.address() };
     let program = std::env::current_exe().unwrap_or_default();
-    let text = text(config, &addresses, shards, &shardctl_of(&program));
+    let shards = Shards {
+        all: engine.live_topology().snapshot().shards.len(),
+        down: engine.down().into_iter().map(|(id, ..)| engine.not_open(id).message().to_owned()).collect(),
+    };
+    let text = text(config, &addresses, &shards, &shardctl_of(&program));
     // A closed standard output is no reason to stop serving.
     let _ = std::io::stdout().write_all(text.as_bytes());
     let _ = std::io::stdout().flush();
@@ -27,20 +32,43 @@ struct Addresses {
     admin: SocketAddr,
 }
 
-fn text(config: &Config, addresses: &Addresses, shards: usize, shardctl: &str) -> String {
+/// How many shards there are, and what is wrong with those that are down.
+struct Shards {
+    all: usize,
+    down: Vec<String>,
+}
+
+impl Shards {
+    /// `4 shards`, or `3 of 4 shards`.
+    fn counted(&self) -> String {
+        let noun = if self.all == 1 { "shard" } else { "shards" };
+        match self.down.len() {
+            0 => format!("{} {noun}", self.all),
+            down => format!("{} of {} {noun}", self.all - down, self.all),
+        }
+    }
+
+    /// A line for each that is down.
+    fn troubles(&self) -> String {
+        self.down.iter().map(|reason| format!("\n  DEGRADED: {reason}")).collect()
+    }
+}
+
+fn text(config: &Config, addresses: &Addresses, shards: &Shards, shardctl: &str) -> String {
     let [postgres, http, admin] = [addresses.postgres, addresses.http, addresses.admin].map(reachable);
     let user = config.users.first().map_or("app", |user| user.name.as_str());
     let url = format!("postgres://{}@{postgres}/{}", url_part(user), url_part(&config.database));
     let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     format!(
-        "\n  shardd {version} is ready: {shards} {noun}, data in {data}\n\n    \
+        "\n  shardd {version} is ready: {counted}, data in {data}{troubles}\n\n    \
          DATABASE_URL={url}\n\n  Try next:\n    \
          psql {url}\n    \
          curl{login} -X PUT --data-binary hello http://{http}/v1/kv/greeting\n    \
          {shardctl}{options} status\n    \
          console: http://{admin}/\n\n",
         version = env!("CARGO_PKG_VERSION"),
-        noun = if shards == 1 { "shard" } else { "shards" },
+        counted = shards.counted(),
+        troubles = shards.troubles(),
         data = data.display(),
         login = http_login(config),
         options = admin_options(config, admin),
@@ -116,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_line_can_be_used_as_it_is() {
-        let text = text(&config(), &listening("127.0.0.1"), 5, "shardctl");
+        let text = text(&config(), &listening("127.0.0.1"), &Shards { all: 5, down: Vec::new() }, "shardctl");
         for line in [
             "is ready: 5 shards, data in /",
             "    DATABASE_URL=postgres://app@127.0.0.1:6432/tickets\n",
@@ -133,12 +161,23 @@ mod tests {
     fn who_must_log_in_is_told_how() {
         let mut config = config();
         config.users = vec![User { name: "a b".into(), verifier: Verifier::from_password("x", [0; 16]) }];
-        let text = text(&config, &listening("0.0.0.0"), 1, "shardctl");
+        let text = text(&config, &listening("0.0.0.0"), &Shards { all: 1, down: Vec::new() }, "shardctl");
         assert!(
             text.contains("is ready: 1 shard, ") && text.contains("postgres://a%20b@127.0.0.1:6432/tickets"),
             "{text}"
         );
         assert!(text.contains("curl -u 'a b' -X PUT --data-binary hello http://127.0.0.1:8432/"), "{text}");
+    }
+
+    #[test]
+    fn shards_that_are_down_are_told() {
+        let down = vec!["shard \"shard-2\" is down: its file is missing".to_owned()];
+        let text = text(&config(), &listening("127.0.0.1"), &Shards { all: 4, down }, "shardctl");
+        for part in
+            ["is ready: 3 of 4 shards, data in /", "\n  DEGRADED: shard \"shard-2\" is down: its file is missing\n"]
+        {
+            assert!(text.contains(part), "{part}\nis not in\n{text}");
+        }
     }
 
     #[test]

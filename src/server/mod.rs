@@ -7,6 +7,7 @@ mod banner;
 mod control;
 mod logging;
 mod open;
+mod reopen;
 mod settings;
 
 use std::net::SocketAddr;
@@ -42,18 +43,13 @@ pub enum StartError {
     Catalog(#[from] crate::catalog::CatalogError),
     #[error("{}{}", .0.message(), .0.get_hint().map(|hint| format!(". {hint}")).unwrap_or_default())]
     Statement(#[from] crate::error::Error),
-    #[error("shard \"{0}\" is a Postgres server, which this version cannot serve yet: use sqlite:PATH")]
-    PostgresShard(String),
     #[error(
-        "the shards do not hold the same tables: {0}. Restore the shard that lags behind from the backup that belongs to \
-         the others"
+        "shard \"{postgres}\" is a Postgres server and shard \"{sqlite}\" a SQLite file: the shards of a cluster are all of \
+         one kind"
     )]
-    SchemaDrift(String),
-    #[error(
-        "the file of shard \"{shard}\" is missing: {}. Mount the disk that holds it, or restore it from the backup that \
-         belongs to the others", .path.display()
-    )]
-    MissingShard { shard: String, path: std::path::PathBuf },
+    MixedShards { postgres: String, sqlite: String },
+    #[error("no shard can be opened:\n  {0}")]
+    NoShard(String),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
@@ -86,10 +82,14 @@ pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
     let directory = DataDirectory::own(&config.data_dir)?;
     let doors = Doors::bind(config.listen).await?;
     let metrics = Arc::new(Metrics::new());
-    let engine = open::engine(&config, &directory, &metrics).await?;
+    let (engine, opener) = open::engine(&config, &directory, &metrics).await?;
     http::ensure_schema(&engine, &config.database).await?;
-    banner::print(&config, &doors, engine.live_topology().snapshot().shards.len());
+    banner::print(&config, &doors, &engine);
+    let reopening = tokio::spawn(reopen::until_all_are_open(Arc::clone(&engine), opener));
     serve(doors, &config, &engine, &metrics, logs, stop).await;
+    reopening.abort();
+    // Ended, or aborted: no shard is let in any more.
+    let _ = reopening.await;
     engine.close().await;
     tracing::info!("stopped");
     Ok(())

@@ -1,45 +1,58 @@
 //! Opens the catalog and the shards, and makes them one engine.
+//!
+//! A shard that cannot be opened is down, and the others are served; `reopen` tries it again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
 use super::StartError;
 use crate::catalog::{Catalog, DataDirectory};
 use crate::config::{Config, differences};
 use crate::engine::{self, Engine};
+use crate::error::{Error, Fault, SqlState};
 use crate::live_topology::LiveTopology;
 use crate::metrics::Metrics;
-use crate::shard::sqlite::{self, Opening, SqliteShard};
-use crate::topology::{Schema, Shard, ShardUrl, Topology};
-use crate::types::Epoch;
+use crate::shard::postgres::{Pool, PoolLimits, PostgresShard, Target};
+use crate::shard::sqlite::{self, Opening, ShardFile, SqliteShard};
+use crate::shard::{self, ShardKind};
+use crate::topology::{Shard, ShardUrl, Topology};
+use crate::types::{Epoch, ShardId};
+
+type Opened = BTreeMap<ShardId, Arc<shard::Shard>>;
+type Down = BTreeMap<ShardId, Error>;
 
 /// The epoch of a cluster whose first start has not come to its end.
 const FIRST_EPOCH: Epoch = Epoch(1);
 
-/// An engine that may serve: every decided commit is applied, and all shards hold the same tables.
+/// How long the start waits for a shard when another one is open.
+const OPENING_TIME: Duration = Duration::from_secs(30);
+
+/// An engine that may serve: on its open shards every decided commit is applied, and they hold the same tables.
 pub(super) async fn engine(
     config: &Config,
     directory: &DataDirectory,
     metrics: &Arc<Metrics>,
-) -> Result<Arc<Engine>, StartError> {
+) -> Result<(Arc<Engine>, ShardOpener), StartError> {
     let catalog = Catalog::open(&config.catalog_url.to_text(), directory.path()).await?;
     let topology = load_or_seed(&catalog, config).await?;
     for warning in config.warnings.iter().chain(&differences(config, &topology)) {
         tracing::warn!("{warning}");
     }
     let cluster = catalog.cluster_id().await?;
-    let mut shards = BTreeMap::new();
-    for shard in &topology.shards {
-        check_file(shard, topology.epoch)?;
-        shards.insert(shard.id, open_shard(shard, &cluster, config, metrics)?);
-    }
-    let live = Arc::new(LiveTopology::new(topology));
+    let opener = ShardOpener { cluster: cluster.clone(), limits: shard_limits(config), metrics: Arc::clone(metrics) };
+    let kind = kind_of(&topology)?;
+    let (shards, down) = open_all(&opener, &topology).await?;
     let parts = engine::Parts {
         database: config.database.clone(),
         cluster,
-        live: Arc::clone(&live),
+        live: Arc::new(LiveTopology::new(topology)),
+        kind,
         shards,
+        down,
         catalog,
         limits: limits(config),
         shard_limits: shard_limits(config),
@@ -47,8 +60,76 @@ pub(super) async fn engine(
     };
     let engine = Engine::new(parts)?;
     engine.recover().await?;
-    engine.adopt_schema(same_schema(&engine).await?)?;
-    Ok(engine)
+    engine.agree_on_schema().await?;
+    if !engine.any_open() {
+        return Err(no_shard(&engine));
+    }
+    for (id, shard, _) in engine.down() {
+        let told = engine.not_open(id);
+        tracing::error!(%shard, detail = told.get_detail(), hint = told.get_hint(), "{}", told.message());
+    }
+    Ok((engine, opener))
+}
+
+/// Opens the shards side by side: one that is locked makes the others wait for nothing.
+async fn open_all(opener: &ShardOpener, topology: &Topology) -> Result<(Opened, Down), StartError> {
+    // Only a new cluster makes its shards' files. Later a missing one was lost, or its disk is not mounted, and an empty
+    // one in its place would answer as if its rows had never been.
+    let new = topology.epoch == FIRST_EPOCH;
+    let file = if new { ShardFile::MayBeNew } else { ShardFile::Known };
+    let mut openings = JoinSet::new();
+    for shard in topology.shards.clone() {
+        let opener = opener.clone();
+        openings.spawn(async move { (shard.id, opener.open(&shard, file).await) });
+    }
+    let (shards, mut down) = opened_in_time(openings, OPENING_TIME).await?;
+    for shard in topology.shards.iter().filter(|shard| !shards.contains_key(&shard.id)) {
+        down.entry(shard.id).or_insert_with(|| too_slow(&shard.name));
+    }
+    // A new cluster has nothing yet that could be served without the shard.
+    if new && let Some((_, error)) = down.pop_first() {
+        return Err(error.into());
+    }
+    Ok((shards.into_iter().map(|(id, shard)| (id, Arc::new(shard))).collect(), down))
+}
+
+/// What was opened, and what could not be. Once one is open the others have no more time than `patience`.
+async fn opened_in_time<T: 'static>(
+    mut openings: JoinSet<(ShardId, Result<T, Error>)>,
+    patience: Duration,
+) -> Result<(BTreeMap<ShardId, T>, Down), StartError> {
+    let deadline = Instant::now() + patience;
+    let (mut shards, mut down) = (BTreeMap::new(), Down::new());
+    loop {
+        let next = openings.join_next();
+        let joined = if shards.is_empty() { Ok(next.await) } else { timeout_at(deadline, next).await };
+        let Ok(Some(joined)) = joined else { return Ok((shards, down)) };
+        let (id, outcome) =
+            joined.map_err(|error| Error::internal(format!("opening a shard ended unexpectedly: {error}")))?;
+        match outcome {
+            Ok(shard) => {
+                shards.insert(id, shard);
+            }
+            Err(error) => {
+                down.insert(id, error);
+            }
+        }
+    }
+}
+
+fn too_slow(shard: &str) -> Error {
+    let seconds = OPENING_TIME.as_secs();
+    Error::new(SqlState::IO_ERROR, format!("shard \"{shard}\" could not be opened within {seconds} s"))
+        .hint("Its disk may hang, or its log may be long.")
+        .fault(Fault::Shard)
+}
+
+fn no_shard(engine: &Engine) -> StartError {
+    let reason = |(_, _, error): &(ShardId, String, Error)| {
+        let hint = error.get_hint().map(|hint| format!(". {hint}")).unwrap_or_default();
+        format!("{}{hint}", error.message())
+    };
+    StartError::NoShard(engine.down().iter().map(reason).collect::<Vec<_>>().join("\n  "))
 }
 
 async fn load_or_seed(catalog: &Catalog, config: &Config) -> Result<Topology, StartError> {
@@ -61,65 +142,61 @@ async fn load_or_seed(catalog: &Catalog, config: &Config) -> Result<Topology, St
     Ok(topology)
 }
 
-/// Only a new cluster makes its shards' files. Later a missing one was lost, or its disk is not mounted, and an empty one
-/// in its place would answer as if its rows had never been.
-fn check_file(shard: &Shard, epoch: Epoch) -> Result<(), StartError> {
-    match ShardUrl::parse(&shard.url) {
-        Ok(ShardUrl::Sqlite(path)) if epoch > FIRST_EPOCH && !path.exists() => {
-            Err(StartError::MissingShard { shard: shard.name.clone(), path })
-        }
-        _ => Ok(()),
-    }
+/// Opens shards: at the start, and those that were down then.
+#[derive(Clone)]
+pub(super) struct ShardOpener {
+    cluster: String,
+    limits: sqlite::Limits,
+    metrics: Arc<Metrics>,
 }
 
-fn open_shard(
-    shard: &Shard,
-    cluster: &str,
-    config: &Config,
-    metrics: &Arc<Metrics>,
-) -> Result<Arc<SqliteShard>, StartError> {
-    let path = match ShardUrl::parse(&shard.url) {
-        Ok(ShardUrl::Sqlite(path)) => path,
-        _ => return Err(StartError::PostgresShard(shard.name.clone())),
-    };
-    let opening = Opening {
-        name: shard.name.clone(),
-        id: shard.id,
-        cluster: cluster.to_owned(),
-        path,
-        limits: shard_limits(config),
-        metrics: metrics.shard(&shard.name),
-    };
-    Ok(Arc::new(SqliteShard::open(opening)?))
-}
-
-/// The schema that every shard holds. Changes of it span all shards, so a difference means that a file was replaced.
-async fn same_schema(engine: &Engine) -> Result<Arc<Schema>, StartError> {
-    let mut first: Option<(String, Schema)> = None;
-    for (_, name, schema) in engine.stored_schemas().await? {
-        match &first {
-            None => first = Some((name, schema)),
-            Some((other, expected)) if *expected != schema => {
-                return Err(StartError::SchemaDrift(describe_drift(other, expected, &name, &schema)));
+impl ShardOpener {
+    pub(super) async fn open(&self, shard: &Shard, file: ShardFile) -> Result<shard::Shard, Error> {
+        match ShardUrl::parse(&shard.url) {
+            Ok(ShardUrl::Sqlite(path)) => {
+                let opening = Opening {
+                    name: shard.name.clone(),
+                    id: shard.id,
+                    cluster: self.cluster.clone(),
+                    path,
+                    file,
+                    limits: self.limits.clone(),
+                    metrics: self.metrics.shard(&shard.name),
+                };
+                let opened = tokio::task::spawn_blocking(move || SqliteShard::open(opening)).await;
+                opened
+                    .map_err(|error| Error::internal(format!("opening a shard failed: {error}")))?
+                    .map(shard::Shard::Sqlite)
             }
-            Some(_) => {}
+            Ok(ShardUrl::Postgres(url)) => {
+                let target = Target::parse(&url).map_err(|error| bad_url(&shard.name, &error))?;
+                let pool = Pool::new(&shard.name, target, PoolLimits::default());
+                let opened = PostgresShard::new(&shard.name, shard.id, pool);
+                opened.check_hashes().await?;
+                Ok(shard::Shard::Postgres(opened))
+            }
+            Err(error) => Err(bad_url(&shard.name, &error)),
         }
     }
-    Ok(Arc::new(first.map(|(_, schema)| schema).unwrap_or_default()))
 }
 
-fn describe_drift(first: &str, expected: &Schema, second: &str, found: &Schema) -> String {
-    for (table, definition) in &expected.tables {
-        match found.table(table) {
-            None => return format!("table \"{table}\" is on {first} and not on {second}"),
-            Some(other) if other != definition => {
-                return format!("table \"{table}\" has another definition on {second} than on {first}");
-            }
-            Some(_) => {}
+fn bad_url(shard: &str, error: &dyn std::error::Error) -> Error {
+    Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("the URL of shard \"{shard}\" cannot be used: {error}"))
+        .fault(Fault::Proxy)
+}
+
+/// All shards are of one kind: a statement is made for one.
+fn kind_of(topology: &Topology) -> Result<ShardKind, StartError> {
+    let is_postgres = |shard: &&Shard| matches!(ShardUrl::parse(&shard.url), Ok(ShardUrl::Postgres(_)));
+    let postgres = topology.shards.iter().find(is_postgres);
+    let sqlite = topology.shards.iter().find(|shard| !is_postgres(shard));
+    match (postgres, sqlite) {
+        (Some(postgres), Some(sqlite)) => {
+            Err(StartError::MixedShards { postgres: postgres.name.clone(), sqlite: sqlite.name.clone() })
         }
+        (Some(_), None) => Ok(ShardKind::Postgres),
+        (None, _) => Ok(ShardKind::Sqlite),
     }
-    let extra = found.tables.keys().find(|table| expected.table(table).is_none());
-    format!("table \"{}\" is on {second} and not on {first}", extra.map_or("?", String::as_str))
 }
 
 fn limits(config: &Config) -> engine::Limits {
@@ -155,4 +232,35 @@ fn shard_limits(config: &Config) -> sqlite::Limits {
 
 pub(super) fn size(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shard that needs so long; `None` for one that never ends.
+    async fn opening(id: u16, time_ms: Option<u64>) -> (ShardId, Result<u16, Error>) {
+        match time_ms {
+            Some(time_ms) => tokio::time::sleep(Duration::from_millis(time_ms)).await,
+            None => std::future::pending().await,
+        }
+        (ShardId(id), if id < 9 { Ok(id) } else { Err(too_slow("x")) })
+    }
+
+    async fn opened(shards: &[(u16, Option<u64>)]) -> (Vec<u16>, Vec<u16>) {
+        let mut openings = JoinSet::new();
+        shards.iter().for_each(|(id, time_ms)| drop(openings.spawn(opening(*id, *time_ms))));
+        let (shards, down) = opened_in_time(openings, Duration::from_millis(100)).await.unwrap();
+        (shards.into_values().collect(), down.into_keys().map(|id| id.0).collect())
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_hangs_does_not_hold_the_others_back() {
+        assert_eq!(opened(&[(1, Some(1)), (2, None), (9, Some(2))]).await, (vec![1], vec![9]));
+    }
+
+    #[tokio::test]
+    async fn while_none_is_open_the_start_waits() {
+        assert_eq!(opened(&[(1, Some(300)), (9, Some(1))]).await, (vec![1], vec![9]));
+    }
 }

@@ -1,8 +1,11 @@
 //! What goes to a shard and what comes back, whatever database it is.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{RowBatch, Rows};
+use super::{OutputColumn, RowBatch, Rows};
+use crate::error::Error;
 use crate::types::Format;
 
 /// A Bind message's parameters, not yet decoded.
@@ -20,14 +23,20 @@ pub struct Written {
     /// Of RETURNING.
     pub rows: RowBatch,
     pub affected: u64,
+    /// As in [`Output`].
+    pub columns: Option<Arc<[OutputColumn]>>,
 }
 
-/// What a statement gave inside a transaction.
-#[derive(Debug)]
+/// What a statement gave.
+#[derive(Debug, Default)]
 pub struct Output {
+    /// As a Postgres shard told them with the rows; `None`: as they are known.
+    pub columns: Option<Arc<[OutputColumn]>>,
     pub rows: Rows,
     /// Of a write.
     pub affected: u64,
+    /// What the shard remarked.
+    pub notices: Vec<Error>,
 }
 
 /// What a transaction is begun for.

@@ -2,12 +2,15 @@
 
 mod call;
 mod cancel;
+mod either;
 mod output;
+pub mod postgres;
 mod rows;
 pub mod sqlite;
 
 pub use call::{Output, RawParameters, TransactionMode, Written};
 pub use cancel::CancelFlag;
+pub use either::{Beginning, Call, Program, Shard, ShardKind, ShardTransaction};
 pub use output::{ForeignType, Formats, OutputColumn, Tag};
 pub use rows::{RowBatch, Rows};
 

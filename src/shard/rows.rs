@@ -5,6 +5,7 @@
 use bytes::{BufMut, BytesMut};
 use tokio::sync::mpsc;
 
+use super::postgres;
 use crate::error::Result;
 
 /// Whole DataRow frames, as the Postgres protocol writes them ('D', length, column count, columns), back to back.
@@ -71,6 +72,14 @@ pub enum Rows {
     Ready(RowBatch),
     /// Batches as the shards send them, in order. Dropping the receiver ends the statement.
     Stream(mpsc::Receiver<Result<RowBatch>>),
+    /// From a Postgres shard's connection.
+    Postgres(Box<postgres::RowStream>),
+}
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows::none()
+    }
 }
 
 impl Rows {
@@ -87,6 +96,7 @@ impl Rows {
             Rows::Ready(batch) if batch.rows == 0 => Ok(None),
             Rows::Ready(batch) => Ok(Some(std::mem::take(batch))),
             Rows::Stream(batches) => batches.recv().await.transpose(),
+            Rows::Postgres(rows) => rows.next().await,
         }
     }
 }

@@ -44,6 +44,9 @@ impl Checker<'_> {
 }
 
 /// Words that name nothing in Postgres unless they are quoted, but which the parser takes for names.
+///
+/// Some of [`KEYWORDS`](super::name::KEYWORDS), and not all of them: many of those do begin an expression (`NULL`, `ARRAY`,
+/// `current_date`) or may name a table, a column or a function, and are quoted only to be read as that for sure.
 const RESERVED: &[&str] = &[
     "all",
     "analyse",
@@ -213,12 +216,18 @@ impl Visitor for Checker<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::name::KEYWORDS;
     use super::super::parse;
     use super::RESERVED;
 
     #[test]
     fn reserved_words_are_looked_up_in_order() {
-        assert!(RESERVED.is_sorted());
+        assert!(RESERVED.is_sorted() && KEYWORDS.is_sorted());
+    }
+
+    #[test]
+    fn what_names_nothing_is_quoted_where_it_is_a_name() {
+        assert!(RESERVED.iter().all(|word| KEYWORDS.binary_search(word).is_ok()));
     }
 
     #[test]

@@ -119,6 +119,32 @@ pub fn lift(text: &str) -> Result<Lifted<'_>> {
     Lifter::new(text, client_parameters, facts).run(&tokens)
 }
 
+/// A text that was derived from a lifted one, with the client's own literals in place of the placeholders that stand for
+/// them.
+///
+/// # Errors
+/// One of the texts cannot be read, which each was before.
+pub fn put_literals_back(derived: &str, client: &str) -> Result<String> {
+    let lifted = lift(client)?;
+    let mut text = String::with_capacity(derived.len() + client.len());
+    let mut copied = 0;
+    for token in Lexer::new(derived)? {
+        let token = token?;
+        if token.kind != TokenKind::Parameter {
+            continue;
+        }
+        if let Some(literal) = lifted.original(client, token.text(derived)) {
+            text.push_str(&derived[copied..token.start as usize]);
+            // Beside a minus sign a negative number would begin a comment.
+            text.push(' ');
+            text.push_str(literal);
+            copied = token.end as usize;
+        }
+    }
+    text.push_str(&derived[copied..]);
+    Ok(text)
+}
+
 /// The number of a `$n` token.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ mod lift;
 mod local;
 mod name;
 mod parse;
+mod precedence;
 mod spelling;
 mod split;
 mod stack;
@@ -20,7 +21,7 @@ mod walk;
 use std::sync::Arc;
 
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
-pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift};
+pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
 pub use local::{Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
 pub use parse::{parse, parse_expression, position_of};

@@ -51,14 +51,16 @@ pub fn placeholder_number(expression: &ast::Expr) -> Option<usize> {
 pub fn quote_identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    match plain && !KEYWORDS.contains(&name) {
+    match plain && KEYWORDS.binary_search(&name).is_err() {
         true => name.to_owned(),
         false => format!("\"{}\"", name.replace('"', "\"\"")),
     }
 }
 
 /// Names that must be quoted: Postgres's keywords that are reserved, or are so for types, functions or columns.
-const KEYWORDS: &[&str] = &[
+///
+/// More than the parser has to be stopped from taking for names, which [`check`](super::check) lists.
+pub(super) const KEYWORDS: &[&str] = &[
     "all",
     "analyse",
     "analyze",

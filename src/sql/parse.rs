@@ -11,6 +11,7 @@ use sqlparser::parser::{Parser, ParserError};
 use super::cursor::Cursor;
 use super::lexer::{Token, TokenKind, position, syntax_error_at};
 use super::local::{Local, parse_local};
+use super::precedence::{bind_prefix_operators, may_have_prefix_operators};
 use super::tokens::parser_tokens;
 use super::{LiteralKind, Parsed, Tree, ast, check, with_deep_stack};
 use crate::error::{Error, Result, SqlState};
@@ -68,14 +69,17 @@ pub fn parse_expression(text: &str) -> Result<ast::Expr> {
     parse_with(text, cursor.tokens(), |parser| parser.parse_expr()).map(|(expression, _)| expression)
 }
 
-fn parse_with<T>(
+fn parse_with<T: ast::VisitMut>(
     text: &str,
     tokens: &[Token],
     read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
 ) -> Result<(T, bool)> {
     let (converted, deep) = parser_tokens(text, tokens)?;
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(converted);
-    let tree = with_deep_stack(deep, || read(&mut parser)).map_err(|error| parse_error(text, tokens, &error))?;
+    let mut tree = with_deep_stack(deep, || read(&mut parser)).map_err(|error| parse_error(text, tokens, &error))?;
+    if may_have_prefix_operators(text, tokens) {
+        with_deep_stack(deep, || bind_prefix_operators(&mut tree));
+    }
     let rest = parser.peek_token_ref();
     match (&rest.token, rest.span.start.column) {
         (sqlparser::tokenizer::Token::EOF, _) => Ok((tree, deep)),

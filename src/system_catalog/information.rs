@@ -58,8 +58,7 @@ pub(super) fn add(rows: &mut Rows, model: &Model<'_>, surroundings: &Surrounding
 }
 
 fn add_table(rows: &mut Rows, model: &Model<'_>, table: &Table, database: &str) {
-    let named =
-        [("table_catalog", text(database)), ("table_schema", text("public")), ("table_name", text(&table.name))];
+    let named = table_name(table, database);
     let more =
         [("table_type", text("BASE TABLE")), ("is_insertable_into", yes_or_no(true)), ("is_typed", yes_or_no(false))];
     rows.add("information_schema.tables", &[&named[..], &more].concat());
@@ -160,34 +159,20 @@ fn add_not_null(rows: &mut Rows, table: &Table, number: usize, database: &str) {
 }
 
 fn add_table_constraint(rows: &mut Rows, table: &Table, name: &str, kind: &str, database: &str) {
-    rows.add(
-        "information_schema.table_constraints",
-        &[
-            ("constraint_catalog", text(database)),
-            ("constraint_schema", text("public")),
-            ("constraint_name", text(name)),
-            ("table_catalog", text(database)),
-            ("table_schema", text("public")),
-            ("table_name", text(&table.name)),
-            ("constraint_type", text(kind)),
-            ("is_deferrable", yes_or_no(false)),
-            ("initially_deferred", yes_or_no(false)),
-            ("enforced", yes_or_no(true)),
-            ("nulls_distinct", if kind == "UNIQUE" { yes_or_no(true) } else { Datum::Null }),
-        ],
-    );
+    let more = [
+        ("constraint_type", text(kind)),
+        ("is_deferrable", yes_or_no(false)),
+        ("initially_deferred", yes_or_no(false)),
+        ("enforced", yes_or_no(true)),
+        ("nulls_distinct", if kind == "UNIQUE" { yes_or_no(true) } else { Datum::Null }),
+    ];
+    let names = [constraint_name(name, database), table_name(table, database)].concat();
+    rows.add("information_schema.table_constraints", &[&names[..], &more].concat());
 }
 
 fn add_check(rows: &mut Rows, name: &str, clause: &str, database: &str) {
-    rows.add(
-        "information_schema.check_constraints",
-        &[
-            ("constraint_catalog", text(database)),
-            ("constraint_schema", text("public")),
-            ("constraint_name", text(name)),
-            ("check_clause", text(clause)),
-        ],
-    );
+    let named = constraint_name(name, database);
+    rows.add("information_schema.check_constraints", &[&named[..], &[("check_clause", text(clause))]].concat());
 }
 
 fn add_constraint(rows: &mut Rows, model: &Model<'_>, constraint: &ConstraintModel<'_>, database: &str) {
@@ -217,20 +202,16 @@ fn add_constraint(rows: &mut Rows, model: &Model<'_>, constraint: &ConstraintMod
             if let Some(parent) = model.schema.table(&key.references) {
                 add_used_columns(rows, parent, &key.referenced_columns, name, database);
             }
-            rows.add(
-                "information_schema.referential_constraints",
-                &[
-                    ("constraint_catalog", text(database)),
-                    ("constraint_schema", text("public")),
-                    ("constraint_name", text(name)),
-                    ("unique_constraint_catalog", text(database)),
-                    ("unique_constraint_schema", text("public")),
-                    ("unique_constraint_name", index.map_or(Datum::Null, |index| text(index.name))),
-                    ("match_option", text("NONE")),
-                    ("update_rule", text(rule(key.on_update))),
-                    ("delete_rule", text(rule(key.on_delete))),
-                ],
-            );
+            let more = [
+                ("unique_constraint_catalog", text(database)),
+                ("unique_constraint_schema", text("public")),
+                ("unique_constraint_name", index.map_or(Datum::Null, |index| text(index.name))),
+                ("match_option", text("NONE")),
+                ("update_rule", text(rule(key.on_update))),
+                ("delete_rule", text(rule(key.on_delete))),
+            ];
+            let named = constraint_name(name, database);
+            rows.add("information_schema.referential_constraints", &[&named[..], &more].concat());
         }
     }
 }
@@ -246,36 +227,22 @@ fn add_key_columns(
 ) {
     for (number, column) in columns.iter().enumerate() {
         let place = places.as_ref().and_then(|places| places.get(number).copied().flatten());
-        rows.add(
-            "information_schema.key_column_usage",
-            &[
-                ("constraint_catalog", text(database)),
-                ("constraint_schema", text("public")),
-                ("constraint_name", text(name)),
-                ("table_catalog", text(database)),
-                ("table_schema", text("public")),
-                ("table_name", text(&table.name)),
-                ("column_name", text(&table.columns[*column].name)),
-                ("ordinal_position", number_from_one(number)),
-                ("position_in_unique_constraint", place.map_or(Datum::Null, number_from_one)),
-            ],
-        );
+        let more = [
+            ("column_name", text(&table.columns[*column].name)),
+            ("ordinal_position", number_from_one(number)),
+            ("position_in_unique_constraint", place.map_or(Datum::Null, number_from_one)),
+        ];
+        let names = [constraint_name(name, database), table_name(table, database)].concat();
+        rows.add("information_schema.key_column_usage", &[&names[..], &more].concat());
     }
 }
 
 fn add_used_columns(rows: &mut Rows, table: &Table, columns: &[usize], name: &str, database: &str) {
     for column in columns.iter().filter_map(|column| table.columns.get(*column)) {
+        let names = [constraint_name(name, database), table_name(table, database)].concat();
         rows.add(
             "information_schema.constraint_column_usage",
-            &[
-                ("table_catalog", text(database)),
-                ("table_schema", text("public")),
-                ("table_name", text(&table.name)),
-                ("column_name", text(&column.name)),
-                ("constraint_catalog", text(database)),
-                ("constraint_schema", text("public")),
-                ("constraint_name", text(name)),
-            ],
+            &[&names[..], &[("column_name", text(&column.name))]].concat(),
         );
     }
 }
@@ -283,20 +250,26 @@ fn add_used_columns(rows: &mut Rows, table: &Table, columns: &[usize], name: &st
 /// Whoever asks may do everything with every table.
 fn add_privileges(rows: &mut Rows, table: &Table, surroundings: &Surroundings) {
     for privilege in ["INSERT", "SELECT", "UPDATE", "DELETE"] {
-        rows.add(
-            "information_schema.table_privileges",
-            &[
-                ("grantor", text(&surroundings.user)),
-                ("grantee", text(&surroundings.user)),
-                ("table_catalog", text(&surroundings.database)),
-                ("table_schema", text("public")),
-                ("table_name", text(&table.name)),
-                ("privilege_type", text(privilege)),
-                ("is_grantable", yes_or_no(false)),
-                ("with_hierarchy", yes_or_no(false)),
-            ],
-        );
+        let named = table_name(table, &surroundings.database);
+        let more = [
+            ("grantor", text(&surroundings.user)),
+            ("grantee", text(&surroundings.user)),
+            ("privilege_type", text(privilege)),
+            ("is_grantable", yes_or_no(false)),
+            ("with_hierarchy", yes_or_no(false)),
+        ];
+        rows.add("information_schema.table_privileges", &[&named[..], &more].concat());
     }
+}
+
+/// How every view names a table.
+fn table_name(table: &Table, database: &str) -> [(&'static str, Datum); 3] {
+    [("table_catalog", text(database)), ("table_schema", text("public")), ("table_name", text(&table.name))]
+}
+
+/// How every view names a constraint.
+fn constraint_name(name: &str, database: &str) -> [(&'static str, Datum); 3] {
+    [("constraint_catalog", text(database)), ("constraint_schema", text("public")), ("constraint_name", text(name))]
 }
 
 fn optional(value: Option<i32>) -> Datum {

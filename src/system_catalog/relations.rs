@@ -39,6 +39,7 @@ impl Definition {
 /// All relations, by name: those of `information_schema` are called `information_schema.tables`.
 pub fn relations() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
+        refused: Default::default(),
         tables: definitions().values().map(|known| (known.name.to_owned(), Arc::clone(&known.table))).collect(),
     });
     &SCHEMA
@@ -89,7 +90,7 @@ fn column(word: &str) -> Option<Column> {
         "timestamptz(2)" => (PgType::Timestamptz, 2),
         plain => (PgType::ALL.iter().copied().find(|known| known.name() == plain)?, -1),
     };
-    Some(Column { name: name.to_owned(), data_type, modifier, not_null, default: None, identity: None })
+    Some(Column { modifier, not_null, ..Column::new(name, data_type) })
 }
 
 fn table(name: &str, oid: u32, columns: Vec<Column>) -> Table {

@@ -28,12 +28,8 @@ pub(super) fn add(rows: &mut Rows, model: &Model<'_>) {
         );
         for (number, key) in index.keys.iter().enumerate() {
             let column = Column {
-                name: key.name.clone(),
-                data_type: key.data_type,
                 modifier: key.column.map_or(-1, |column| index.table.columns[column].modifier),
-                not_null: false,
-                default: None,
-                identity: None,
+                ..Column::new(key.name.clone(), key.data_type)
             };
             add_column(rows, index.oid, number, &column, false);
         }

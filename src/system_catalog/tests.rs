@@ -30,14 +30,7 @@ fn names_are_found_as_the_search_path_finds_them() {
 }
 
 fn printed(expression: &str) -> [String; 2] {
-    let column = |name: &str, data_type| Column {
-        name: name.to_owned(),
-        data_type,
-        modifier: -1,
-        not_null: false,
-        default: None,
-        identity: None,
-    };
+    let column = |name: &str, data_type| Column::new(name, data_type);
     let table = Table {
         oid: 16_384,
         name: "t".to_owned(),
@@ -56,7 +49,7 @@ fn printed(expression: &str) -> [String; 2] {
         foreign_keys: Vec::new(),
         indexes: Vec::new(),
     };
-    let schema = Schema { tables: [("t".to_owned(), table.into())].into() };
+    let schema = Schema { tables: [("t".to_owned(), table.into())].into(), ..Schema::default() };
     let model = model::Model::new(&schema);
     constraints::definition(&model.constraints[0], &model)
 }

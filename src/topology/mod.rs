@@ -8,6 +8,7 @@
 mod assignment;
 mod change;
 pub mod hash;
+mod placement;
 mod ranges;
 mod ring;
 mod schema;
@@ -16,9 +17,13 @@ mod shard_url;
 use std::sync::Arc;
 
 pub use assignment::{Move, WEIGHT_MAX, Weight, assign, count, rebalance};
+pub use placement::{Placement, place};
 pub use ranges::SlotRange;
 pub use ring::Ring;
-pub use schema::{Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, Schema, Table, TableKind, UniqueKey};
+pub use schema::{
+    Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, NamedType, NamedTypeKind, Refused, Schema, Table,
+    TableKind, UniqueKey,
+};
 
 use crate::types::{Epoch, Key, KeyType, SLOTS, ShardId, Slot};
 pub use change::{KeyspaceSpec, ShardSpec};

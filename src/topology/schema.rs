@@ -1,7 +1,8 @@
 //! The tables that shardd serves, with Postgres's types, whatever the shards are.
 //!
 //! There is one schema, `public`. It is the same on every shard; on SQLite shards it is stored beside the tables,
-//! since SQLite's own types cannot express it.
+//! since SQLite's own types cannot express it. Postgres shards say it themselves, and may hold more than shardd serves:
+//! types that it does not know are kept by their names, and relations that it cannot plan are kept with the reason.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,18 @@ use crate::types::{KeyType, PgType};
 pub struct Schema {
     /// By name, as the catalog stores it (folded unless it was quoted).
     pub tables: BTreeMap<String, Arc<Table>>,
+    /// Relations that are there and cannot be planned. By name for those of `public`, by `schema.name` for the others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, Refused>,
+}
+
+/// Why a relation of the shards is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// What it is, as a message names it: `the view "cheap"`.
+    pub what: String,
+    /// What to do instead.
+    pub hint: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,13 +58,44 @@ pub enum TableKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Column {
     pub name: String,
+    /// The base type of a domain; `unknown` where shardd does not know the type, which [`Column::named_type`] then names.
     pub data_type: PgType,
+    /// Absent where `data_type` says it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_type: Option<NamedType>,
     /// `atttypmod`: -1 when none was given; varchar(n) is n + 4, numeric(p,s) is ((p << 16) | s) + 4.
     pub modifier: i32,
     pub not_null: bool,
     /// A Postgres expression, as text; absent for identity and serial columns.
     pub default: Option<String>,
     pub identity: Option<Identity>,
+    /// The expression that computes a generated column, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<String>,
+    /// `schema.name` of a collation other than the database's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collation: Option<String>,
+}
+
+/// A type of the shards' own, which shardd has no code for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedType {
+    /// As `format_type` prints it with an empty search path: `public.mood`, `inet`, `public.mood[]`.
+    pub name: String,
+    pub kind: NamedTypeKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NamedTypeKind {
+    /// Of Postgres's or an extension's own: `inet`, `public.geometry`.
+    Base,
+    Enum,
+    Domain,
+    Composite,
+    Range,
+    Multirange,
+    Array,
 }
 
 /// Who fills a column that counts by itself.
@@ -112,6 +156,33 @@ impl Schema {
     }
 }
 
+impl Column {
+    /// A column that takes NULL and fills itself with nothing.
+    pub fn new(name: impl Into<String>, data_type: PgType) -> Column {
+        Column {
+            name: name.into(),
+            data_type,
+            named_type: None,
+            modifier: -1,
+            not_null: false,
+            default: None,
+            identity: None,
+            generated: None,
+            collation: None,
+        }
+    }
+
+    /// The type that values have on their way to a client, when shardd knows it.
+    pub fn known_type(&self) -> Option<PgType> {
+        Some(self.data_type).filter(|data_type| *data_type != PgType::Unknown)
+    }
+
+    /// The type's name, as messages spell it.
+    pub fn type_name(&self) -> &str {
+        self.named_type.as_ref().map_or(self.data_type.sql_name(), |named| &named.name)
+    }
+}
+
 impl Table {
     pub fn column(&self, name: &str) -> Option<(usize, &Column)> {
         self.columns.iter().enumerate().find(|(_, column)| column.name == name)
@@ -122,5 +193,28 @@ impl Table {
             TableKind::Sharded { key_column, .. } => Some(key_column),
             TableKind::Reference => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_was_stored_before_types_had_names_is_read_and_stays_as_it_was() {
+        let stored =
+            r#"{"name":"id","data_type":"int8","modifier":-1,"not_null":true,"default":null,"identity":"serial"}"#;
+        let column: Column = serde_json::from_str(stored).unwrap();
+        assert_eq!((column.known_type(), column.type_name()), (Some(PgType::Int8), "bigint"));
+        assert_eq!(serde_json::to_string(&column).unwrap(), stored);
+    }
+
+    #[test]
+    fn a_type_that_only_the_shards_know_has_a_name() {
+        let named_type = Some(NamedType { name: "public.mood".into(), kind: NamedTypeKind::Enum });
+        let column = Column { named_type, ..Column::new("mood", PgType::Unknown) };
+        assert_eq!((column.known_type(), column.type_name()), (None, "public.mood"));
+        let stored = serde_json::to_string(&column).unwrap();
+        assert_eq!(serde_json::from_str::<Column>(&stored).unwrap(), column);
     }
 }

@@ -49,9 +49,14 @@ impl ShardUrl {
         }
         let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
         let rest = rest.ok_or(ShardUrlError::Scheme)?;
-        let base = rest.split('?').next().unwrap_or_default();
+        let (base, options) = rest.split_once('?').unwrap_or((rest, ""));
         let host = base.rsplit_once('@').map_or(base, |(_, host)| host).split('/').next().unwrap_or_default();
-        if host.is_empty() { Err(ShardUrlError::NoHost) } else { Ok(ShardUrl::Postgres(url.to_owned())) }
+        // The directory of a Unix socket stands among the options.
+        let host_option = options.split('&').any(|option| option.starts_with("host=") && option != "host=");
+        if host.is_empty() && !host_option {
+            return Err(ShardUrlError::NoHost);
+        }
+        Ok(ShardUrl::Postgres(url.to_owned()))
     }
 
     /// The URL as it is stored: with a password, if it has one.
@@ -125,6 +130,12 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_s_directory_may_stand_among_the_options() {
+        let url = "postgres:///tickets?user=app&host=/run/postgresql";
+        assert_eq!(ShardUrl::parse(url).unwrap().to_text(), url);
+    }
+
+    #[test]
     fn what_is_no_shard_is_refused() {
         for (url, error) in [
             ("", ShardUrlError::Scheme),
@@ -136,6 +147,7 @@ mod tests {
             ("sqlite:a.db?mode=ro", ShardUrlError::Options),
             ("sqlite:a\n.db", ShardUrlError::Unprintable),
             ("postgres:///tickets", ShardUrlError::NoHost),
+            ("postgres:///tickets?sslmode=disable&host=", ShardUrlError::NoHost),
             ("postgres://app:x@/tickets", ShardUrlError::NoHost),
         ] {
             assert_eq!(ShardUrl::parse(url), Err(error), "{url:?}");

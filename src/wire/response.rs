@@ -41,21 +41,20 @@ pub fn ready_for_query(body: &[u8]) -> Result<Status> {
 }
 
 /// The fields of an ErrorResponse or NoticeResponse. Whose fault it is, its class tells: the shard's own troubles (its
-/// disk, its memory, its end) are the shard's, all else the statement's.
-///
-/// # Errors
-/// The body is not one of these.
-pub fn report(body: &[u8]) -> Result<Error> {
-    let mut error = Error::new(SqlState::INTERNAL_ERROR, "");
-    let mut body = Body::of_slice(body);
-    loop {
-        let letter = body.u8().map_err(|_| unreadable("ErrorResponse"))?;
+/// disk, its memory, its end) are the shard's, all else the statement's. A server may report in another encoding before
+/// it knows the client's: what is no UTF-8 is replaced. What is cut short is read as far as it goes.
+pub fn report(body: &[u8]) -> Error {
+    let mut error = Error::new(SqlState::INTERNAL_ERROR, "a shard reported an error without a message");
+    let mut rest = body;
+    while let Some((&letter, after)) = rest.split_first() {
         if letter == 0 {
-            return Ok(error.with_fault_of_class());
+            break;
         }
-        let value = body.text().map_err(|_| unreadable("ErrorResponse"))?;
+        let end = memchr::memchr(0, after).unwrap_or(after.len());
+        let value = String::from_utf8_lossy(&after[..end]);
+        rest = after.get(end + 1..).unwrap_or_default();
         error = match letter {
-            b'C' => error.with_sqlstate(SqlState::from_code(value)),
+            b'C' => error.with_sqlstate(SqlState::from_code(&value)),
             b'M' => error.with_message(value),
             b'D' => error.detail(value),
             b'H' => error.hint(value),
@@ -71,6 +70,7 @@ pub fn report(body: &[u8]) -> Result<Error> {
             other => error.other(other, value),
         };
     }
+    error.with_fault_of_class()
 }
 
 /// Calls `each` with every column.
@@ -110,6 +110,27 @@ pub fn parameter_description(body: &[u8]) -> Result<Vec<u32>> {
         Ok(oids)
     };
     read().map_err(|_| unreadable("ParameterDescription"))
+}
+
+/// The values of a whole DataRow frame; `None` is NULL.
+///
+/// # Errors
+/// It is no whole DataRow.
+pub fn data_row(frame: &[u8]) -> Result<Vec<Option<&[u8]>>> {
+    let mut body = Body::of_slice(frame.get(5..).unwrap_or_default());
+    let mut read = || -> Result<Vec<Option<&[u8]>>> {
+        let count = body.count()?;
+        // What is claimed takes no memory before it is found.
+        let mut values = Vec::with_capacity(count.min(frame.len() / 4));
+        for _ in 0..count {
+            values.push(match usize::try_from(body.i32()?) {
+                Err(_) => None,
+                Ok(length) => Some(body.bytes(length)?),
+            });
+        }
+        Ok(values)
+    };
+    read().map_err(|_| unreadable("DataRow"))
 }
 
 /// The rows that a command tag counts; 0 where it has no count.
@@ -170,7 +191,7 @@ mod tests {
             .other(b's', "app")
             .other(b'W', "PL/pgSQL function f()");
         let body = body(|out| backend::error_response(out, Severity::Error, &told));
-        assert_eq!(report(&body).unwrap(), told);
+        assert_eq!(report(&body), told);
     }
 
     #[test]
@@ -178,8 +199,9 @@ mod tests {
         let told = Error::new(SqlState::SYNTAX_ERROR, "no").hint("h");
         let whole = body(|out| backend::error_response(out, Severity::Error, &told));
         for cut in 0..whole.len() {
-            assert!(report(&whole[..cut]).is_err(), "{cut}");
+            let _ = report(&whole[..cut]);
         }
+        assert_eq!(report(b"M\xff\0").message(), "\u{fffd}");
         let described = b"\0\x01a\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0";
         let mut fields = 0;
         row_description(described, |field| {

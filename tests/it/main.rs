@@ -7,6 +7,7 @@
 
 mod support;
 
+mod agreement;
 mod cli;
 mod crash;
 mod differential;
@@ -15,9 +16,12 @@ mod drivers;
 mod hash_golden;
 mod http;
 mod lifecycle;
+mod postgres_connections;
+mod postgres_schema;
 mod protocol;
 mod rust_drivers;
 mod schema_change;
+mod shard_down;
 mod spanning;
 mod support_works;
 mod system_catalog;

@@ -126,11 +126,7 @@ fn a_reference_table_written_while_shards_are_added_is_the_same_everywhere() {
             })
             .collect();
         for number in 5..=8 {
-            let url = format!("sqlite:{}", shardd.data_dir().join(format!("more-{number}.db")).display());
-            let shard = serde_json::json!({"shard": format!("shard-{number}"), "url": url}).to_string();
-            let json = [("content-type", "application/json")];
-            let added = shardd.admin(&Request::new("POST", "/v1/shards", &json, shard.as_bytes()));
-            assert!(added.status < 300, "{}", added.text());
+            add_shard(&shardd, number);
         }
         stop.store(true, Ordering::Relaxed);
         writers.into_iter().map(|writer| writer.join().expect("a writer")).sum()
@@ -146,6 +142,98 @@ fn a_reference_table_written_while_shards_are_added_is_the_same_everywhere() {
     for (file, count) in copies {
         assert_eq!(count, written, "{}", file.display());
     }
+}
+
+fn add_shard(shardd: &Shardd, number: usize) {
+    let url = format!("sqlite:{}", shardd.data_dir().join(format!("more-{number}.db")).display());
+    let shard = serde_json::json!({"shard": format!("shard-{number}"), "url": url}).to_string();
+    let json = [("content-type", "application/json")];
+    let added = shardd.admin(&Request::new("POST", "/v1/shards", &json, shard.as_bytes()));
+    assert!(added.status < 300, "{}", added.text());
+}
+
+/// Reference tables with and without a primary key, whose rows have come and gone.
+const WORN: &str = "
+    CREATE TABLE plain (a int, b text);
+    CREATE TABLE keyed (a text PRIMARY KEY, b int UNIQUE, c int);
+    CREATE TABLE children (a text REFERENCES keyed, n int);
+    INSERT INTO plain SELECT x, 'row ' || x FROM generate_series(1, 40) x;
+    INSERT INTO keyed SELECT 'key ' || (x * 7 % 40), x, x % 3 FROM generate_series(1, 40) x;
+    INSERT INTO children SELECT 'key ' || (x * 3 % 40), x FROM generate_series(1, 20) x;
+    CREATE INDEX plain_b ON plain (b);
+    CREATE INDEX keyed_c ON keyed (c);
+    CREATE INDEX plain_a ON plain (a, b);
+    DELETE FROM plain WHERE a % 3 = 1;
+    DELETE FROM children WHERE n < 4;
+    UPDATE plain SET b = 'changed ' || a WHERE a % 5 = 0;
+    ALTER TABLE plain ADD COLUMN d int DEFAULT 5";
+
+/// What is done once there is a shard more.
+const WEAR: &str = "
+    DELETE FROM plain WHERE a = 3;
+    UPDATE plain SET b = 'late' WHERE a IN (9, 11, 40);
+    INSERT INTO plain VALUES (3, 'again'), (50, 'new');
+    DELETE FROM children WHERE n = 7;
+    UPDATE keyed SET c = c + 1 WHERE b > 30;
+    DROP INDEX plain_b;
+    CREATE INDEX plain_d ON plain (d, b)";
+
+/// Subqueries that leave it open which row they take.
+const OPEN: &[&str] = &[
+    "SELECT a || b FROM plain LIMIT 1",
+    "SELECT b FROM plain WHERE a > 5 LIMIT 1",
+    "SELECT b FROM plain WHERE d = 5 LIMIT 1",
+    "SELECT b FROM plain ORDER BY d LIMIT 1 OFFSET 3",
+    "SELECT a FROM keyed LIMIT 1",
+    "SELECT a FROM keyed WHERE c = 2 LIMIT 1",
+    "SELECT a FROM keyed ORDER BY c DESC LIMIT 1",
+    "SELECT n FROM children JOIN keyed USING (a) LIMIT 1",
+    "SELECT a FROM plain GROUP BY a, d LIMIT 1",
+];
+
+/// A statement on several shards may ask each for `(SELECT ... LIMIT 1)`: it must be one row, though any.
+#[test]
+fn copies_of_a_reference_table_have_their_rows_in_one_order() {
+    let shardd = filled();
+    let mut client = shardd.client();
+    client.run(WORN);
+    one_choice(&mut client);
+    add_shard(&shardd, 5);
+    client.run(WEAR);
+    one_choice(&mut client);
+    let files = shard_files(&shardd);
+    assert_eq!(files.len(), 5, "{files:?}");
+    for table in ["plain", "keyed", "children"] {
+        let copies: Vec<_> = files.iter().map(|file| rows_in_order(file, table)).collect();
+        assert!(copies.iter().all(|copy| *copy == copies[0]), "{table}: {copies:#?}");
+    }
+    for file in &files {
+        let connection = rusqlite::Connection::open(file).expect("a shard's file");
+        let statistics = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'sqlite_stat%'";
+        let count: i64 = connection.query_row(statistics, [], |row| row.get(0)).expect("a count");
+        assert_eq!(count, 0, "with statistics each shard would choose its own way");
+    }
+}
+
+/// Every key's shard takes the same row.
+fn one_choice(client: &mut Client) {
+    for question in OPEN {
+        let answer = client.query(&format!("SELECT DISTINCT ({question})::text FROM anchors"));
+        let rows = answer.texts();
+        assert!(rows.len() == 1 && rows[0][0].is_some(), "{question}: {answer:?}");
+    }
+}
+
+/// As SQLite comes by them, with what tells equal rows apart.
+fn rows_in_order(file: &std::path::Path, table: &str) -> Vec<String> {
+    let connection = rusqlite::Connection::open(file).expect("a shard's file");
+    let number = if table == "keyed" { "0" } else { "rowid" };
+    let mut rows = connection.prepare(&format!("SELECT {number}, * FROM {table}")).expect("a query");
+    let columns = rows.column_count();
+    let shown = rows.query_map([], |row| {
+        (0..columns).map(|column| Ok(format!("{:?}", row.get_ref(column)?))).collect::<rusqlite::Result<Vec<_>>>()
+    });
+    shown.expect("rows").map(|row| row.expect("a row").join(" ")).collect()
 }
 
 fn shard_files(shardd: &Shardd) -> Vec<std::path::PathBuf> {

@@ -148,7 +148,7 @@ impl Statements {
     /// # Errors
     /// The statement failed, or the request's time is over.
     pub(super) async fn rows(&mut self, text: &str, parameters: Vec<Parameter>) -> Result<Vec<Row>> {
-        let declared: Vec<_> = parameters.iter().map(|parameter| Some(parameter.data_type())).collect();
+        let declared: Vec<_> = parameters.iter().map(|parameter| parameter.data_type().oid()).collect();
         let values = parameters.into_iter().map(|parameter| Some(parameter.into_binary())).collect();
         let raw = RawParameters { formats: vec![Format::Binary], values };
         self.within_time(async |session| {

@@ -27,7 +27,7 @@ pub(super) struct Sent {
 
 impl Client<'_> {
     pub(super) async fn parse(&mut self, name: &str, text: &str, types: Oids<'_>) -> Result<(), Failure> {
-        let declared = types.iter().map(declared_type).collect::<Result<Vec<_>>>()?;
+        let declared: Vec<u32> = types.iter().map(declared_type).collect();
         let deadline = self.statement_deadline();
         if name.is_empty() {
             self.unnamed = None;
@@ -59,7 +59,7 @@ impl Client<'_> {
             let message = format!("bind message has {formats} parameter formats but {values} parameters");
             return Err(Error::new(SqlState::PROTOCOL_VIOLATION, message));
         }
-        let required = prepared.parameters().len();
+        let required = prepared.parameter_count();
         if values != required {
             let name = bind.statement;
             let message = format!(
@@ -81,7 +81,7 @@ impl Client<'_> {
             Target::Statement => {
                 let prepared = self.prepared(name)?;
                 let output = &mut self.connection.output;
-                backend::parameter_description(output, prepared.parameters().iter().map(|data_type| data_type.oid()));
+                backend::parameter_description(output, prepared.parameter_oids().into_iter());
                 describe_rows(output, self.session.columns(&prepared).as_deref(), &Formats::AllText);
             }
             Target::Portal => {
@@ -187,16 +187,9 @@ impl Client<'_> {
     }
 }
 
-/// A Parse's type: 0 and `unknown` leave it to be inferred.
-fn declared_type(oid: u32) -> Result<Option<PgType>> {
-    if oid == 0 || oid == PgType::Unknown.oid() {
-        return Ok(None);
-    }
-    let unknown = || {
-        let hint = "Send the parameter as text, without a type, and cast it in the statement.";
-        Error::unsupported(format_args!("a parameter of the type with OID {oid}"), hint)
-    };
-    PgType::from_oid(oid).map(Some).ok_or_else(unknown)
+/// A Parse's type: `unknown` leaves it to be inferred, as 0 does.
+fn declared_type(oid: u32) -> u32 {
+    if oid == PgType::Unknown.oid() { 0 } else { oid }
 }
 
 fn result_formats(codes: FormatCodes<'_>, columns: Option<&[OutputColumn]>) -> Result<Formats> {

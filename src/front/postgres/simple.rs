@@ -48,7 +48,7 @@ impl Client<'_> {
             backend::empty_query_response(&mut self.connection.output);
             return Ok(());
         }
-        if !prepared.parameters().is_empty() {
+        if prepared.parameter_count() > 0 {
             return Err(Error::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1").into());
         }
         let parameters = RawParameters::default();

@@ -9,10 +9,10 @@ mod writes;
 
 use std::sync::Arc;
 
-use super::{Distinct, KeyExpression, Keys, Merge, Pin, Plan, ReadSource, RowCount, Scatter, plan};
+use super::{Distinct, KeyExpression, Keys, Merge, Pin, Plan, ReadSource, Scatter, plan};
 use crate::error::{Error, Result};
 use crate::sql::{lift, parse};
-use crate::topology::{Column, Identity, Keyspace, Schema, Table, TableKind};
+use crate::topology::{Column, Identity, Keyspace, Refused, Schema, Table, TableKind};
 use crate::types::{KeyType, PgType, SLOTS, ShardId};
 
 /// The ticket service: events, seats, orders by `event_id`; venues everywhere; and tables keyed by text and uuid.
@@ -22,17 +22,7 @@ pub(super) fn schema() -> Schema {
     let mut add = |name: &str, keyspace: &str, key: Option<(usize, KeyType)>, columns: &[(&str, PgType)]| {
         let kind =
             key.map_or(TableKind::Reference, |(key_column, key_type)| TableKind::Sharded { key_column, key_type });
-        let columns = columns
-            .iter()
-            .map(|(name, data_type)| Column {
-                name: (*name).to_owned(),
-                data_type: *data_type,
-                modifier: -1,
-                not_null: false,
-                default: None,
-                identity: None,
-            })
-            .collect();
+        let columns = columns.iter().map(|(name, data_type)| Column::new(*name, *data_type)).collect();
         let table = Table {
             oid: 16_384,
             name: name.to_owned(),
@@ -79,6 +69,11 @@ pub(super) fn schema() -> Schema {
     // varchar(3)
     (short.columns[0].data_type, short.columns[0].modifier) = (PgType::Varchar, 7);
     schema.tables.insert("short_users".into(), Arc::new(short));
+    for (name, what) in
+        [("cheap", "the view \"cheap\""), ("audit.log", "the table \"audit.log\" outside of the schema public")]
+    {
+        schema.refused.insert(name.into(), Refused { what: what.into(), hint: "Query the tables.".into() });
+    }
     schema
 }
 
@@ -125,13 +120,6 @@ fn describe_pin(pin: &Pin) -> String {
     pin.all_of.iter().map(union).collect::<Vec<_>>().join("&")
 }
 
-fn describe_count(count: &RowCount) -> String {
-    match count {
-        RowCount::Constant(count) => count.to_string(),
-        RowCount::Parameter(number) => format!("${number}"),
-    }
-}
-
 fn describe_merge(merge: &Merge) -> String {
     let mut text = String::from("merge");
     if merge.hidden_columns > 0 {
@@ -161,10 +149,10 @@ fn describe_merge(merge: &Merge) -> String {
         Distinct::On(columns) => text.push_str(&format!(" distinct on {columns:?}")),
     }
     if let Some(limit) = &merge.limit {
-        text.push_str(&format!(" limit {}", describe_count(limit)));
+        text.push_str(&format!(" limit {limit}"));
     }
     if let Some(offset) = &merge.offset {
-        text.push_str(&format!(" offset {}", describe_count(offset)));
+        text.push_str(&format!(" offset {offset}"));
     }
     text
 }

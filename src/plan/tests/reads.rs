@@ -1,6 +1,24 @@
 //! Reads: which keys, and how several shards are put together.
 
-use super::check;
+use super::{check, planned};
+
+#[test]
+fn relations_that_cannot_be_planned_are_refused_with_the_reason() {
+    check(&[
+        ("SELECT * FROM cheap", "0A000 the view \"cheap\" is not supported by shardd"),
+        (
+            "SELECT * FROM seats JOIN public.cheap USING (event_id)",
+            "0A000 the view \"cheap\" is not supported by shardd",
+        ),
+        ("DELETE FROM cheap WHERE event_id = 1", "0A000 the view \"cheap\" is not supported by shardd"),
+        ("INSERT INTO audit.log VALUES (1)", "0A000 the table \"audit.log\" outside of the schema public is not ..."),
+        ("SELECT * FROM log", "42P01 relation \"log\" does not exist"),
+        ("SELECT * FROM audit.cheap", "42P01 relation \"audit.cheap\" does not exist"),
+        ("WITH cheap AS (SELECT * FROM seats WHERE event_id = 5) SELECT * FROM cheap", "{5} | ..."),
+    ]);
+    let error = planned("SELECT 1 FROM cheap").unwrap_err();
+    assert_eq!((error.get_hint(), error.get_position()), (Some("Query the tables."), Some(15)));
+}
 
 #[test]
 fn keys_come_from_equality_however_it_is_written() {
@@ -345,6 +363,10 @@ fn merges_order_cut_and_remove_duplicates() {
         ("SELECT * FROM seats FETCH FIRST 5 ROWS ONLY", "every | merge limit 5"),
         ("SELECT * FROM seats FETCH FIRST ROW ONLY", "every | merge limit 1"),
         ("SELECT * FROM seats ORDER BY 1 FETCH FIRST 5 ROWS WITH TIES", "every | 0A000 FETCH ..."),
+        ("SELECT * FROM seats LIMIT -1 OFFSET -(2)", "every | merge limit -1 offset -2"),
+        ("SELECT * FROM seats LIMIT -$1 OFFSET - -$1", "every | merge limit -$1 offset $1"),
+        ("SELECT * FROM seats LIMIT 2.5", "every | merge limit 3"),
+        ("SELECT * FROM seats LIMIT 1e30", "every | 22003 bigint out of range"),
         ("SELECT * FROM seats LIMIT 1 + 1", "every | 0A000 a computed LIMIT..."),
         ("SELECT * FROM seats ORDER BY status", "every | merge order 2"),
         ("SELECT * FROM seats ORDER BY 2 DESC, seats.event_id", "every | merge order 1 desc,0"),

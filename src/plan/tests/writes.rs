@@ -269,12 +269,14 @@ fn parts_of_an_insert_hold_their_rows_only() {
 
 #[test]
 fn row_keys_are_what_the_table_will_hold() {
-    let insert = insert("INSERT INTO seats (event_id) VALUES ($1), (-$1), ($2), ($3)");
-    let parameters = [Datum::Int4(7), Datum::Null, Datum::Float8(7.0)];
+    let insert = insert("INSERT INTO seats (event_id) VALUES ($1), (-$1), ($2), ($3), ($4), (1.4)");
+    let parameters = [Datum::Int4(7), Datum::Null, Datum::Bool(true), Datum::Float8(2.5)];
     assert_eq!(insert.row_key(0, &parameters), Ok(Key::Bigint(7)));
     assert_eq!(insert.row_key(1, &parameters), Ok(Key::Bigint(-7)));
     assert_eq!(insert.row_key(2, &parameters).unwrap_err().sqlstate().code(), "23502");
     assert_eq!(insert.row_key(3, &parameters).unwrap_err().sqlstate().code(), "42804");
+    assert_eq!(insert.row_key(4, &parameters), Ok(Key::Bigint(2)));
+    assert_eq!(insert.row_key(5, &parameters), Ok(Key::Bigint(1)));
 }
 
 #[test]

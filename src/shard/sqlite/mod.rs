@@ -11,6 +11,6 @@ mod store;
 
 pub use program::{Effect, EnvironmentValue, Program};
 pub use store::{
-    Call, Environment, Limits, Opening, RedoStep, STEP, Scratch, ScratchTable, SqliteShard, SqliteTransaction,
-    Statistics, forget_table_statements, store_table_statement,
+    Call, Environment, Limits, Opening, RedoStep, STEP, Scratch, ScratchTable, ShardFile, SqliteShard,
+    SqliteTransaction, Statistics, forget_table_statements, store_table_statement,
 };

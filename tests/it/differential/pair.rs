@@ -1,6 +1,7 @@
 //! One connection to each server, on the same rows, and the scripts that run on both.
 
 use super::compare::{Mode, Refusal, Verdict, ask, compare, general, refusal, show};
+use super::known;
 use super::schema::{TABLES, fixture, table};
 use super::values;
 use super::writes::{Script, Step};
@@ -132,6 +133,8 @@ impl Pair {
             Verdict::Refused(_) => {}
             Verdict::Different(kind) => {
                 self.dirty |= writes;
+                let answers = [&expected, &got];
+                let kind = known::kind(kind, &step.sql, mode, answers, step.ordered, &mut self.postgres);
                 let [expected, got] = show_both(&expected, &got, binary);
                 outcome.mismatch = mismatch(kind, expected, got);
                 return;
@@ -145,10 +148,10 @@ impl Pair {
         }
         if let Some(written) = step.writes
             && expected.error.is_none()
-            && let Some((expected, got)) = self.contents_differ(written)
+            && let Some((kind, expected, got)) = self.contents_differ(written)
         {
             self.dirty = true;
-            outcome.mismatch = mismatch(format!("rows of {written} afterwards"), expected, got);
+            outcome.mismatch = mismatch(kind, expected, got);
         }
     }
 
@@ -165,15 +168,18 @@ impl Pair {
         answer
     }
 
-    fn contents_differ(&mut self, name: &str) -> Option<(String, String)> {
+    /// How a table's rows differ, and the rows of both.
+    fn contents_differ(&mut self, name: &str) -> Option<(String, String, String)> {
         let contents = table(name).contents();
         let expected = self.postgres.query(&contents);
         let got = ask(&mut self.shardd, &contents, Mode::Simple).unwrap_or_default();
         if expected.rows == got.rows {
             return None;
         }
+        let kind = format!("rows of {name} afterwards");
+        let kind = known::kind(kind, &contents, Mode::Simple, [&expected, &got], true, &mut self.postgres);
         let [expected, got] = show_both(&expected, &got, false);
-        Some((expected, got))
+        Some((kind, expected, got))
     }
 
     /// Leaves no transaction open and no table of the script behind.

@@ -101,7 +101,7 @@ pub const QUERIES: &[Shape] = &[
     any_order("", "SELECT tags['a'], tags['b'][0], tags['nope'][1] FROM events"),
     ordered("", "SELECT DISTINCT ON (1) section, seat_id AS s FROM seats WHERE event_id = {k} ORDER BY 1 NULLS FIRST, s DESC"),
     ordered("", "SELECT DISTINCT ON (sect) section AS sect, seat_id FROM seats WHERE event_id = {k} ORDER BY sect, seat_id"),
-    ordered("", "SELECT seat_id, ntile({id}) OVER (ORDER BY seat_id), nth_value(seat_id, {id}) OVER (ORDER BY seat_id), sum(seat_id) OVER (ORDER BY seat_id ROWS BETWEEN {id} PRECEDING AND CURRENT ROW EXCLUDE NO OTHERS) FROM seats WHERE event_id = {k} ORDER BY seat_id"),
+    ordered("", "SELECT seat_id, ntile({id}) OVER (ORDER BY seat_id), nth_value(seat_id, 2) OVER (ORDER BY seat_id), sum(seat_id) OVER (ORDER BY seat_id ROWS BETWEEN {id} PRECEDING AND CURRENT ROW EXCLUDE NO OTHERS) FROM seats WHERE event_id = {k} ORDER BY seat_id"),
     any_order("", "SELECT f, regexp_like('JAZZ', 'jazz', f), x, 'a!%' LIKE 'a!%' ESCAPE x FROM (VALUES ('i', '!'), ('c', '\\'), ('i', '!')) v (f, x)"),
     any_order("s=seats", "SELECT regexp_replace({t}, 'a*', '-', 'g'), regexp_split_to_array({t}, 'e*'), regexp_replace({t}, '[aeiou]?', '<\\&>', 'g') FROM seats s WHERE s.event_id = {k}"),
     ordered("", "TABLE venues UNION ALL TABLE venues ORDER BY venue_id, name LIMIT 3"),

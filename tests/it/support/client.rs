@@ -260,6 +260,20 @@ impl Client {
         Ok(answers.remove(0))
     }
 
+    /// What a statement would return, by Parse and Describe alone.
+    ///
+    /// # Errors
+    /// The connection ended, or the statement cannot be prepared.
+    pub fn try_describe(&mut self, sql: &str) -> io::Result<Answer> {
+        let mut writer = Writer::default();
+        writer.parse("", sql, &[]).describe(b'S', "").sync();
+        self.send(&writer)?;
+        match self.answers()?.into_iter().next() {
+            Some(answer) if answer.error.is_none() => Ok(answer),
+            other => Err(io::Error::other(format!("cannot describe it: {other:?}"))),
+        }
+    }
+
     /// As [`Client::try_extended`], with all types inferred and text results.
     pub fn extended(&mut self, sql: &str, values: &[Value]) -> Answer {
         self.try_extended(sql, &[], values, false).unwrap_or_else(|error| panic!("{sql}\n{error}"))

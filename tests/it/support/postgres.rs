@@ -1,6 +1,6 @@
 //! A throw-away Postgres 15 with the locale that shardd promises: C collation, UTF-8.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -56,6 +56,27 @@ impl Postgres {
             }
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
+    }
+
+    /// Where its Unix socket is, and room for a test's own files.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a file into the data directory, for the server alone to read.
+    pub fn write_data_file(&self, name: &str, content: &[u8]) {
+        let path = self.directory.path().join("data").join(name);
+        std::fs::write(&path, content).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+        if let Some((uid, gid)) = server_user() {
+            chown(&path, Some(uid), Some(gid)).expect("chown");
+        }
+    }
+
+    /// Has the server read its configuration anew, and waits until it has.
+    pub fn reload(&self) {
+        self.client().run("SELECT pg_reload_conf()");
+        std::thread::sleep(std::time::Duration::from_millis(300));
     }
 
     /// A connection to the tests' database.

@@ -188,6 +188,26 @@ impl Shardd {
         }
     }
 
+    /// Keys of a table whose rows are on this shard.
+    pub fn keys_on(&self, table: &str, shard: &str, count: usize) -> Vec<u32> {
+        let owner = |key: u32| {
+            let path = format!("/v1/route?table={table}&key={key}");
+            self.admin(&Request::get(&path)).json()["shard"].as_str().map(str::to_owned)
+        };
+        let keys: Vec<u32> = (1..200).filter(|key| owner(*key).as_deref() == Some(shard)).take(count).collect();
+        assert_eq!(keys.len(), count, "every shard has keys");
+        keys
+    }
+
+    /// Whether a shard is up, as `/readyz` has it: ready, since one shard's trouble does not take the server away.
+    pub fn is_up(&self, shard: &str) -> bool {
+        let ready = self.admin(&Request::get("/readyz"));
+        assert_eq!(ready.status, 200, "{}", ready.text());
+        let shards = ready.json()["shards"].as_array().expect("shards").clone();
+        let health = shards.iter().find(|health| health["shard"] == shard).expect("the shard");
+        health["up"].as_bool().expect("up or not")
+    }
+
     /// Sends one HTTP request to the HTTP door.
     pub fn http(&self, request: &Request<'_>) -> Response {
         request.send(self.ports.http)

@@ -80,7 +80,8 @@ async fn answer(session: &mut Session, text: &str, parameters: Vec<TextParameter
                 .hint("Send each statement in a request of its own, or use the Postgres door for transactions."));
         }
     };
-    let declared: Vec<_> = parameters.iter().map(|parameter| parameter.data_type).collect();
+    let declared: Vec<u32> =
+        parameters.iter().map(|parameter| parameter.data_type.map_or(0, |data_type| data_type.oid())).collect();
     let prepared = session.prepare_once(&statement, &declared).await?;
     if prepared.is_empty() {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "there is no statement in the text"));
@@ -91,7 +92,7 @@ async fn answer(session: &mut Session, text: &str, parameters: Vec<TextParameter
             "Each request is a session of its own, which ends with its answer. Use the Postgres door for SET and PREPARE.",
         ));
     }
-    let (expected, given) = (prepared.parameters().len(), parameters.len());
+    let (expected, given) = (prepared.parameter_count(), parameters.len());
     if expected != given {
         return Err(Error::new(
             SqlState::PROTOCOL_VIOLATION,

@@ -5,6 +5,7 @@ use sqlparser::ast::Spanned;
 use super::Translator;
 use super::coerce::{Context, common_type};
 use super::form::cell;
+use super::group::without_alias_numbers;
 use super::names::{QualifiedName, fold, quote_text};
 use super::refusal;
 use super::scope::Scope;
@@ -92,16 +93,9 @@ impl<'s> Place<'s> {
 impl Translator<'_> {
     /// Translates an expression. Its text may be put between operators and commas as it is.
     pub(super) fn expression(&mut self, expression: &Expr, place: Place<'_>) -> Result<Typed> {
+        let aliases_before = self.aliases;
         let typed = self.nested(|translator| translator.expression_at_depth(expression, place))?;
-        Ok(self.settle_grouping(typed, place))
-    }
-
-    /// An expression that GROUP BY gives has one value, whatever columns are in it.
-    fn settle_grouping(&self, mut typed: Typed, place: Place<'_>) -> Typed {
-        if typed.facts.ungrouped.is_some() && place.scope.grouping.expressions.contains(&typed.sql) {
-            typed.facts.ungrouped = None;
-        }
-        typed
+        Ok(settle_grouping(typed, place, aliases_before))
     }
 
     fn expression_at_depth(&mut self, expression: &Expr, place: Place<'_>) -> Result<Typed> {
@@ -406,15 +400,24 @@ impl Translator<'_> {
     }
 }
 
-/// The modifier that all values share; none when one is missing or differs.
+/// An expression that GROUP BY gives has one value, whatever columns are in it. `aliases_before`: how many aliases there
+/// were before its translation.
+pub(super) fn settle_grouping(mut typed: Typed, place: Place<'_>, aliases_before: usize) -> Typed {
+    let grouped = &place.scope.grouping.expressions;
+    if typed.facts.ungrouped.is_some()
+        && !grouped.is_empty()
+        && grouped.contains(&without_alias_numbers(&typed.sql, aliases_before))
+    {
+        typed.facts.ungrouped = None;
+    }
+    typed
+}
+
+/// The modifier that all values share; none when one is missing, is NULL or differs.
 pub(super) fn common_modifier(values: &[Typed], data_type: PgType, complete: bool) -> i32 {
-    let mut modifiers = values
-        .iter()
-        .filter(|value| value.origin != Origin::Null)
-        .map(|value| if value.data_type == data_type { value.modifier } else { -1 });
+    let mut modifiers = values.iter().map(|value| if value.data_type == data_type { value.modifier } else { -1 });
     let first = modifiers.next().unwrap_or(-1);
-    let _ = complete;
-    if modifiers.all(|modifier| modifier == first) { first } else { -1 }
+    if complete && modifiers.all(|modifier| modifier == first) { first } else { -1 }
 }
 
 /// Tests and memberships: what gives a boolean by syntax of its own.

@@ -48,6 +48,7 @@ impl Translator<'_> {
         texts: &mut Vec<String>,
     ) -> Result<()> {
         let place = Place::new(scope, Clause::GroupBy);
+        let aliases_before = self.aliases;
         let meant = self.group_expression(key, select, scope)?;
         let typed = match meant {
             GroupKey::Expression(expression) => self.expression(expression, place)?,
@@ -61,14 +62,14 @@ impl Translator<'_> {
             let message = format!("could not identify an equality operator for type {}", typed.data_type);
             return Err(self.error_at(Error::new(SqlState::UNDEFINED_FUNCTION, message), key.span()));
         }
-        // A number alone would be the place of a column.
-        let text = if typed.sql.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number alone, whatever its sign, would be the place of a column.
+        let text = if typed.sql.bytes().all(|byte| byte.is_ascii_digit() || b"+-() ".contains(&byte)) {
             format!("CAST({} AS INTEGER)", typed.sql)
         } else {
             order_key(&typed.sql, typed.data_type)
         };
         texts.push(text);
-        grouping.expressions.push(typed.sql);
+        grouping.expressions.push(without_alias_numbers(&typed.sql, aliases_before));
         Ok(())
     }
 
@@ -137,6 +138,32 @@ impl Translator<'_> {
     }
 }
 
+/// A text whose own aliases, those past the first `before`, are numbered from 1: so that one expression has one text,
+/// wherever it stands.
+pub(super) fn without_alias_numbers(sql: &str, before: usize) -> String {
+    let mut text = String::with_capacity(sql.len());
+    let mut rest = sql;
+    let mut after_name = false;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '\'' | '"' => rest[1..].find(first).map_or(rest.len(), |end| end + 2),
+            _ if first.is_alphanumeric() || first == '_' => {
+                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+            }
+            _ => first.len_utf8(),
+        };
+        let (token, others) = rest.split_at(length);
+        let number = token.strip_prefix('t').and_then(|digits| digits.parse::<usize>().ok());
+        match number.and_then(|number| number.checked_sub(before)) {
+            Some(own) if own > 0 && !after_name => text.push_str(&format!("t+{own}")),
+            _ => text.push_str(token),
+        }
+        after_name = token == ".";
+        rest = others;
+    }
+    text
+}
+
 enum GroupKey<'e> {
     Expression(&'e Expr),
     /// A result column, from 0.
@@ -170,4 +197,16 @@ fn determined_relations(scope: &Scope<'_>, grouped: &[String]) -> Vec<String> {
         key.columns.iter().all(|column| grouped.contains(&item.columns[*column].sql))
     });
     determined.map(|item| item.alias.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_alias_numbers;
+
+    #[test]
+    fn only_an_expressions_own_aliases_are_numbered_anew() {
+        let text = "EXISTS (SELECT 1 FROM x(t1.t7) AS t7 WHERE t7.value = 't7' || \"t7\" || t12.t7 || at7)";
+        let expected = "EXISTS (SELECT 1 FROM x(t1.t7) AS t+2 WHERE t+2.value = 't7' || \"t7\" || t+7.t7 || at7)";
+        assert_eq!(without_alias_numbers(text, 5), expected);
+    }
 }

@@ -7,7 +7,7 @@ use super::Translator;
 use super::catalog::operators::{COMPARISON, operators};
 use super::catalog::{Argument, Choice, Signature, choose, polymorphic};
 use super::coerce::Context;
-use super::expression::Place;
+use super::expression::{Place, settle_grouping};
 use super::refusal;
 use super::typed::Typed;
 use crate::error::{Error, Result, SqlState};
@@ -17,6 +17,7 @@ use crate::types::PgType;
 impl Translator<'_> {
     /// `a op b op c ...`: the left side may be long, so it is walked rather than recursed into.
     pub(super) fn operator_chain(&mut self, expression: &Expr, place: Place<'_>) -> Result<Typed> {
+        let aliases_before = self.aliases;
         let mut steps = Vec::new();
         let mut first = expression;
         while let Expr::BinaryOp { left, op, right } = first {
@@ -50,17 +51,10 @@ impl Translator<'_> {
                 let right_value = self.expression(right, inner)?;
                 value = self.operator(&name, vec![value, right_value], whole.span())?;
             }
-            value = self.settle(value, place);
+            value = settle_grouping(value, place, aliases_before);
             first_span = whole.span();
         }
         Ok(value)
-    }
-
-    fn settle(&self, mut value: Typed, place: Place<'_>) -> Typed {
-        if value.facts.ungrouped.is_some() && place.scope.grouping.expressions.contains(&value.sql) {
-            value.facts.ungrouped = None;
-        }
-        value
     }
 
     fn logical_term(&mut self, term: &Expr, place: Place<'_>) -> Result<(Typed, Span)> {

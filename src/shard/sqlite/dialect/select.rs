@@ -75,6 +75,13 @@ impl Translator<'_> {
         let mut scope = Scope::inside(parent);
         self.frames.resize_with(self.frames.len().max(scope.depth + 1), Vec::new);
         let mut from = self.tables_of(&select.from, &mut scope)?;
+        let (explicit_group, group_keys) = self.group_by(select, &mut scope)?;
+        self.named_windows(select, &mut scope)?;
+        self.series.push(ListedSeries::default());
+        let outputs = self.select_list(&select.projection, &scope);
+        let series = self.series.pop().and_then(|series| series.table());
+        let mut outputs = outputs?;
+        // After the select list, as in Postgres: a parameter has the type that its first use gives it.
         let mut condition_text = String::new();
         let mut pinned = Vec::new();
         if let Some(condition) = &select.selection {
@@ -85,12 +92,6 @@ impl Translator<'_> {
             pinned = self.pinned_columns(condition, &scope);
         }
         let point_read = is_point_read(&scope, &pinned) && from.matches(" JOIN ").count() == 0;
-        let (explicit_group, group_keys) = self.group_by(select, &mut scope)?;
-        self.named_windows(select, &mut scope)?;
-        self.series.push(ListedSeries::default());
-        let outputs = self.select_list(&select.projection, &scope);
-        let series = self.series.pop().and_then(|series| series.table());
-        let mut outputs = outputs?;
         let mut group = String::new();
         if !group_keys.is_empty() {
             group.push_str(&format!(" GROUP BY {}", group_keys.join(", ")));

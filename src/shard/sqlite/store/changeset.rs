@@ -10,8 +10,10 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, ffi};
 
+use super::respelling::{Key, Respelled, Respellings};
 use super::shared::Shared;
 use crate::error::{Error, Fault, SqlState};
 use crate::types::TextStyle;
@@ -48,6 +50,10 @@ unsafe extern "C" {
         rebase_size: *mut c_int,
         flags: c_int,
     ) -> c_int;
+    fn sqlite3changeset_start(iterator: *mut *mut sqlite3_changeset_iter, size: c_int, changes: *mut c_void) -> c_int;
+    fn sqlite3changeset_next(iterator: *mut sqlite3_changeset_iter) -> c_int;
+    fn sqlite3changeset_finalize(iterator: *mut sqlite3_changeset_iter) -> c_int;
+    fn sqlite3changeset_pk(iterator: *mut sqlite3_changeset_iter, is_key: *mut *mut u8, columns: *mut c_int) -> c_int;
     fn sqlite3changeset_new(
         iterator: *mut sqlite3_changeset_iter,
         column: c_int,
@@ -182,6 +188,7 @@ impl Unapplied {
 struct Context<'a> {
     applying: Applying,
     takes: &'a dyn Fn(&str) -> bool,
+    respellings: Respellings,
     conflict: Option<Conflict>,
 }
 
@@ -197,8 +204,9 @@ pub(super) fn apply(
     applying: Applying,
     takes: &dyn Fn(&str) -> bool,
 ) -> Result<(), Unapplied> {
-    let mut context = Context { applying, takes, conflict: None };
     let size = c_int::try_from(changes.len()).map_err(|_| Unapplied::Sqlite(too_big()))?;
+    let respellings = respellings(changes, size).map_err(Unapplied::Sqlite)?;
+    let mut context = Context { applying, takes, respellings, conflict: None };
     let flags = if applying == Applying::Own { CHANGESETAPPLY_FKNOACTION } else { 0 };
     // SAFETY: the handle is a live connection's; SQLite only reads `size` bytes of the changes during the call; the
     // callbacks are given `context`, which outlives the call; no rebase buffer is asked for.
@@ -216,7 +224,7 @@ pub(super) fn apply(
         )
     };
     match (context.conflict, code) {
-        (_, ffi::SQLITE_OK) => Ok(()),
+        (_, ffi::SQLITE_OK) => context.respellings.apply(connection, |table| applying == Applying::Own || takes(table)),
         (Some(Conflict::ForeignKey), _) => Err(Unapplied::ForeignKey),
         (Some(Conflict::Row { table, kind }), _) => Err(Unapplied::Conflict { table, kind }),
         (None, _) => check(code).map_err(Unapplied::Sqlite),
@@ -233,12 +241,20 @@ fn too_big() -> rusqlite::Error {
 
 unsafe extern "C" fn is_taken(context: *mut c_void, change: *mut sqlite3_changeset_iter) -> c_int {
     // SAFETY: `apply` passes its context, and nothing else refers to it during the call.
-    let context = unsafe { &*context.cast::<Context<'_>>() };
+    let context = unsafe { &mut *context.cast::<Context<'_>>() };
+    // SAFETY: SQLite passes an iterator that stands on a change.
+    let (table, operation) = unsafe { describe(change) };
+    // SAFETY: as above.
+    let own_way = unsafe { Change::read(change, operation) }.is_some_and(|change| match change {
+        Change::Insert(key) => !context.respellings.is_first(&table, key),
+        Change::Respelled { .. } => true,
+    });
+    if own_way {
+        return 0;
+    }
     if context.applying == Applying::Own {
         return 1;
     }
-    // SAFETY: SQLite passes an iterator that stands on a change.
-    let (table, operation) = unsafe { describe(change) };
     if table.as_bytes() != SEQUENCES.to_bytes() {
         return c_int::from((context.takes)(&table));
     }
@@ -246,6 +262,101 @@ unsafe extern "C" fn is_taken(context: *mut c_void, change: *mut sqlite3_changes
     // SAFETY: as above.
     let owner = unsafe { first_column(change, operation) };
     c_int::from(owner.is_some_and(|owner| (context.takes)(&owner)))
+}
+
+/// A change that could be one of a row whose primary key is only spelled anew.
+enum Change {
+    /// Its whole key, in texts.
+    Insert(Key),
+    Respelled {
+        key: Vec<(usize, Value)>,
+        changed: Vec<(usize, Value)>,
+    },
+}
+
+impl Change {
+    /// Reads the change that the iterator stands on; `None` for one that SQLite can apply for sure.
+    unsafe fn read(change: *mut sqlite3_changeset_iter, operation: c_int) -> Option<Change> {
+        let (mut is_key, mut columns) = (ptr::null_mut(), 0);
+        // SAFETY: the caller's promise; both outputs are written.
+        let code = unsafe { sqlite3changeset_pk(change, &raw mut is_key, &raw mut columns) };
+        let columns = usize::try_from(columns).unwrap_or(0);
+        if code != ffi::SQLITE_OK || is_key.is_null() {
+            return None;
+        }
+        // SAFETY: SQLite gave one byte for each column, which live as long as the iterator.
+        let is_key = unsafe { std::slice::from_raw_parts(is_key, columns) };
+        let keys = (0..columns).filter(|column| is_key[*column] != 0);
+        // SAFETY: the caller's promise.
+        let new = |column: usize| unsafe { value_of(sqlite3changeset_new, change, column) };
+        match operation {
+            ffi::SQLITE_INSERT => {
+                let key: Vec<Value> = keys.filter_map(new).collect();
+                key.iter().any(|value| matches!(value, Value::Text(_))).then(|| Change::Insert(Key::of(&key)))
+            }
+            ffi::SQLITE_UPDATE => {
+                keys.clone().find_map(new)?;
+                // SAFETY: the caller's promise.
+                let old = |column: usize| unsafe { value_of(sqlite3changeset_old, change, column) };
+                let with = |column: usize, value: Option<Value>| Some((column, value?));
+                Some(Change::Respelled {
+                    key: keys.filter_map(|column| with(column, old(column))).collect(),
+                    changed: (0..columns).filter_map(|column| with(column, new(column))).collect(),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+type Reader = unsafe extern "C" fn(*mut sqlite3_changeset_iter, c_int, *mut *mut ffi::sqlite3_value) -> c_int;
+
+/// One value of the change that the iterator stands on; `None` when the change has none for the column.
+unsafe fn value_of(read: Reader, change: *mut sqlite3_changeset_iter, column: usize) -> Option<Value> {
+    let mut value = ptr::null_mut();
+    // SAFETY: the caller's promise; the output is written.
+    let code = unsafe { read(change, c_int::try_from(column).ok()?, &raw mut value) };
+    if code != ffi::SQLITE_OK || value.is_null() {
+        return None;
+    }
+    // SAFETY: the value is live as long as the iterator stands where it does, and is copied here.
+    unsafe {
+        let length = usize::try_from(ffi::sqlite3_value_bytes(value)).unwrap_or(0);
+        let bytes = |start: *const u8| match length {
+            0 => Vec::new(),
+            _ => std::slice::from_raw_parts(start, length).to_vec(),
+        };
+        Some(match ffi::sqlite3_value_type(value) {
+            ffi::SQLITE_INTEGER => Value::Integer(ffi::sqlite3_value_int64(value)),
+            ffi::SQLITE_FLOAT => Value::Real(ffi::sqlite3_value_double(value)),
+            ffi::SQLITE_TEXT => Value::Text(String::from_utf8(bytes(ffi::sqlite3_value_text(value))).ok()?),
+            ffi::SQLITE_BLOB => Value::Blob(bytes(ffi::sqlite3_value_blob(value).cast())),
+            _ => Value::Null,
+        })
+    }
+}
+
+/// The rows of a changeset whose primary key is only spelled anew.
+fn respellings(changes: &[u8], size: c_int) -> rusqlite::Result<Respellings> {
+    let mut found = Respellings::default();
+    let mut iterator = ptr::null_mut();
+    // SAFETY: SQLite only reads `size` bytes of the changes, which outlive the iterator; it is written before it is read.
+    check(unsafe { sqlite3changeset_start(&raw mut iterator, size, changes.as_ptr().cast_mut().cast()) })?;
+    loop {
+        // SAFETY: the iterator is live until it is finalized below.
+        if unsafe { sqlite3changeset_next(iterator) } != ffi::SQLITE_ROW {
+            break;
+        }
+        // SAFETY: the iterator stands on a change.
+        let (table, operation) = unsafe { describe(iterator) };
+        // SAFETY: as above.
+        if let Some(Change::Respelled { key, changed }) = unsafe { Change::read(iterator, operation) } {
+            found.add(Respelled { table, key, changed });
+        }
+    }
+    // SAFETY: it is finalized once; what went wrong on the way is told now.
+    check(unsafe { sqlite3changeset_finalize(iterator) })?;
+    Ok(found)
 }
 
 /// The text in the first column of the change that the iterator stands on: a column of the primary key.

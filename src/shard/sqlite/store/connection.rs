@@ -8,6 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
+use super::ShardFile;
 use super::call::Call;
 use super::cancel::Watch;
 use super::diagnosis::Witness;
@@ -51,11 +52,11 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    /// Opens the shard's file, which only the writer creates.
+    /// Opens the shard's file, which only the writer creates, if it may be new.
     pub(super) fn open(role: Role, shared: &Shared) -> rusqlite::Result<Backend> {
         let limits = &shared.limits;
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if role == Role::Writer {
+        if role == Role::Writer && shared.file == ShardFile::MayBeNew {
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
         }
         let connection = match role {

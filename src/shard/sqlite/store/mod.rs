@@ -19,6 +19,7 @@ mod presence;
 mod queue;
 mod reader;
 mod redo;
+mod respelling;
 mod row_text;
 mod schema;
 mod scratch;
@@ -74,33 +75,47 @@ pub struct Opening {
     /// The cluster's identity: a file that belongs to another is refused.
     pub cluster: String,
     pub path: PathBuf,
+    pub file: ShardFile,
     pub limits: Limits,
     pub metrics: Arc<ShardMetrics>,
 }
 
+/// Whether a shard's file may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardFile {
+    /// The shard holds nothing yet: a file that does not exist is made.
+    MayBeNew,
+    /// The shard holds rows: a file that is missing or empty was lost, and nothing is put in its place.
+    Known,
+}
+
 /// A shard in a SQLite file. Cheap to share; it is closed by [`SqliteShard::shutdown`], or when the last user drops it.
 pub struct SqliteShard {
-    shared: Arc<Shared>,
     readers: Readers,
     pool: Arc<Pool>,
     snapshots: Arc<Pool>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The last to be dropped, since it holds a handle of the file: see `presence`.
+    shared: Arc<Shared>,
 }
 
 impl SqliteShard {
-    /// Opens the file, makes it if it does not exist, and starts the writer. Blocks; needs a tokio runtime around it.
+    /// Opens the file, makes it if it may be new, and starts the writer. Blocks; needs a tokio runtime around it.
     ///
     /// # Errors
-    /// The file belongs to another cluster or shard, is damaged, or cannot be opened.
+    /// The file is missing, belongs to another cluster or shard, is damaged, or cannot be opened.
     pub fn open(opening: Opening) -> Result<SqliteShard> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::internal("a SQLite shard was opened outside of a runtime"))?;
         let shared = Arc::new(Shared::new(&opening, runtime));
         let translate = |error: rusqlite::Error| shared.translate(&error);
-        schema::recognise(&opening.path, &opening.name)?;
+        if opening.file == ShardFile::Known {
+            // Before SQLite sees it: for an empty file it would throw the log beside it away.
+            shared.check_header()?;
+        }
+        schema::recognise(&opening)?;
         let writer = Backend::open(Role::Writer, &shared).map_err(translate)?;
-        schema::claim(&writer.connection, &opening.name, &opening.cluster, opening.id)
-            .map_err(|claim| claim.error(&shared))?;
+        schema::claim(&writer.connection, &opening).map_err(|claim| claim.error(&shared))?;
         let stored = schema::read(&writer.connection).map_err(translate)??;
         shared.schema.store(Arc::new(stored));
         shared.sequences.reload(&writer.connection).map_err(translate)?;

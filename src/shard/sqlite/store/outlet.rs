@@ -126,7 +126,11 @@ impl Outlet {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Unanswered(reply) => {
                 // The receiver may be gone; then nobody wants to know.
-                let _ = reply.send(ended.map(|e| Output { rows: Rows::Ready(e.rest), affected: e.affected }));
+                let _ = reply.send(ended.map(|e| Output {
+                    rows: Rows::Ready(e.rest),
+                    affected: e.affected,
+                    ..Output::default()
+                }));
             }
             State::Streaming(stream) => self.send_later(stream, Vec::new(), ended),
             State::Holding { stream, held, .. } => self.send_later(stream, held, ended),
@@ -184,9 +188,7 @@ impl Sink for Outlet {
             match std::mem::replace(&mut self.state, State::Over) {
                 State::Unanswered(reply) => {
                     let (stream, receiver) = mpsc::channel(STREAMED_BATCHES);
-                    reply
-                        .send(Ok(Output { rows: Rows::Stream(receiver), affected: 0 }))
-                        .map_err(|_| Failure::Abandoned)?;
+                    reply.send(Ok(Rows::Stream(receiver).into())).map_err(|_| Failure::Abandoned)?;
                     let looked_at = stream.clone();
                     watch.until(Box::new(move || looked_at.is_closed()));
                     self.state = State::Streaming(stream);

@@ -2,9 +2,15 @@
 //!
 //! A file that is deleted or replaced stays open for whoever has it: what is written to it would be answered, and gone
 //! with the process. So a commit looks first, and a shard whose file is gone answers nothing more.
+//!
+//! Whoever closes a file gives up all locks that the process has on it, SQLite's too
+//! (<https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>): another
+//! process that looked at the file would then take itself for the last one, and delete the log. So while a shard is open its
+//! file is read through one handle that stays open as long.
 
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Fault, SqlState};
@@ -20,6 +26,8 @@ type Identity = (u64, u64);
 #[derive(Debug)]
 pub(super) struct Presence {
     files: Vec<(Identity, PathBuf)>,
+    /// The file itself.
+    file: io::Result<File>,
 }
 
 impl Presence {
@@ -28,7 +36,16 @@ impl Presence {
         let mut log = path.to_owned().into_os_string();
         log.push("-wal");
         let files = [path.to_owned(), PathBuf::from(log)];
-        Presence { files: files.into_iter().filter_map(|path| Some((identity(&path).ok()?, path))).collect() }
+        let files = files.into_iter().filter_map(|path| Some((identity(&path).ok()?, path))).collect();
+        Presence { files, file: File::open(path) }
+    }
+
+    /// As [`read_header`], of the file that is open.
+    pub(super) fn read_header(&self) -> Result<(), Option<io::Error>> {
+        match &self.file {
+            Ok(file) => header_of(file),
+            Err(error) => Err(Some(error.kind().into())),
+        }
     }
 
     /// # Errors
@@ -37,7 +54,7 @@ impl Presence {
         let is_gone = |(opened, path): &&(Identity, PathBuf)| match identity(path) {
             Ok(found) => found != *opened,
             // A disk that fails says so by itself.
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
         match self.files.iter().find(is_gone) {
             None => Ok(()),
@@ -46,7 +63,7 @@ impl Presence {
     }
 }
 
-fn identity(path: &Path) -> std::io::Result<Identity> {
+fn identity(path: &Path) -> io::Result<Identity> {
     std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
@@ -57,13 +74,31 @@ fn gone(shard: &str, path: &Path) -> Error {
         .fault(Fault::Shard)
 }
 
-/// Whether what lies at the path can be read and looks like a SQLite file.
+/// A file that should be there is not.
+pub(super) fn missing(shard: &str, path: &Path) -> Error {
+    Error::new(SqlState::IO_ERROR, format!("the file of shard \"{shard}\" is missing: {}", path.display()))
+        .hint(
+            "Mount the disk that holds it, or put it and its -wal file back. A backup that is restored takes the place of \
+             both, and has to belong to the other shards' files.",
+        )
+        .fault(Fault::Shard)
+}
+
+/// Whether what lies at the path can be read and looks like a SQLite file. Only before it is opened.
 ///
 /// # Errors
 /// What is wrong with it: `None` when it is another kind of file.
-pub(super) fn read_header(path: &Path) -> Result<(), Option<std::io::Error>> {
+pub(super) fn read_header(path: &Path) -> Result<(), Option<io::Error>> {
+    // A pipe would keep whoever opens it waiting.
+    if !std::fs::metadata(path).map_err(Some)?.is_file() {
+        return Err(None);
+    }
+    header_of(&File::open(path).map_err(Some)?)
+}
+
+fn header_of(file: &File) -> Result<(), Option<io::Error>> {
     let mut header = [0; MAGIC.len()];
-    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut header)).map_err(Some)?;
+    file.read_exact_at(&mut header, 0).map_err(Some)?;
     if header == *MAGIC { Ok(()) } else { Err(None) }
 }
 
@@ -92,6 +127,7 @@ mod tests {
         assert!(read_header(file.path()).is_ok());
         std::fs::write(file.path(), "no database at all, just text").unwrap();
         assert!(matches!(read_header(file.path()), Err(None)));
+        assert!(matches!(read_header(Path::new("/")), Err(None)));
         std::fs::write(file.path(), "short").unwrap();
         assert!(matches!(read_header(file.path()), Err(Some(_))));
     }

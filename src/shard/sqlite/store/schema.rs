@@ -1,14 +1,14 @@
 //! What a shard's file holds besides the users' tables: whose it is, and the tables' Postgres schema.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::shared::Shared;
+use super::{Opening, ShardFile};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::topology::{Schema, Table};
-use crate::types::ShardId;
 
 /// The layout of shardd's own tables, and of the users' values in SQLite's cells.
 const FORMAT: &str = "1";
@@ -23,32 +23,47 @@ const BOOKKEEPING: &str = "
 ";
 
 /// Refuses somebody else's database before it is opened to be written: even setting it up would change it.
-pub(super) fn recognise(path: &Path, name: &str) -> Result<()> {
+pub(super) fn recognise(opening: &Opening) -> Result<()> {
     // What cannot be read is found out, and told, when it is opened for good.
-    let Ok(connection) = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE) else { return Ok(()) };
+    let Ok(connection) = Connection::open_with_flags(&opening.path, OpenFlags::SQLITE_OPEN_READ_WRITE) else {
+        return Ok(());
+    };
+    // Nor is a log moved into it that may not be its own.
+    let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     let tables = "SELECT count(*), count(*) FILTER (WHERE name = 'shardd_meta') FROM sqlite_schema";
     match connection.query_row(tables, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))) {
-        Ok((others, 0)) if others > 0 => Err(not_ours(name)),
+        Ok((others, 0)) if others > 0 => Err(not_ours(opening)),
         _ => Ok(()),
     }
 }
 
-fn not_ours(name: &str) -> Error {
-    foreign(name, "it holds tables that shardd did not make".to_owned())
+fn not_ours(opening: &Opening) -> Error {
+    foreign(opening, "it holds tables that shardd did not make".to_owned())
 }
 
 /// Makes a new file this cluster's shard, or checks that it is. Nothing is written to a file that is not.
-pub(super) fn claim(connection: &Connection, name: &str, cluster: &str, id: ShardId) -> Result<(), Claim> {
+pub(super) fn claim(connection: &Connection, opening: &Opening) -> Result<(), Claim> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    claim_or_refuse(connection, opening)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(())
+}
+
+fn claim_or_refuse(connection: &Connection, opening: &Opening) -> Result<(), Claim> {
+    let number = opening.id.to_string();
     let known: bool =
         connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'shardd_meta'", [], |row| row.get(0))?;
     if !known {
         let others: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         if others > 0 {
-            return Err(Claim::Refused(not_ours(name)));
+            return Err(Claim::Refused(not_ours(opening)));
+        }
+        if opening.file == ShardFile::Known {
+            return Err(Claim::Refused(foreign(opening, "it is empty, and the shard was not".to_owned())));
         }
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(BOOKKEEPING)?;
-        for (key, value) in [("format", FORMAT), ("cluster", cluster), ("shard", &id.to_string())] {
+        for (key, value) in [("format", FORMAT), ("cluster", &opening.cluster), ("shard", &number)] {
             transaction.execute("INSERT INTO shardd_meta (key, value) VALUES (?1, ?2)", (key, value))?;
         }
         transaction.commit()?;
@@ -56,15 +71,15 @@ pub(super) fn claim(connection: &Connection, name: &str, cluster: &str, id: Shar
     }
     let wanted = [
         ("format", FORMAT, "it was written in format"),
-        ("cluster", cluster, "it belongs to the cluster"),
-        ("shard", &id.to_string(), "it belongs to the shard with number"),
+        ("cluster", &opening.cluster, "it belongs to the cluster"),
+        ("shard", &number, "it belongs to the shard with number"),
     ];
     for (key, value, what) in wanted {
         let found: Option<String> =
             connection.query_row("SELECT value FROM shardd_meta WHERE key = ?1", [key], |row| row.get(0)).optional()?;
         if found.as_deref() != Some(value) {
             let found = found.unwrap_or_else(|| "(none)".to_owned());
-            return Err(Claim::Refused(foreign(name, format!("{what} {found}, not {value}"))));
+            return Err(Claim::Refused(foreign(opening, format!("{what} {found}, not {value}"))));
         }
     }
     Ok(())
@@ -92,12 +107,20 @@ impl From<rusqlite::Error> for Claim {
     }
 }
 
-fn foreign(name: &str, why: String) -> Error {
+fn foreign(opening: &Opening, why: String) -> Error {
+    let hint = match opening.file {
+        ShardFile::MayBeNew => {
+            "Check the shard's URL and the data directory. Move the file away if the shard should begin empty."
+        }
+        ShardFile::Known => {
+            "Check the shard's URL and the data directory, or restore the file from the backup that belongs to the others."
+        }
+    };
     Error::new(
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("the file of shard \"{name}\" is not its own: {why}"),
+        format!("the file of shard \"{}\" is not its own: {why}", opening.name),
     )
-    .hint("Check the shard's URL and the data directory. Move the file away if the shard should begin empty.")
+    .hint(hint)
     .fault(Fault::Shard)
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use rusqlite::types::ToSqlOutput;
 
-use super::Opening;
 use super::call::Call;
 use super::connection::{Backend, Role};
 use super::limits::Limits;
@@ -15,10 +14,12 @@ use super::pool::{OwnedLease, Pool, Seat};
 use super::reader::{Held, Readers, read_on_thread};
 use super::shared::Shared;
 use super::system_catalog::SystemCatalogs;
+use super::{Opening, ShardFile};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::ShardMetrics;
 use crate::shard::CancelFlag;
-use crate::shard::sqlite::{Program, storage};
+use crate::shard::OutputColumn;
+use crate::shard::sqlite::storage;
 use crate::shard::{RowBatch, Rows};
 use crate::system_catalog::Surroundings;
 use crate::topology::{Column, Schema, Table, TableKind};
@@ -48,6 +49,7 @@ impl Scratch {
             id: ShardId(0),
             cluster: String::new(),
             path: Default::default(),
+            file: ShardFile::MayBeNew,
             limits: Limits::default(),
             metrics,
         };
@@ -68,16 +70,16 @@ impl Scratch {
         self.catalogs.run(&self.shared, call, schema, surroundings).await
     }
 
-    /// An empty table with the columns of the program's rows, which may take `max_bytes`.
+    /// An empty table with these columns, which may take `max_bytes`.
     pub async fn table(
         &self,
         name: &str,
-        program: &Program,
+        columns: &[OutputColumn],
         max_bytes: usize,
         cancel: &CancelFlag,
     ) -> Result<ScratchTable> {
         let lease = self.tables.take(&self.shared, cancel).await?.detach(&self.tables);
-        let table = declare(name, program);
+        let table = declare(name, columns)?;
         let columns: Vec<String> = table.columns.iter().map(column_definition).collect();
         let backend = lease.backend();
         let made = backend.connection.execute_batch(&format!(
@@ -89,7 +91,7 @@ impl Scratch {
         let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
         let insert = format!("INSERT INTO {} VALUES ({})", quoted(name), places.join(", "));
         let types = table.columns.iter().map(|column| column.data_type).collect();
-        let schema = Schema { tables: [(name.to_owned(), Arc::new(table))].into() };
+        let schema = Schema { tables: [(name.to_owned(), Arc::new(table))].into(), ..Schema::default() };
         Ok(ScratchTable {
             shared: Arc::clone(&self.shared),
             lease: Emptied(lease),
@@ -108,27 +110,31 @@ impl std::fmt::Debug for Scratch {
     }
 }
 
-fn declare(name: &str, program: &Program) -> Table {
-    let column = |column: &crate::shard::OutputColumn| Column {
-        name: column.name.clone(),
-        data_type: column.data_type,
+/// # Errors
+/// 0A000 for a type that only the shards know.
+fn declare(name: &str, columns: &[OutputColumn]) -> Result<Table> {
+    if let Some(foreign) = columns.iter().find(|column| column.foreign.is_some()) {
+        return Err(Error::unsupported(
+            format!("an aggregate across shards over a type of the shards' own (column \"{}\")", foreign.name),
+            "Cast the value to text, or give the key in WHERE.",
+        ));
+    }
+    let column = |column: &OutputColumn| Column {
         modifier: column.modifier,
-        not_null: false,
-        default: None,
-        identity: None,
+        ..Column::new(column.name.clone(), column.data_type)
     };
-    Table {
+    Ok(Table {
         oid: 0,
         name: name.to_owned(),
         keyspace: String::new(),
         kind: TableKind::Reference,
-        columns: program.columns.iter().map(column).collect(),
+        columns: columns.iter().map(column).collect(),
         primary_key: None,
         unique_keys: Vec::new(),
         checks: Vec::new(),
         foreign_keys: Vec::new(),
         indexes: Vec::new(),
-    }
+    })
 }
 
 fn column_definition(column: &Column) -> String {

@@ -178,7 +178,7 @@ impl<'c> Serving<'c> {
         if self.keys == ForeignKeys::NotEnforced {
             self.keys = ForeignKeys::Owed;
         }
-        Ok(Output { rows: Rows::Ready(ended.rest), affected: ended.affected })
+        Ok(Output { rows: Rows::Ready(ended.rest), affected: ended.affected, ..Output::default() })
     }
 
     /// Nobody changes the schema under a transaction: a snapshot keeps what it saw, and a writer is alone.

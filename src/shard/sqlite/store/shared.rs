@@ -10,12 +10,12 @@ use rusqlite::ffi;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::Opening;
 use super::limits::Limits;
 use super::outlet::Patience;
 use super::presence::Presence;
 use super::queue::{Job, Place, Queue, Refused};
 use super::sequence::Sequences;
+use super::{Opening, ShardFile};
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::metrics::ShardMetrics;
 use crate::shard::CancelFlag;
@@ -26,6 +26,7 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) id: ShardId,
     pub(super) path: PathBuf,
+    pub(super) file: ShardFile,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<ShardMetrics>,
     pub(super) runtime: Handle,
@@ -70,6 +71,7 @@ impl Shared {
             name: opening.name.clone(),
             id: opening.id,
             path: opening.path.clone(),
+            file: opening.file,
             limits: opening.limits.clone(),
             metrics: Arc::clone(&opening.metrics),
             runtime,
@@ -134,8 +136,17 @@ impl Shared {
     }
 
     pub(super) fn check_header(&self) -> Result<()> {
-        super::presence::read_header(&self.path).map_err(|error| match error {
-            None => self.translate(&rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None)),
+        let not_sqlite = || self.translate(&rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None));
+        let read = match self.presence.get() {
+            Some(presence) => presence.read_header(),
+            None => super::presence::read_header(&self.path),
+        };
+        read.map_err(|error| match error {
+            None => not_sqlite(),
+            Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => not_sqlite(),
+            Some(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                super::presence::missing(&self.name, &self.path)
+            }
             Some(error) => {
                 Error::new(SqlState::IO_ERROR, format!("the file of shard \"{}\" cannot be read", self.name))
                     .detail(error.to_string())

@@ -220,7 +220,7 @@ impl Group {
             Ok(ended) => {
                 run_plain(writer, "RELEASE job").map_err(told)?;
                 self.bytes += ended.rest.frames.len();
-                Ok(Written { rows: ended.rest, affected: ended.affected })
+                Ok(Written { rows: ended.rest, affected: ended.affected, ..Written::default() })
             }
             Err(failure) => Err(take_back(writer, job, failure)),
         }

@@ -32,12 +32,10 @@ pub(super) fn read<'d>(written: &'d ast::ColumnDef, table: &str, schema: &Schema
     };
     check_column_type(typed.data_type)?;
     let mut column = Column {
-        name,
-        data_type: typed.data_type,
         modifier: typed.modifier,
         not_null: serial,
-        default: None,
         identity: serial.then_some(Identity::Serial),
+        ..Column::new(name, typed.data_type)
     };
     let mut constraints = Vec::new();
     let (mut null, mut not_null) = (false, false);

@@ -105,15 +105,7 @@ pub(super) fn index_statement(create: &ast::CreateIndex, table: &Table, schema: 
             expression => schema_expression(expression, table, schema, Clause::Index)?,
         };
         if typed.data_type == crate::types::PgType::Json {
-            let probe = crate::topology::Column {
-                name: String::new(),
-                data_type: typed.data_type,
-                modifier: -1,
-                not_null: false,
-                default: None,
-                identity: None,
-            };
-            check_keyable(&probe)?;
+            check_keyable(&crate::topology::Column::new("", typed.data_type))?;
         }
         let descending = match key.options.sort {
             None | Some(ast::OrderBySort::Asc) => "",

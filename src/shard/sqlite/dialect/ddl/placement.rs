@@ -2,42 +2,29 @@
 
 use super::Change;
 use crate::error::{Error, Result, SqlState};
-use crate::topology::{Column, Table, TableKind, UniqueKey};
-use crate::types::{KeyType, PgType};
+use crate::topology::{self, Column, Table, TableKind, UniqueKey};
+use crate::types::PgType;
 
 impl Change<'_> {
     /// The keyspace and kind of a new table.
     pub(super) fn place(&mut self, table: &str, columns: &mut [Column]) -> Result<(String, TableKind)> {
-        for keyspace in self.keyspaces {
-            let wanted = keyspace.key_column_of(table);
-            let Some(index) = columns.iter().position(|column| column.name == wanted) else { continue };
-            let column = &mut columns[index];
-            if !fits(column.data_type, keyspace.key_type) {
-                let message = format!(
-                    "table \"{table}\" has the key column \"{wanted}\" of keyspace \"{}\", but of type {}: it becomes a \
-                     reference table, with a full copy on every shard",
-                    keyspace.name, column.data_type
-                );
-                self.notice(SqlState::DATATYPE_MISMATCH, message);
-                continue;
-            }
+        let Some(placement) = topology::place(table, columns, self.keyspaces) else {
+            return Err(Error::internal("there is no keyspace to put a table in"));
+        };
+        for (keyspace, column) in &placement.mistyped {
+            let column = &columns[*column];
+            let message = format!(
+                "table \"{table}\" has the key column \"{}\" of keyspace \"{}\", but of type {}: it becomes a reference \
+                 table, with a full copy on every shard",
+                column.name, keyspace.name, column.data_type
+            );
+            self.notice(SqlState::DATATYPE_MISMATCH, message);
+        }
+        if let TableKind::Sharded { key_column, .. } = placement.kind {
             // NULL is no key.
-            column.not_null = true;
-            let kind = TableKind::Sharded { key_column: index, key_type: keyspace.key_type };
-            return Ok((keyspace.name.clone(), kind));
+            columns[key_column].not_null = true;
         }
-        match self.keyspaces.first() {
-            Some(keyspace) => Ok((keyspace.name.clone(), TableKind::Reference)),
-            None => Err(Error::internal("there is no keyspace to put a table in")),
-        }
-    }
-}
-
-fn fits(data_type: PgType, key_type: KeyType) -> bool {
-    match key_type {
-        KeyType::Bigint => matches!(data_type, PgType::Int2 | PgType::Int4 | PgType::Int8),
-        KeyType::Text => matches!(data_type, PgType::Text | PgType::Varchar),
-        KeyType::Uuid => data_type == PgType::Uuid,
+        Ok((placement.keyspace.name.clone(), placement.kind))
     }
 }
 

@@ -125,9 +125,14 @@ impl Translator<'_> {
     fn guard_copied_key(&self, table: &Table, index: usize, scope: &Scope<'_>, mut typed: Typed) -> Typed {
         let old = scope.items.first().and_then(|item| item.columns.get(index)).map(|column| column.sql.clone());
         if let (true, Some(old)) = (self.is_copied_key(table, index), old) {
-            let same = format!("{} IS {old}", order_key(&typed.sql, typed.data_type));
+            let same = format!("{} IS {old}", order_key("new_key.x", typed.data_type));
             let message = quote_text(refusal::COPIED_KEY.error().message());
-            typed.sql = format!("(CASE WHEN {same} THEN {old} ELSE pg_raise('0A000', {message}) END)");
+            // Computed once: what is compared is what is written.
+            typed.sql = format!(
+                "(WITH new_key(x) AS MATERIALIZED (SELECT {}) \
+                 SELECT CASE WHEN {same} THEN x ELSE pg_raise('0A000', {message}) END FROM new_key)",
+                typed.sql
+            );
         }
         typed
     }

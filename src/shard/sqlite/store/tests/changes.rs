@@ -213,3 +213,35 @@ async fn a_shard_whose_decided_commit_failed_answers_nothing_until_it_is_done() 
     first.shard.lift_quarantine();
     assert_eq!(first.texts("SELECT name FROM venues WHERE id = 1").await, ["decided"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_are_only_spelled_anew_are_done_again() {
+    let [first, lost] = pair().await;
+    let made: Vec<String> = [
+        "CREATE TABLE rates (rate TEXT COLLATE pg_numeric, part TEXT, n INTEGER, PRIMARY KEY (rate, part)) STRICT, WITHOUT ROWID",
+        "INSERT INTO rates VALUES ('1.0', 'a', 1), ('1.0', 'b', 2), ('2.0', 'a', 3), ('3.0', 'a', 4)",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let mut transaction = first.begin(TransactionMode::Write).await.unwrap();
+    transaction.record_changes().await.unwrap();
+    transaction.run_batch(made.clone()).await.unwrap();
+    assert!(transaction.take_changes().await.unwrap().is_empty(), "the statements are the record");
+    for sql in [
+        "UPDATE rates SET rate = '1.00', n = n + 10 WHERE rate = '1'",
+        "UPDATE rates SET rate = '2.00' WHERE rate = '2'",
+        "DELETE FROM rates WHERE rate = '3'",
+        "INSERT INTO rates VALUES ('3.00', 'a', NULL), ('5.0', 'a', 5)",
+        "UPDATE rates SET rate = '5.00' WHERE rate = '5'",
+        "UPDATE rates SET rate = '5.000', n = 6 WHERE rate = '5'",
+        "UPDATE rates SET rate = '7.0' WHERE rate = '1' AND part = 'b'",
+    ] {
+        run(&mut transaction, sql).await;
+    }
+    let steps = [RedoStep::Statements(made), RedoStep::Changes(transaction.take_changes().await.unwrap())];
+    transaction.commit_as("g1").await.unwrap();
+    assert!(lost.shard.apply_redo("g1", steps.to_vec()).await.unwrap());
+    let all = "SELECT group_concat(rate || part || coalesce(n, 'null'), ',') FROM (SELECT * FROM rates ORDER BY 1, 2)";
+    assert_eq!(first.texts(all).await, ["1.00a11,2.00a3,3.00anull,5.000a6,7.0b12"]);
+    assert_eq!(lost.texts(all).await, first.texts(all).await);
+}

@@ -13,8 +13,8 @@ mod transactions;
 use std::sync::Arc;
 
 use super::{
-    Call, CancelFlag, Environment, Limits, Opening, SqliteShard, SqliteTransaction, TransactionMode, Written,
-    store_table_statement,
+    Call, CancelFlag, Environment, Limits, Opening, ShardFile, SqliteShard, SqliteTransaction, TransactionMode,
+    Written, store_table_statement,
 };
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -87,6 +87,7 @@ fn opening(directory: &std::path::Path, number: u16, limits: Limits) -> Opening 
         id: ShardId(number),
         cluster: "c1".to_owned(),
         path: directory.join("shard.db"),
+        file: ShardFile::MayBeNew,
         limits,
         metrics: Metrics::new().shard("s"),
     }
@@ -104,7 +105,7 @@ const TICKET_TABLES: &[&str] = &[
 ];
 
 fn column(name: &str, data_type: PgType, not_null: bool) -> Column {
-    Column { name: name.to_owned(), data_type, modifier: -1, not_null, default: None, identity: None }
+    Column { not_null, ..Column::new(name, data_type) }
 }
 
 fn table(name: &str, kind: TableKind, columns: Vec<Column>, key: &[usize]) -> Table {
@@ -172,7 +173,7 @@ pub(super) fn ticket_schema() -> Schema {
         &[],
     );
     let tables = [venues, seats, orders, log].map(|table| (table.name.clone(), Arc::new(table)));
-    Schema { tables: tables.into() }
+    Schema { tables: tables.into(), ..Schema::default() }
 }
 
 fn program(sql: &str, columns: &[PgType], effect: Effect) -> Arc<Program> {

@@ -52,6 +52,46 @@ async fn a_file_that_is_no_database_is_the_shards_fault() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_lost_is_not_made_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shard.db");
+    let known = || Opening { file: ShardFile::Known, ..opening(directory.path(), 1, Limits::default()) };
+    let (state, message, _) = said(SqliteShard::open(known()));
+    assert_eq!(state, "58030");
+    assert!(message.contains("is missing") && !path.exists(), "{message}");
+    // SQLite would make an empty file a database, and throw the log beside it away.
+    let log = directory.path().join("shard.db-wal");
+    std::fs::write(&path, "").unwrap();
+    std::fs::write(&log, "what was acknowledged last").unwrap();
+    assert_eq!(said(SqliteShard::open(known())).0, "XX001");
+    assert_eq!(std::fs::read(&path).unwrap(), b"");
+    assert_eq!(std::fs::read(&log).unwrap(), b"what was acknowledged last");
+    std::fs::remove_file(&log).unwrap();
+    rusqlite::Connection::open(&path).unwrap().execute_batch("VACUUM").unwrap();
+    let error = SqliteShard::open(known()).unwrap_err();
+    assert_eq!(error.sqlstate().code(), "55000");
+    assert!(error.message().contains("it is empty"), "{error}");
+    assert!(error.get_hint().is_some_and(|hint| !hint.contains("Move the file away")), "{error:?}");
+}
+
+/// A file that was moved without its log lies beside another's: neither is changed by a look at them.
+#[tokio::test]
+async fn a_log_is_not_moved_into_a_file_that_is_refused() {
+    let fixture = Fixture::new().await;
+    fixture.write("INSERT INTO seats VALUES (1, 2, 3, 'a')", vec![]).await.unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let files = ["shard.db", "shard.db-wal"].map(|name| elsewhere.path().join(name));
+    for file in &files {
+        std::fs::copy(fixture.directory.path().join(file.file_name().unwrap()), file).unwrap();
+    }
+    let read = || files.each_ref().map(|file| std::fs::read(file).unwrap());
+    let before = read();
+    assert!(!before[1].is_empty(), "the test shows nothing");
+    assert_eq!(said(SqliteShard::open(opening(elsewhere.path(), 2, Limits::default()))).0, "55000");
+    assert!(read() == before);
+}
+
+#[tokio::test]
 async fn a_shard_that_was_shut_down_answers_so() {
     let fixture = Fixture::new().await;
     fixture.shard.shutdown().await;

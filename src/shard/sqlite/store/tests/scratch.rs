@@ -30,7 +30,7 @@ async fn partial_rows_are_put_together() {
     let scratch = scratch();
     let finish = "SELECT sum(n) || coalesce(\"label \"\"x\"\"\", 'null') || min(price) FROM partial GROUP BY 2, \"label \"\"x\"\"\"";
     for _ in 0..3 {
-        let mut table = scratch.table("partial", &program, 10_000, &CancelFlag::new()).await.unwrap();
+        let mut table = scratch.table("partial", &program.columns, 10_000, &CancelFlag::new()).await.unwrap();
         assert_eq!(table.schema().tables["partial"].columns[2].data_type, PgType::Numeric);
         table.load(&batch).unwrap();
         table.load(&batch).unwrap();
@@ -48,7 +48,7 @@ async fn a_table_is_bounded() {
     fixture.write("INSERT INTO seats VALUES (1, 1, 1, 'a')", vec![]).await.unwrap();
     let (program, batch) = partial_rows(&fixture).await;
     let scratch = scratch();
-    let mut table = scratch.table("partial", &program, 100, &CancelFlag::new()).await.unwrap();
+    let mut table = scratch.table("partial", &program.columns, 100, &CancelFlag::new()).await.unwrap();
     table.load(&batch).unwrap();
     let (state, ..) = said((0..10).try_for_each(|_| table.load(&batch)));
     assert_eq!(state, "54000");

@@ -1,0 +1,238 @@
+//! What every Postgres shard has to run: changes of the schema, and writes to reference tables.
+//!
+//! The client's text runs as it is on each of them, in one transaction each.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::ddl::keep_entries;
+use super::down::Need;
+use super::recording::RanOn;
+use super::session::Session;
+use crate::error::{Error, Fault, Result, SqlState};
+use crate::plan::ReferenceWrite;
+use crate::shard::postgres::schema::{Severity, ShardSchema};
+use crate::shard::{Call, TransactionMode, Written};
+use crate::sql::{ast, function_name, walk_expressions};
+use crate::topology::{Schema, Table};
+use crate::types::ShardId;
+
+/// Functions that answer the same on every shard, whenever they are called.
+const SAME_EVERYWHERE: &[&str] = &[
+    "abs",
+    "btrim",
+    "ceil",
+    "coalesce",
+    "concat",
+    "floor",
+    "greatest",
+    "initcap",
+    "least",
+    "length",
+    "lower",
+    "lpad",
+    "ltrim",
+    "nullif",
+    "replace",
+    "round",
+    "rpad",
+    "rtrim",
+    "substr",
+    "substring",
+    "trim",
+    "upper",
+];
+
+impl Session {
+    /// Changes the schema of all servers. Gives the command tag.
+    ///
+    /// # Errors
+    /// A shard refused it, or it would make tables that cannot be sharded.
+    pub(super) async fn change_servers(&mut self, tree: &ast::Statement, text: &str) -> Result<&'static str> {
+        refuse_outside_of_transactions(tree)?;
+        let engine = Arc::clone(&self.engine);
+        engine.require_all(Need::SchemaChange)?;
+        let transaction = self.open_transaction()?;
+        transaction.lock_schema(&engine).await?;
+        let topology = engine.live.snapshot();
+        let before = transaction.schema.clone().unwrap_or_else(|| Arc::clone(&topology.schema));
+        let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
+        shards.sort_unstable();
+        for &shard in &shards {
+            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+            participant.transaction.run_batch(&[text.to_owned()]).await?;
+        }
+        let first = shards.first().copied().ok_or_else(|| Error::internal("there are no shards"))?;
+        let participant = transaction.join_as_writer(&engine, first, TransactionMode::Schema).await?;
+        let mut found = participant.transaction.postgres()?.schema(&topology.keyspaces).await?;
+        let statements = sequences_to_set_apart(&found, &before);
+        if !statements.is_empty() {
+            for &shard in &shards {
+                let own: Vec<String> = statements.iter().map(|(name, from)| set_apart(name, *from, shard)).collect();
+                let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+                participant.transaction.run_batch(&own).await?;
+            }
+            let participant = transaction.join_as_writer(&engine, first, TransactionMode::Schema).await?;
+            found = participant.transaction.postgres()?.schema(&topology.keyspaces).await?;
+        }
+        let after = ShardSchema::combine([&found]);
+        keep_entries(&before, &after)?;
+        refuse_what_cannot_be_sharded(&found, &before, &after, first)?;
+        transaction.schema = Some(Arc::new(after));
+        Ok(tag_of(tree))
+    }
+
+    /// Writes to a reference table, alike on every server.
+    ///
+    /// # Errors
+    /// The statement could do something else on each; a shard refused it.
+    pub(super) async fn run_everywhere(
+        &mut self,
+        write: &ReferenceWrite,
+        call: &Call,
+        shards: &[ShardId],
+    ) -> Result<Written> {
+        let engine = Arc::clone(&self.engine);
+        let schema = Arc::clone(&engine.live.snapshot().schema);
+        refuse_different_effects(&write.statement, schema.table(&write.table).map(|table| &**table))?;
+        engine.require(shards, Need::ReferenceWrite)?;
+        self.ran_on = RanOn::Several;
+        let transaction = self.open_transaction()?;
+        // In one order by everybody, so that nobody waits in a circle.
+        let mut shards = shards.to_vec();
+        shards.sort_unstable();
+        let mut first: Option<Written> = None;
+        for shard in shards {
+            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
+            let written = super::write::held(participant.transaction.run(call.clone()).await?).await?;
+            match &first {
+                Some(first) if first.affected != written.affected => {
+                    return Err(copies_differ(&write.table, &engine.shard_name(shard)));
+                }
+                Some(_) => {}
+                None => first = Some(written),
+            }
+        }
+        first.ok_or_else(|| Error::internal("there are no shards"))
+    }
+}
+
+fn copies_differ(table: &str, shard: &str) -> Error {
+    Error::new(
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("the copies of reference table \"{table}\" differ: shard \"{shard}\" would write other rows"),
+    )
+    .fault(Fault::Shard)
+    .hint("Nothing was written. Make the copies equal on the servers first.")
+}
+
+/// Sequences of new sharded tables that would give the same numbers on every shard, and where they stand.
+fn sequences_to_set_apart(found: &ShardSchema, before: &Schema) -> Vec<(String, i64)> {
+    let new = found.tables.iter().filter(|(name, table)| {
+        before.table(name).is_none_or(|known| known.columns.len() != table.table.columns.len())
+            && table.table.key_column().is_some()
+    });
+    let names = new.flat_map(|(_, table)| table.sequences.values());
+    let sequences = names.filter_map(|name| Some((name, found.sequences.get(name)?)));
+    sequences
+        .filter(|(_, sequence)| sequence.increment == 1)
+        .map(|(name, sequence)| (name.clone(), sequence.position.unwrap_or(sequence.start)))
+        .collect()
+}
+
+/// The statement that makes a sequence count what is `shard`'s alone: its number, and every 1,024th after it.
+fn set_apart(name: &str, from: i64, shard: ShardId) -> String {
+    let step = i64::from(crate::topology::SHARD_NUMBER_MAX);
+    let ahead = (i64::from(shard.0) - from).rem_euclid(step);
+    let start = from.saturating_add(ahead);
+    format!("ALTER SEQUENCE {name} INCREMENT BY {step} MINVALUE 1 START WITH {start} RESTART WITH {start}")
+}
+
+/// A change that leaves a table with what would be wrong on several shards is taken back.
+fn refuse_what_cannot_be_sharded(found: &ShardSchema, before: &Schema, after: &Schema, shard: ShardId) -> Result<()> {
+    let changed = |name: &str| before.table(name) != after.table(name);
+    let wrong = found.problems(shard.0).into_iter().find(|problem| {
+        problem.severity == Severity::WritesWouldBeWrong && problem.table.as_deref().is_some_and(changed)
+    });
+    match wrong {
+        None => Ok(()),
+        Some(problem) => Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, problem.message).hint(problem.hint)),
+    }
+}
+
+fn refuse_outside_of_transactions(tree: &ast::Statement) -> Result<()> {
+    match tree {
+        ast::Statement::CreateIndex(index) if index.concurrently => Err(Error::unsupported(
+            "CREATE INDEX CONCURRENTLY",
+            "Create the index without CONCURRENTLY, or with it on each server directly.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The copies stay equal only if the statement does the same to each.
+fn refuse_different_effects(statement: &ast::Statement, table: Option<&Table>) -> Result<()> {
+    let called = walk_expressions(statement, |expression| match expression {
+        ast::Expr::Function(function) => {
+            let name = function_name(&function.name).map(|name| name.into_owned()).unwrap_or_default();
+            if SAME_EVERYWHERE.contains(&name.as_str()) { ControlFlow::Continue(()) } else { ControlFlow::Break(name) }
+        }
+        ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
+            ControlFlow::Break("a subquery".to_owned())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    if let ControlFlow::Break(name) = called {
+        return Err(Error::unsupported(
+            format!("{name} in a write to a reference table, which every shard would answer by itself"),
+            "Compute the value first, and write it as a value.",
+        ));
+    }
+    let (ast::Statement::Insert(insert), Some(table)) = (statement, table) else { return Ok(()) };
+    let given: Vec<String> = match insert.columns.as_slice() {
+        [] => table.columns.iter().map(|column| column.name.clone()).collect(),
+        columns => columns.iter().map(|column| column.to_string().trim_matches('"').to_owned()).collect(),
+    };
+    let filled = table.columns.iter().find(|column| {
+        let computed = column.identity.is_some() || column.default.as_deref().is_some_and(|text| text.contains('('));
+        computed && !given.contains(&column.name)
+    });
+    match filled {
+        None => Ok(()),
+        Some(column) => Err(Error::unsupported(
+            format!("a computed default (column \"{}\") in a reference table", column.name),
+            "Give the column's value: every shard would compute another one.",
+        )),
+    }
+}
+
+fn tag_of(tree: &ast::Statement) -> &'static str {
+    match tree {
+        ast::Statement::CreateTable(_) => "CREATE TABLE",
+        ast::Statement::CreateIndex(_) => "CREATE INDEX",
+        ast::Statement::CreateView(_) => "CREATE VIEW",
+        ast::Statement::CreateSchema { .. } => "CREATE SCHEMA",
+        ast::Statement::CreateSequence { .. } => "CREATE SEQUENCE",
+        ast::Statement::CreateExtension(_) => "CREATE EXTENSION",
+        ast::Statement::CreateType { .. } => "CREATE TYPE",
+        ast::Statement::CreateDomain(_) => "CREATE DOMAIN",
+        ast::Statement::AlterTable(_) => "ALTER TABLE",
+        ast::Statement::AlterIndex { .. } => "ALTER INDEX",
+        ast::Statement::AlterType(_) => "ALTER TYPE",
+        ast::Statement::AlterView { .. } => "ALTER VIEW",
+        ast::Statement::Truncate(_) => "TRUNCATE TABLE",
+        ast::Statement::DropExtension(_) => "DROP EXTENSION",
+        ast::Statement::DropDomain(_) => "DROP DOMAIN",
+        ast::Statement::Comment { .. } => "COMMENT",
+        ast::Statement::Drop { object_type, .. } => match object_type {
+            ast::ObjectType::Table => "DROP TABLE",
+            ast::ObjectType::View => "DROP VIEW",
+            ast::ObjectType::Index => "DROP INDEX",
+            ast::ObjectType::Schema => "DROP SCHEMA",
+            ast::ObjectType::Sequence => "DROP SEQUENCE",
+            ast::ObjectType::Type => "DROP TYPE",
+            _ => "DROP",
+        },
+        _ => "DDL",
+    }
+}

@@ -1,0 +1,152 @@
+//! What Postgres shards are sent: the client's own text and values, or a text that was derived from it.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::session::{Execution, Session};
+use super::statement::{Prepared, Statement};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::shard::postgres::{self, Program, StatementName, Way};
+use crate::shard::{Formats, ShardTransaction};
+use crate::sql;
+use crate::topology::Schema;
+use crate::types::ShardId;
+
+/// Prepared statements that all sessions share by their text.
+const SHARED_STATEMENTS: usize = 10_000;
+
+/// The names under which Postgres shards keep prepared statements. Clients that prepare the same text share one.
+#[derive(Debug)]
+pub(super) struct StatementNames {
+    next: AtomicU64,
+    by_text: quick_cache::sync::Cache<NameKey, Arc<StatementName>>,
+}
+
+/// A text, the declared types, and the version of the schema: a connection that knows it for an older one must not be
+/// asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct NameKey {
+    text: Arc<str>,
+    type_oids: Arc<[u32]>,
+    schema: SchemaVersion,
+}
+
+/// One version of the schema: the same only as itself.
+#[derive(Clone, Debug)]
+struct SchemaVersion(Arc<Schema>);
+
+impl PartialEq for SchemaVersion {
+    fn eq(&self, other: &SchemaVersion) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SchemaVersion {}
+
+impl Hash for SchemaVersion {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).addr().hash(state);
+    }
+}
+
+impl Default for StatementNames {
+    fn default() -> StatementNames {
+        StatementNames { next: AtomicU64::new(1), by_text: quick_cache::sync::Cache::new(SHARED_STATEMENTS) }
+    }
+}
+
+impl StatementNames {
+    fn name(&self, prepared: &Prepared, statement: &Statement) -> Arc<StatementName> {
+        let key = NameKey {
+            text: Arc::clone(&prepared.text),
+            type_oids: Arc::clone(&prepared.type_oids),
+            schema: SchemaVersion(Arc::clone(&statement.schema)),
+        };
+        if let Some(name) = self.by_text.get(&key) {
+            return name;
+        }
+        let name = Arc::new(StatementName::new(self.next.fetch_add(1, Ordering::Relaxed)));
+        self.by_text.insert(key, Arc::clone(&name));
+        name
+    }
+}
+
+impl Session {
+    /// Learns what a statement takes and returns, where a shard has to be asked. All shards would tell the same, since
+    /// their schemas are equal.
+    ///
+    /// # Errors
+    /// The shard cannot parse it.
+    pub(super) async fn describe(&mut self, prepared: &Prepared) -> Result<()> {
+        let Some(crate::shard::Program::Postgres(program)) = &prepared.statement.program else { return Ok(()) };
+        if program.description().is_some() || matches!(prepared.statement.plan, Plan::Ddl(_) | Plan::Local(_)) {
+            return Ok(());
+        }
+        let (text, type_oids) = (&prepared.text, &prepared.type_oids);
+        let own = self.transaction.as_mut().and_then(|transaction| transaction.participants.first_mut());
+        let description = match own.map(|participant| &mut participant.transaction) {
+            Some(ShardTransaction::Postgres(transaction)) => transaction.describe(text, type_oids).await?,
+            _ => {
+                let shard = self.any_shard()?;
+                let settings = self.settings.for_shards();
+                self.engine.shard(shard)?.postgres()?.describe(text, type_oids, settings, &self.cancel).await?
+            }
+        };
+        program.describe(description);
+        Ok(())
+    }
+
+    /// A shard for a statement that any can answer: one that the transaction has to do with already, or any.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn any_shard(&self) -> Result<ShardId> {
+        if let Some(first) = self.transaction.as_ref().and_then(|transaction| transaction.participants.first()) {
+            return Ok(first.shard);
+        }
+        let set = self.engine.shards.load();
+        let turn = self.engine.turn.fetch_add(1, Ordering::Relaxed);
+        let open = set.open.keys().nth(turn % set.open.len().max(1)).copied();
+        open.ok_or_else(|| match set.down.keys().next() {
+            Some(down) => self.engine.not_open(*down),
+            None => Error::internal("there are no shards"),
+        })
+    }
+
+    pub(super) fn postgres_call(
+        &self,
+        execution: &Execution,
+        program: &Arc<Program>,
+        formats: Formats,
+    ) -> Result<postgres::Call> {
+        let prepared = &execution.prepared;
+        let text = match &program.template {
+            None => Arc::clone(&prepared.text),
+            Some(template) => sql::put_literals_back(template, &prepared.text)?.into(),
+        };
+        let simple = execution.raw.values.is_empty() && formats == Formats::AllText && !prepared.named();
+        let way = if simple {
+            Way::Simple
+        } else {
+            let described = execution.statement.description();
+            let type_oids = match (&program.template, described) {
+                // A part may not mention every parameter.
+                (Some(_), Some(description)) => description.parameter_oids.as_slice().into(),
+                _ => Arc::clone(&prepared.type_oids),
+            };
+            let name = (prepared.named() && program.template.is_none())
+                .then(|| self.engine.statement_names.name(prepared, &execution.statement));
+            Way::Extended { type_oids, parameters: Arc::clone(&execution.raw), name }
+        };
+        Ok(postgres::Call {
+            program: Arc::clone(program),
+            text,
+            way,
+            formats,
+            cancel: self.cancel.clone(),
+            settings: Arc::clone(self.settings.for_shards()),
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! One statement for one Postgres shard, with everything it needs to run there.
+
+use std::sync::Arc;
+
+use super::program::Program;
+use super::session_state::SessionSettings;
+use crate::shard::{CancelFlag, Formats, RawParameters, Tag};
+
+/// A statement and its values, which are passed on as the client sent them.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub program: Arc<Program>,
+    pub text: Arc<str>,
+    pub way: Way,
+    pub formats: Formats,
+    pub cancel: CancelFlag,
+    /// What the session has set.
+    pub settings: Arc<SessionSettings>,
+}
+
+/// How a statement is sent.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// As a simple query: no parameters, rows in text.
+    Simple,
+    /// As Parse, Bind and Execute.
+    Extended {
+        /// The types of the parameters; 0 where the shard infers it.
+        type_oids: Arc<[u32]>,
+        parameters: Arc<RawParameters>,
+        /// The name under which connections keep it; `None`: it is parsed each time.
+        name: Option<Arc<StatementName>>,
+    },
+}
+
+/// The name of a prepared statement on every connection to every shard. A number is given to one text and one version of
+/// the schema, and never again to another.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StatementName {
+    pub number: u64,
+    pub text: String,
+}
+
+impl StatementName {
+    pub fn new(number: u64) -> StatementName {
+        StatementName { number, text: format!("shardd_{number}") }
+    }
+}
+
+impl Call {
+    /// It changes nothing, so that it can be sent again when its answer was lost.
+    pub(super) fn reads_only(&self) -> bool {
+        self.program.tag == Tag::Select
+    }
+}

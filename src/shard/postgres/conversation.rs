@@ -1,0 +1,271 @@
+//! Statements over one connection: what is sent for one, and how its answer is waited for.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backend::Backend;
+use super::call::{Call, Way};
+use super::exchange::{Exchange, Progress};
+use super::program::Description;
+use super::session_state::SessionSettings;
+use crate::error::{Error, Fault, Result, Retry, SqlState};
+use crate::shard::{CancelFlag, Formats, RowBatch};
+use crate::types::Format;
+use crate::wire::request::{self, Values};
+use crate::wire::response::{self, Status};
+
+/// How long a shard may take to end a statement that it was told to cancel.
+const CANCEL_GRACE: Duration = Duration::from_secs(10);
+
+/// Makes the connection's settings the session's. Nothing is sent in the usual case.
+///
+/// # Errors
+/// The shard refuses a setting.
+pub(super) async fn attach(
+    backend: &mut Backend,
+    settings: &Arc<SessionSettings>,
+    cancel: &CancelFlag,
+    shard: &str,
+) -> Result<()> {
+    if let Some(text) = backend.state.changes_to(settings) {
+        request::query(&mut backend.output, &text);
+        let mut exchange = Exchange::new(None);
+        finish(backend, &mut exchange, cancel, shard).await?;
+    }
+    backend.state.has_settings(settings);
+    Ok(())
+}
+
+/// Writes what is sent for a statement, after `begin` in the same exchange.
+pub(super) fn write(backend: &mut Backend, call: &Call, begin: Option<&str>) -> Exchange {
+    let exchange = Exchange::new(Some(Arc::clone(&call.program)));
+    match (&call.way, begin) {
+        (Way::Simple, None) => {
+            request::query(&mut backend.output, &call.text);
+            exchange
+        }
+        (Way::Simple, Some(begin)) => {
+            write_begin(backend, begin);
+            request::parse(&mut backend.output, "", &call.text, &[]);
+            write_run(backend, "", Values { formats: &[], values: &[] }, &call.formats, true);
+            exchange.after(1)
+        }
+        (Way::Extended { type_oids, parameters, name }, begin) => {
+            let mut exchange = exchange;
+            if let Some(begin) = begin {
+                write_begin(backend, begin);
+                exchange = exchange.after(1);
+            }
+            let name = match name {
+                None => {
+                    request::parse(&mut backend.output, "", &call.text, type_oids);
+                    ""
+                }
+                Some(name) => {
+                    if !backend.state.has(name.number) {
+                        if let Some(number) = backend.state.make_room() {
+                            request::close_statement(&mut backend.output, &format!("shardd_{number}"));
+                        }
+                        request::parse(&mut backend.output, &name.text, &call.text, type_oids);
+                        exchange = exchange.preparing(name.number);
+                    }
+                    name.text.as_str()
+                }
+            };
+            let values = Values { formats: &parameters.formats, values: &parameters.values };
+            write_run(backend, name, values, &call.formats, call.program.description().is_none());
+            exchange
+        }
+    }
+}
+
+fn write_begin(backend: &mut Backend, begin: &str) {
+    request::parse(&mut backend.output, "", begin, &[]);
+    request::bind(&mut backend.output, "", Values { formats: &[], values: &[] }, &[]);
+    request::execute(&mut backend.output);
+}
+
+fn write_run(backend: &mut Backend, name: &str, values: Values<'_>, formats: &Formats, describe: bool) {
+    let formats: &[Format] = match formats {
+        Formats::AllText => &[],
+        Formats::AllBinary => &[Format::Binary],
+        Formats::Each(formats) => formats,
+    };
+    request::bind(&mut backend.output, name, values, formats);
+    if describe {
+        request::describe_portal(&mut backend.output);
+    }
+    request::execute(&mut backend.output);
+    request::sync(&mut backend.output);
+}
+
+/// Runs a plain text that returns no rows.
+///
+/// # Errors
+/// The shard's error, or the connection was lost.
+pub(super) async fn run_plain(backend: &mut Backend, text: &str, cancel: &CancelFlag, shard: &str) -> Result<Status> {
+    request::query(&mut backend.output, text);
+    let mut exchange = Exchange::new(None);
+    finish(backend, &mut exchange, cancel, shard).await
+}
+
+/// Asks what a statement takes and returns.
+///
+/// # Errors
+/// The shard cannot parse it, or the connection was lost.
+pub(super) async fn describe(
+    backend: &mut Backend,
+    text: &str,
+    type_oids: &[u32],
+    cancel: &CancelFlag,
+    shard: &str,
+) -> Result<Description> {
+    request::parse(&mut backend.output, "", text, type_oids);
+    request::describe_statement(&mut backend.output, "");
+    request::sync(&mut backend.output);
+    let mut exchange = Exchange::new(None);
+    finish(backend, &mut exchange, cancel, shard).await?;
+    Ok(exchange.description())
+}
+
+/// The rows of a plain text, as texts.
+///
+/// # Errors
+/// The shard's error, or the connection was lost.
+pub(super) async fn rows_of(
+    backend: &mut Backend,
+    text: &str,
+    cancel: &CancelFlag,
+    shard: &str,
+) -> Result<Vec<Vec<Option<String>>>> {
+    request::query(&mut backend.output, text);
+    let mut exchange = Exchange::new(None);
+    let mut all = Vec::new();
+    send(backend, shard).await?;
+    while !exchange.ended() {
+        let mut rows = RowBatch::default();
+        proceed(backend, &mut exchange, &mut rows, cancel, shard).await?;
+        for frame in rows.row_frames() {
+            let values = response::data_row(frame)?.into_iter();
+            all.push(values.map(|value| value.map(|value| String::from_utf8_lossy(value).into_owned())).collect());
+        }
+    }
+    match exchange.error.take() {
+        Some(error) => Err(error),
+        None => Ok(all),
+    }
+}
+
+/// Takes an exchange to its end. Its rows are dropped.
+///
+/// # Errors
+/// The shard's error, or the connection was lost.
+async fn finish(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelFlag, shard: &str) -> Result<Status> {
+    let mut rows = RowBatch::default();
+    send(backend, shard).await?;
+    while !exchange.ended() {
+        proceed(backend, exchange, &mut rows, cancel, shard).await?;
+        rows = RowBatch::default();
+    }
+    match exchange.error.take() {
+        Some(error) => Err(error),
+        None => Ok(exchange.status.unwrap_or(Status::InFailedTransaction)),
+    }
+}
+
+/// Sends what was written, which ends in one Sync or is one simple query.
+///
+/// # Errors
+/// The connection was lost; what of it the shard has got is unknown.
+pub(super) async fn send(backend: &mut Backend, shard: &str) -> Result<()> {
+    backend.due += 1;
+    while !backend.output.is_empty() {
+        backend.flush().await.map_err(|error| lost(shard, &error))?;
+    }
+    Ok(())
+}
+
+/// Waits for more of an exchange: until there are rows, or it has ended.
+///
+/// # Errors
+/// The connection was lost or broke the protocol: it must be closed.
+pub(super) async fn proceed(
+    backend: &mut Backend,
+    exchange: &mut Exchange,
+    rows: &mut RowBatch,
+    cancel: &CancelFlag,
+    shard: &str,
+) -> Result<()> {
+    loop {
+        if exchange.advance(backend, rows)? == Progress::Ended || rows.rows > 0 {
+            return Ok(());
+        }
+        fill(backend, cancel, shard).await?;
+    }
+}
+
+/// Reads once. When the client cancels meanwhile, the shard is told, and its answer is still waited for, so that the
+/// connection stays in step.
+async fn fill(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<()> {
+    let read = tokio::select! {
+        biased;
+        read = backend.fill() => read,
+        canceled = cancel.raised() => {
+            let told = backend.cancel_key().send(CANCEL_GRACE).await;
+            if let Err(error) = told {
+                tracing::warn!(shard, %error, "a statement could not be canceled");
+            }
+            tokio::time::timeout(CANCEL_GRACE, backend.fill()).await.map_err(|_| canceled)?
+        }
+    };
+    match read {
+        Ok(0) => Err(lost(shard, &io::ErrorKind::UnexpectedEof.into())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(lost(shard, &error)),
+    }
+}
+
+/// The connection broke while a statement was under way. Whoever knows what the statement was says what became of it.
+fn lost(shard: &str, error: &io::Error) -> Error {
+    let reason = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::new(SqlState::CONNECTION_FAILURE, format!("the connection to shard \"{shard}\" was lost: {reason}"))
+        .fault(Fault::Shard)
+        .retry(Retry::Unknown)
+}
+
+/// What a lost connection means for a statement that stood alone: a read changed nothing, a write may have.
+pub(super) fn lost_alone(call: &Call, error: Error) -> Error {
+    if error.sqlstate() != SqlState::CONNECTION_FAILURE {
+        return error;
+    }
+    if call.reads_only() {
+        return error.retry(Retry::Safe).hint("Nothing was changed: send it again.");
+    }
+    error
+        .with_sqlstate(SqlState::STATEMENT_COMPLETION_UNKNOWN)
+        .retry(Retry::Unknown)
+        .hint("The statement may have been executed: read before you send it again.")
+}
+
+/// In a transaction: the shard rolls it back.
+pub(super) fn lost_in_transaction(error: Error) -> Error {
+    if error.sqlstate() != SqlState::CONNECTION_FAILURE {
+        return error;
+    }
+    error.retry(Retry::Safe).hint("The transaction was rolled back: run the whole of it again.")
+}
+
+/// While COMMIT was under way.
+pub(super) fn lost_in_commit(error: Error) -> Error {
+    if error.sqlstate() != SqlState::CONNECTION_FAILURE {
+        return error;
+    }
+    error
+        .with_sqlstate(SqlState::TRANSACTION_RESOLUTION_UNKNOWN)
+        .retry(Retry::Unknown)
+        .hint("The transaction may have been committed: read before you run it again.")
+}

@@ -1,0 +1,157 @@
+//! What a shard answers to one statement, taken frame by frame.
+//!
+//! Every message that was sent has its answer, in order, up to the ReadyForQuery that ends the exchange: on this rests
+//! that no row is ever taken for another statement's. Whatever does not fit ends the connection.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::backend::Backend;
+use super::frames::{Next, next_frame};
+use super::program::{Description, Program, read_columns};
+use crate::error::{Error, Fault, Result, SqlState};
+use crate::shard::{OutputColumn, RowBatch};
+use crate::wire::response::{self, Status};
+
+/// How far an exchange has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// More has to arrive.
+    Going,
+    /// ReadyForQuery came.
+    Ended,
+}
+
+/// One exchange under way.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    program: Option<Arc<Program>>,
+    /// Commands that were sent before the statement, in the same exchange: BEGIN.
+    before: u32,
+    /// The prepared statement that a ParseComplete makes known.
+    preparing: Option<u64>,
+    pub(super) columns: Option<Arc<[OutputColumn]>>,
+    pub(super) parameter_oids: Option<Vec<u32>>,
+    pub(super) affected: u64,
+    pub(super) notices: Vec<Error>,
+    pub(super) error: Option<Error>,
+    /// Of the ReadyForQuery, once it came.
+    pub(super) status: Option<Status>,
+}
+
+impl Exchange {
+    pub(super) fn new(program: Option<Arc<Program>>) -> Exchange {
+        Exchange {
+            program,
+            before: 0,
+            preparing: None,
+            columns: None,
+            parameter_oids: None,
+            affected: 0,
+            notices: Vec::new(),
+            error: None,
+            status: None,
+        }
+    }
+
+    /// After commands that go before the statement.
+    pub(super) fn after(mut self, commands: u32) -> Exchange {
+        self.before = commands;
+        self
+    }
+
+    /// Its Parse gives the connection a prepared statement.
+    pub(super) fn preparing(mut self, statement: u64) -> Exchange {
+        self.preparing = Some(statement);
+        self
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// The statement's description, after one was asked for.
+    pub(super) fn description(self) -> Description {
+        Description { parameter_oids: self.parameter_oids.unwrap_or_default(), columns: self.columns }
+    }
+
+    /// Takes what has arrived, up to the end of the exchange; rows are added to `rows`.
+    ///
+    /// # Errors
+    /// The shard broke the protocol: the connection has to be closed.
+    pub(super) fn advance(&mut self, backend: &mut Backend, rows: &mut RowBatch) -> Result<Progress> {
+        loop {
+            let Next::Whole(header) = next_frame(&backend.input)? else { return Ok(Progress::Going) };
+            if header.kind == b'D' && self.before == 0 {
+                take_rows(&mut backend.input, rows)?;
+                continue;
+            }
+            let frame = backend.input.split_to(header.frame_bytes);
+            let body = &frame[5..];
+            match header.kind {
+                b'1' if self.before == 0 => {
+                    if let Some(statement) = self.preparing.take() {
+                        backend.state.prepared(statement);
+                    }
+                }
+                b'1' | b'2' | b'3' | b'n' => {}
+                b'T' => self.columns = Some(self.read_columns(body)?),
+                b't' => self.parameter_oids = Some(response::parameter_description(body)?),
+                b'C' if self.before > 0 => self.before -= 1,
+                b'C' => self.affected = response::affected_rows(body)?,
+                b'I' => {}
+                b'E' => {
+                    let error = response::report(body);
+                    self.error.get_or_insert(error);
+                }
+                b'N' => self.notices.push(response::report(body)),
+                b'S' => _ = backend.note_parameter(body)?,
+                b'Z' => {
+                    self.status = Some(response::ready_for_query(body)?);
+                    backend.due = backend.due.saturating_sub(1);
+                    return Ok(Progress::Ended);
+                }
+                other => return Err(unexpected(other)),
+            }
+        }
+    }
+
+    fn read_columns(&self, row_description: &[u8]) -> Result<Arc<[OutputColumn]>> {
+        match &self.program {
+            Some(program) => program.columns_of(row_description),
+            None => read_columns(row_description),
+        }
+    }
+}
+
+/// Moves the whole rows at the front of the input, which are left where they lie.
+fn take_rows(input: &mut BytesMut, rows: &mut RowBatch) -> Result<()> {
+    let mut end = 0;
+    let mut count = 0;
+    while let Next::Whole(header) = next_frame(&input[end..])? {
+        if header.kind != b'D' {
+            break;
+        }
+        end += header.frame_bytes;
+        count += 1;
+    }
+    let frames = input.split_to(end);
+    if rows.frames.is_empty() {
+        rows.frames = frames;
+    } else {
+        rows.frames.unsplit(frames);
+    }
+    rows.rows += count;
+    Ok(())
+}
+
+/// COPY and notifications are asked for by statements that are never sent.
+fn unexpected(kind: u8) -> Error {
+    Error::new(
+        SqlState::PROTOCOL_VIOLATION,
+        format!("a shard sent a message of type '{}' that nothing had asked for", kind.escape_ascii()),
+    )
+    .fault(Fault::Shard)
+    .hint("The connection to it was closed. Please report the statement that caused it.")
+}

@@ -1,0 +1,49 @@
+//! Postgres servers as shards.
+//!
+//! `target` says where one is, `dial` and `auth` reach it, `backend` is one connection, `pool` keeps them. Over a connection
+//! goes a `conversation`: a `call` is written, its `exchange` is taken frame by frame, and `rows` leave as they came.
+//! A `transaction` keeps its connection from the first statement to the end. [`PostgresShard`] is what the engine sees.
+//!
+//! A [`Backend`] gives the frames that came in and sends those that were written for it; whoever holds it knows from the
+//! protocol's state whether the next client may have it.
+//!
+//! Invariant: a connection is handed to the next client only by [`Pooled::give_back`], with nothing in its buffers. Every
+//! other way in which it can be let go of closes it.
+
+mod auth;
+mod backend;
+mod call;
+mod cancel;
+mod certificate;
+mod conversation;
+mod dial;
+mod exchange;
+mod failure;
+mod frames;
+mod password;
+mod pool;
+mod program;
+mod rows;
+pub mod schema;
+mod session_state;
+mod shard;
+mod stream;
+mod target;
+mod target_url;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod transaction;
+
+pub use backend::{Backend, Moved};
+pub use call::{Call, StatementName, Way};
+pub use cancel::CancelTarget;
+pub use frames::{Frame, Header, Next, next_frame};
+pub use pool::{Pool, PoolLimits, PoolState, Pooled, Totals};
+pub use program::{Description, Program};
+pub use rows::RowStream;
+pub use session_state::SessionSettings;
+pub use shard::PostgresShard;
+pub use stream::Stream;
+pub use target::{Target, TargetError};
+pub use transaction::PostgresTransaction;

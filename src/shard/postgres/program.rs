@@ -1,0 +1,87 @@
+//! A statement as Postgres shards run it: its text, and what a shard has told of it.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::shard::{ForeignType, OutputColumn, Tag};
+use crate::types::PgType;
+use crate::wire::response;
+
+/// A statement, cached and shared; equal for all Postgres shards, since their schemas are equal.
+#[derive(Debug)]
+pub struct Program {
+    pub tag: Tag,
+    /// The text of a statement that was derived from the client's, with placeholders for the literals too; `None`: what the
+    /// client wrote.
+    pub template: Option<String>,
+    /// What it returns and takes, once a shard was asked.
+    description: OnceLock<Description>,
+    /// The last RowDescription that came with its rows, and what was read in it.
+    described: ArcSwapOption<(Bytes, Arc<[OutputColumn]>)>,
+}
+
+/// What a shard tells of a statement that it has parsed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Description {
+    /// The types of its parameters.
+    pub parameter_oids: Vec<u32>,
+    /// `None` when it returns no rows.
+    pub columns: Option<Arc<[OutputColumn]>>,
+}
+
+impl Program {
+    /// A client's statement, as it was written.
+    pub fn as_written(tag: Tag) -> Program {
+        Program { tag, template: None, description: OnceLock::new(), described: ArcSwapOption::empty() }
+    }
+
+    /// A statement that was derived from a client's.
+    pub fn derived(tag: Tag, template: String) -> Program {
+        Program { template: Some(template), ..Program::as_written(tag) }
+    }
+
+    pub fn description(&self) -> Option<&Description> {
+        self.description.get()
+    }
+
+    pub fn describe(&self, description: Description) -> &Description {
+        self.description.get_or_init(|| description)
+    }
+
+    /// The columns that a RowDescription tells. Most are like the last one of the same statement.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn columns_of(&self, row_description: &[u8]) -> Result<Arc<[OutputColumn]>> {
+        if let Some(known) = &*self.described.load()
+            && known.0 == row_description
+        {
+            return Ok(Arc::clone(&known.1));
+        }
+        let columns = read_columns(row_description)?;
+        let body = Bytes::copy_from_slice(row_description);
+        self.described.store(Some(Arc::new((body, Arc::clone(&columns)))));
+        Ok(columns)
+    }
+}
+
+/// # Errors
+/// The RowDescription cannot be read.
+pub(super) fn read_columns(row_description: &[u8]) -> Result<Arc<[OutputColumn]>> {
+    let mut columns = Vec::new();
+    response::row_description(row_description, |field| {
+        let known = PgType::from_oid(field.type_oid);
+        columns.push(OutputColumn {
+            name: field.name.to_owned(),
+            data_type: known.unwrap_or(PgType::Unknown),
+            modifier: field.modifier,
+            table_oid: field.table_oid,
+            attribute: field.attribute,
+            foreign: known.is_none().then_some(ForeignType { oid: field.type_oid, size: field.type_size }),
+        });
+    })?;
+    Ok(columns.into())
+}

@@ -1,0 +1,199 @@
+//! The schema of a Postgres shard: read from its catalog, compared with the other shards', and judged.
+//!
+//! Pure: there is no connection here. Whoever has one runs [`BEGIN`], [`CATALOG`] and [`END`], gives the row to
+//! [`ShardSchema::read`], and may then run [`ShardSchema::positions_query`]. [`hash_check`] is for a shard that joins.
+//!
+//! What is served is the tables of the schema `public`. Everything else that can be named in FROM (views, tables of other
+//! schemas, partitions by themselves, ...) is known with the reason why it is refused, so that no statement is guessed at.
+//!
+//! <https://www.postgresql.org/docs/current/catalogs.html>
+
+mod catalog;
+mod column_type;
+mod diff;
+mod fact;
+pub mod hash_check;
+mod problem;
+mod refusal;
+mod sequence;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use diff::{Difference, Write, diff};
+pub use fact::{Aspect, Fingerprint};
+pub use problem::Problem;
+pub use sequence::Sequence;
+pub use table::{ShardTable, UniqueIndex};
+
+use crate::error::{Error, Fault, Result, SqlState};
+use crate::topology::{Keyspace, Refused, Schema, Table};
+use crate::types::ShardId;
+use fact::Facts;
+
+/// One transaction, so that [`CATALOG`] sees one state, and an empty search path, so that names are printed with their
+/// schemas.
+pub const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = '';";
+
+/// One row with one column: the whole schema as JSON. Postgres 12 to 18.
+pub const CATALOG: &str = include_str!("catalog.sql");
+
+pub const END: &str = "COMMIT";
+
+/// The oldest version whose catalog has what is asked for.
+const OLDEST_VERSION: u32 = 120_000;
+
+/// A row of text values, as a simple query gives it.
+pub type TextRow = Vec<Option<String>>;
+
+/// What one shard's catalog says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardSchema {
+    /// The shard's name.
+    pub shard: String,
+    /// The names of the keyspaces that the shard holds.
+    pub keyspaces: BTreeSet<String>,
+    pub server: Server,
+    /// Without the system's and shardd's own.
+    pub schemas: Vec<String>,
+    /// Versions, by name.
+    pub extensions: BTreeMap<String, String>,
+    /// Types of the users' and of extensions, by the name that `format_type` prints: `public.mood`.
+    pub types: BTreeMap<String, UserType>,
+    /// By signature: `public.add(integer, integer)`. Without those of extensions.
+    pub functions: BTreeMap<String, Function>,
+    /// By `schema.name`, quoted where SQL needs it.
+    pub sequences: BTreeMap<String, Sequence>,
+    /// The tables that are served, by name: those of the shard's keyspaces.
+    pub tables: BTreeMap<String, ShardTable>,
+    /// What is there and not served: by name for the schema `public`, by `schema.name` for others.
+    pub refused: BTreeMap<String, Refused>,
+}
+
+/// The server and the database as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// `server_version_num`: 150018 for 15.18.
+    pub version: u32,
+    pub encoding: String,
+    pub max_prepared_transactions: u32,
+    pub wal_level: String,
+    pub integer_datetimes: bool,
+    /// It follows another server and takes no writes.
+    pub in_recovery: bool,
+    /// How the database orders text, in words that differ where the order may.
+    pub collation: String,
+    /// Text without a COLLATE is ordered by its bytes.
+    pub text_order_is_c: bool,
+    /// What `upper`, `lower` and regular expressions go by.
+    pub character_type: String,
+    /// Settings that change answers.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// A type that is not built in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserType {
+    pub oid: u32,
+    /// The oid of its array type.
+    pub array_oid: Option<u32>,
+    /// `an enum`, `a domain`, ...
+    pub kind: &'static str,
+    /// An enum's labels in order, a domain's type and constraints, a composite's columns, a range's subtype.
+    pub definition: String,
+    pub extension: Option<String>,
+}
+
+/// A function or procedure of the users'.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// `prokind`: f, p, a, w.
+    pub kind: char,
+    /// `provolatile`: i, s, v.
+    pub volatility: char,
+    pub result: Option<String>,
+    /// The md5 of its definition; none for aggregates.
+    pub definition: Option<String>,
+}
+
+/// What a difference or a problem does to statements, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Answers are the same; speed, or the text of an error, may differ.
+    Harmless,
+    /// A statement that reads can be answered in another way on another shard.
+    ReadsWouldDiffer,
+    /// A write can be accepted, filled in or understood in another way than it should be.
+    WritesWouldBeWrong,
+}
+
+impl ShardSchema {
+    /// The schema from the rows of [`CATALOG`]. `keyspaces` are all that there are, those of other shards too.
+    ///
+    /// # Errors
+    /// 08P01 or 55000, the shard's fault: the rows are not those of the query, or the search path was not empty. 0A000: the
+    /// server is too old.
+    pub fn read(id: ShardId, shard: &str, rows: &[TextRow], keyspaces: &[Arc<Keyspace>]) -> Result<ShardSchema> {
+        let [row] = rows else { return Err(strange(shard, format_args!("{} rows instead of one", rows.len()))) };
+        let [Some(text)] = row.as_slice() else { return Err(strange(shard, "no JSON document")) };
+        let document: catalog::Document = serde_json::from_str(text).map_err(|error| strange(shard, error))?;
+        if !matches!(document.search_path.as_str(), "" | "\"\"") {
+            return Err(Error::internal(format!(
+                "the catalog of shard \"{shard}\" was read with the search path {}: it must be empty",
+                document.search_path
+            )));
+        }
+        if document.server.version < OLDEST_VERSION {
+            let message = format!(
+                "shard \"{shard}\" runs Postgres {}.{}, which is older than 12",
+                document.server.version / 10_000,
+                document.server.version % 10_000
+            );
+            let hint = "Upgrade the server: shardd serves Postgres 12 and later.";
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).hint(hint).fault(Fault::Shard));
+        }
+        Ok(table::assemble((id, shard), document, keyspaces))
+    }
+
+    /// The schema that statements are planned by: the tables of all shards, each as the first that has it says. What is a
+    /// table on one and cannot be planned on another is refused.
+    pub fn combine<'s>(shards: impl IntoIterator<Item = &'s ShardSchema>) -> Schema {
+        let mut schema = Schema::default();
+        for shard in shards {
+            for (name, table) in &shard.tables {
+                // Each shard has OIDs of its own.
+                let table = || Arc::new(Table { oid: 0, ..Table::clone(&table.table) });
+                schema.tables.entry(name.clone()).or_insert_with(table);
+            }
+            for (name, refused) in &shard.refused {
+                schema.refused.entry(name.clone()).or_insert_with(|| refused.clone());
+            }
+        }
+        schema.tables.retain(|name, _| !schema.refused.contains_key(name));
+        schema
+    }
+
+    /// What is to be compared between shards, of everything but the tables.
+    pub(crate) fn facts(&self) -> Facts {
+        fact::of_database(self)
+    }
+}
+
+fn strange(shard: &str, what: impl std::fmt::Display) -> Error {
+    Error::new(
+        SqlState::PROTOCOL_VIOLATION,
+        format!("shard \"{shard}\" answered the query for its schema with something else: {what}"),
+    )
+    .hint("Is it a Postgres server of version 12 to 18? If so, this is a defect in shardd: please report it.")
+    .fault(Fault::Shard)
+}
+
+/// A name as a message shows it: as it is, in double quotes.
+fn quoted(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+#[cfg(test)]
+mod tests;

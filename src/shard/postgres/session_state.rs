@@ -1,0 +1,135 @@
+//! What a connection holds of the sessions that used it: settings, and prepared statements.
+//!
+//! Settings are replayed when a connection is attached to a session that has others: those it has set, and those that the
+//! last one had and it has not are reset. Prepared statements have names of shardd's own, so every session can use those
+//! that are there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Prepared statements that one connection keeps.
+const STATEMENTS: usize = 500;
+
+/// The settings that a session has set, by name. Shared by the sessions that have the same, so that equal ones are found
+/// by their address.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SessionSettings(pub Vec<(String, String)>);
+
+/// What is known of a connection's settings.
+#[derive(Debug, Default)]
+enum Known {
+    /// As the server made it.
+    #[default]
+    Fresh,
+    These(Arc<SessionSettings>),
+    Lost,
+}
+
+/// One connection's state.
+#[derive(Debug, Default)]
+pub(super) struct ConnectionState {
+    settings: Known,
+    /// By number: when it was last used.
+    statements: HashMap<u64, u64>,
+    clock: u64,
+}
+
+impl ConnectionState {
+    /// What was set in a transaction was rolled back with it.
+    pub(super) fn forget_settings(&mut self) {
+        self.settings = Known::Lost;
+    }
+
+    /// The statements that make the connection's settings the session's; empty in the usual case.
+    pub(super) fn changes_to(&self, wanted: &Arc<SessionSettings>) -> Option<String> {
+        let none = SessionSettings::default();
+        let (mut text, current) = match &self.settings {
+            Known::These(settings) if Arc::ptr_eq(settings, wanted) || settings == wanted => return None,
+            Known::These(settings) => (String::new(), &**settings),
+            Known::Fresh => (String::new(), &none),
+            Known::Lost => ("RESET ALL;".to_owned(), &none),
+        };
+        for (name, _) in current.0.iter().filter(|(name, _)| !wanted.0.iter().any(|(wanted, _)| wanted == name)) {
+            text.push_str(&format!("RESET {};", quoted_name(name)));
+        }
+        for (name, value) in wanted.0.iter().filter(|setting| !current.0.contains(setting)) {
+            // A list (`search_path`) is one value in quotes only for set_config.
+            text.push_str(&format!("SELECT pg_catalog.set_config({}, {}, false);", quoted(name), quoted(value)));
+        }
+        (!text.is_empty()).then_some(text)
+    }
+
+    pub(super) fn has_settings(&mut self, settings: &Arc<SessionSettings>) {
+        self.settings = Known::These(Arc::clone(settings));
+    }
+
+    /// Whether the statement is prepared here; it counts as used now.
+    pub(super) fn has(&mut self, statement: u64) -> bool {
+        self.clock += 1;
+        let clock = self.clock;
+        self.statements.get_mut(&statement).map(|used| *used = clock).is_some()
+    }
+
+    /// A statement was prepared.
+    pub(super) fn prepared(&mut self, statement: u64) {
+        self.clock += 1;
+        self.statements.insert(statement, self.clock);
+    }
+
+    /// The statement that has to go before another one can be prepared.
+    pub(super) fn make_room(&mut self) -> Option<u64> {
+        if self.statements.len() < STATEMENTS {
+            return None;
+        }
+        let oldest = self.statements.iter().min_by_key(|(_, used)| **used).map(|(number, _)| *number)?;
+        self.statements.remove(&oldest);
+        Some(oldest)
+    }
+}
+
+fn quoted(text: &str) -> String {
+    // Whether backslashes escape is a setting itself: E'' says it.
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// A setting's name may have dots between its words.
+fn quoted_name(name: &str) -> String {
+    name.split('.').map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(list: &[(&str, &str)]) -> Arc<SessionSettings> {
+        Arc::new(SessionSettings(list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()))
+    }
+
+    #[test]
+    fn a_connection_is_given_what_differs_and_loses_what_the_last_session_had() {
+        let mut state = ConnectionState::default();
+        assert_eq!(state.changes_to(&settings(&[])), None);
+        let first = settings(&[("TimeZone", "Asia/Tokyo"), ("app.user", "o'neil\\")]);
+        let text = state.changes_to(&first).unwrap();
+        assert_eq!(
+            text,
+            "SELECT pg_catalog.set_config(E'TimeZone', E'Asia/Tokyo', false);\
+             SELECT pg_catalog.set_config(E'app.user', E'o\\'neil\\\\', false);"
+        );
+        state.has_settings(&first);
+        assert_eq!(state.changes_to(&settings(&[("TimeZone", "Asia/Tokyo"), ("app.user", "o'neil\\")])), None);
+        assert_eq!(state.changes_to(&settings(&[("TimeZone", "Asia/Tokyo")])).unwrap(), "RESET \"app\".\"user\";");
+    }
+
+    #[test]
+    fn the_least_used_statement_makes_room() {
+        let mut state = ConnectionState::default();
+        for number in 0..STATEMENTS as u64 {
+            assert_eq!(state.make_room(), None);
+            state.prepared(number);
+        }
+        assert!(state.has(0));
+        assert_eq!(state.make_room(), Some(1));
+        assert!(!state.has(1));
+    }
+}

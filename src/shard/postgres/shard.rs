@@ -1,0 +1,172 @@
+//! A shard on a Postgres server: statements in, rows out, over pooled connections.
+
+use std::sync::Arc;
+
+use super::call::Call;
+use super::conversation::{self, lost_alone};
+use super::pool::{Pool, Pooled};
+use super::program::Description;
+use super::rows::{RowStream, Running};
+use super::schema::{self, ShardSchema};
+use super::session_state::SessionSettings;
+use super::transaction::PostgresTransaction;
+use crate::error::Result;
+use crate::shard::{CancelFlag, Output, RowBatch, Rows};
+use crate::topology::{Keyspace, Schema};
+use crate::types::ShardId;
+use crate::wire::response::Status;
+
+/// A Postgres server that holds rows.
+#[derive(Debug)]
+pub struct PostgresShard {
+    name: Arc<str>,
+    id: ShardId,
+    pool: Arc<Pool>,
+}
+
+impl PostgresShard {
+    pub fn new(name: &str, id: ShardId, pool: Arc<Pool>) -> PostgresShard {
+        PostgresShard { name: name.into(), id, pool }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    async fn checkout(&self, settings: &Arc<SessionSettings>, cancel: &CancelFlag) -> Result<Pooled> {
+        let mut connection = self.pool.checkout().await?;
+        if let Err(error) = conversation::attach(&mut connection, settings, cancel, &self.name).await {
+            if connection.is_in_step() {
+                connection.give_back();
+            }
+            return Err(error);
+        }
+        Ok(connection)
+    }
+
+    /// Runs a statement that stands alone.
+    ///
+    /// # Errors
+    /// The shard's own, or the connection was lost: whether it was executed, the error says.
+    pub async fn run(&self, call: Call) -> Result<Output> {
+        let mut connection = self.checkout(&call.settings, &call.cancel).await?;
+        let mut exchange = conversation::write(&mut connection, &call, None);
+        let mut rows = RowBatch::default();
+        let arrived = async {
+            conversation::send(&mut connection, &self.name).await?;
+            conversation::proceed(&mut connection, &mut exchange, &mut rows, &call.cancel, &self.name).await?;
+            // With the first rows the end has often come, too.
+            if !exchange.ended() {
+                exchange.advance(&mut connection, &mut rows)?;
+            }
+            Ok(())
+        };
+        arrived.await.map_err(|error| lost_alone(&call, error))?;
+        let (columns, affected) = (exchange.columns.clone(), exchange.affected);
+        let notices = std::mem::take(&mut exchange.notices);
+        let rows = if exchange.ended() {
+            if exchange.status == Some(Status::Idle) {
+                connection.give_back();
+            }
+            if let Some(error) = exchange.error {
+                return Err(error);
+            }
+            Rows::Ready(rows)
+        } else {
+            let running = Running { connection, exchange, cancel: call.cancel, shard: Arc::clone(&self.name) };
+            Rows::Postgres(Box::new(RowStream::own(rows, running)))
+        };
+        Ok(Output { columns, rows, affected, notices })
+    }
+
+    /// Asks what a statement takes and returns.
+    ///
+    /// # Errors
+    /// The shard cannot parse it.
+    pub async fn describe(
+        &self,
+        text: &str,
+        type_oids: &[u32],
+        settings: &Arc<SessionSettings>,
+        cancel: &CancelFlag,
+    ) -> Result<Description> {
+        let mut connection = self.checkout(settings, cancel).await?;
+        let described = conversation::describe(&mut connection, text, type_oids, cancel, &self.name).await;
+        if connection.is_in_step() {
+            connection.give_back();
+        }
+        described
+    }
+
+    /// Runs one plain text of shardd's own; its rows, as texts.
+    ///
+    /// # Errors
+    /// The shard's error, or the connection was lost.
+    pub async fn rows_of(&self, text: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let cancel = CancelFlag::new();
+        let mut connection = self.checkout(&Arc::default(), &cancel).await?;
+        let rows = conversation::rows_of(&mut connection, text, &cancel, &self.name).await;
+        if connection.is_in_step() {
+            connection.give_back();
+        }
+        rows
+    }
+
+    /// The tables that the shard holds.
+    ///
+    /// # Errors
+    /// The shard cannot be reached, or holds what cannot be planned.
+    pub async fn schema(&self, keyspaces: &[Arc<Keyspace>]) -> Result<Schema> {
+        Ok(ShardSchema::combine([&self.shard_schema(keyspaces).await?]))
+    }
+
+    /// Everything that its catalog says.
+    ///
+    /// # Errors
+    /// As [`PostgresShard::schema`].
+    pub async fn shard_schema(&self, keyspaces: &[Arc<Keyspace>]) -> Result<ShardSchema> {
+        let text = format!("{};{};{}", schema::BEGIN.trim_end_matches(';'), schema::CATALOG, schema::END);
+        let rows = self.rows_of(&text).await?;
+        let mut read = ShardSchema::read(self.id, &self.name, &rows, keyspaces)?;
+        if let Some(positions) = read.positions_query() {
+            read.set_positions(&self.rows_of(&positions).await?)?;
+        }
+        Ok(read)
+    }
+
+    /// Looks whether the server hashes keys as shardd does: otherwise rows would be sought on other shards than they are on.
+    ///
+    /// # Errors
+    /// It does not, or cannot be reached.
+    pub async fn check_hashes(&self) -> Result<()> {
+        let rows = self.rows_of(&schema::hash_check::query()).await?;
+        schema::hash_check::check(&self.name, &rows)
+    }
+
+    /// Closes the connections that nobody uses; the others when they are given back.
+    pub fn shutdown(&self) {
+        self.pool.close();
+    }
+
+    /// Begins a transaction with `begin`, which is sent with its first statement.
+    ///
+    /// # Errors
+    /// No connection could be had.
+    pub async fn begin(
+        &self,
+        begin: String,
+        settings: &Arc<SessionSettings>,
+        cancel: &CancelFlag,
+    ) -> Result<PostgresTransaction> {
+        let connection = self.checkout(settings, cancel).await?;
+        Ok(PostgresTransaction::new((self.id, Arc::clone(&self.name)), connection, begin, cancel))
+    }
+}

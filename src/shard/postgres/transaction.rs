@@ -1,0 +1,236 @@
+//! A transaction on a Postgres shard: its connection, from the first statement to the end.
+//!
+//! BEGIN goes out together with the first statement. A transaction that is dropped closes its connection, and the server
+//! rolls it back.
+
+use std::sync::Arc;
+
+use super::call::Call;
+use super::conversation::{self, lost_in_commit, lost_in_transaction};
+use super::pool::Pooled;
+use super::program::Description;
+use super::rows::{Place, RowStream, Running};
+use super::schema::{self, ShardSchema};
+use crate::error::{Error, Result, SqlState};
+use crate::shard::{CancelFlag, Output, RowBatch, Rows};
+use crate::topology::Keyspace;
+use crate::types::ShardId;
+use crate::wire::response::Status;
+
+/// A shard's part of a transaction.
+#[derive(Debug)]
+pub struct PostgresTransaction {
+    id: ShardId,
+    shard: Arc<str>,
+    place: Arc<Place>,
+    /// What opens it: `BEGIN ISOLATION LEVEL ...`. `None`: it is open.
+    begin: Option<String>,
+    cancel: CancelFlag,
+    statements: u64,
+    /// A rollback takes back settings that the connection was told.
+    settings_changed: bool,
+}
+
+impl PostgresTransaction {
+    pub(super) fn new(
+        (id, shard): (ShardId, Arc<str>),
+        connection: Pooled,
+        begin: String,
+        cancel: &CancelFlag,
+    ) -> PostgresTransaction {
+        let place = Place::new(connection);
+        PostgresTransaction {
+            id,
+            shard,
+            place,
+            begin: Some(begin),
+            cancel: cancel.clone(),
+            statements: 0,
+            settings_changed: false,
+        }
+    }
+
+    /// Runs one statement.
+    ///
+    /// # Errors
+    /// The statement failed: only a rollback, whole or to a savepoint, may follow.
+    pub async fn run(&mut self, call: Call) -> Result<Output> {
+        let connection = self.place.take().await?;
+        self.run_on(connection, call).await.map_err(lost_in_transaction)
+    }
+
+    async fn run_on(&mut self, mut connection: Pooled, call: Call) -> Result<Output> {
+        self.attach(&mut connection, &call).await?;
+        let mut exchange = conversation::write(&mut connection, &call, self.begin.as_deref());
+        conversation::send(&mut connection, &self.shard).await?;
+        let mut rows = RowBatch::default();
+        conversation::proceed(&mut connection, &mut exchange, &mut rows, &call.cancel, &self.shard).await?;
+        if !exchange.ended() {
+            // What comes next may be the end already.
+            exchange.advance(&mut connection, &mut rows)?;
+        }
+        let (columns, affected) = (exchange.columns.clone(), exchange.affected);
+        let notices = std::mem::take(&mut exchange.notices);
+        let rows = if exchange.ended() {
+            self.note_begun(exchange.status)?;
+            self.place.put(connection);
+            if let Some(error) = exchange.error {
+                return Err(error);
+            }
+            Rows::Ready(rows)
+        } else {
+            // Rows came, so BEGIN and the statement went well.
+            self.begin = None;
+            self.statements += 1;
+            let shard = Arc::clone(&self.shard);
+            self.place.leave_running(self.statements, Running { connection, exchange, cancel: call.cancel, shard });
+            Rows::Postgres(Box::new(RowStream::in_transaction(rows, Arc::clone(&self.place), self.statements)))
+        };
+        Ok(Output { columns, rows, affected, notices })
+    }
+
+    /// Tells the connection what the session has set since the transaction began.
+    async fn attach(&mut self, connection: &mut Pooled, call: &Call) -> Result<()> {
+        if connection.state.changes_to(&call.settings).is_none() {
+            return Ok(());
+        }
+        self.settings_changed = self.begin.is_none();
+        let attached = conversation::attach(connection, &call.settings, &call.cancel, &self.shard).await;
+        if attached.is_err() {
+            connection.state.forget_settings();
+        }
+        attached
+    }
+
+    /// The shard says whether there is a transaction now.
+    fn note_begun(&mut self, status: Option<Status>) -> Result<()> {
+        match (status, &self.begin) {
+            (Some(Status::Idle), None) => Err(ended_by_itself(&self.shard)),
+            (Some(Status::Idle) | None, Some(_)) => Ok(()),
+            _ => {
+                self.begin = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs plain statements, one by one.
+    pub async fn run_batch(&mut self, statements: &[String]) -> Result<()> {
+        for statement in statements {
+            self.run_plain(statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_plain(&mut self, text: &str) -> Result<()> {
+        let mut connection = self.place.take().await?;
+        if let Some(begin) = self.begin.take() {
+            let begun = conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await;
+            begun.map_err(lost_in_transaction)?;
+        }
+        let outcome = conversation::run_plain(&mut connection, text, &self.cancel, &self.shard).await;
+        if connection.is_in_step() {
+            self.place.put(connection);
+        }
+        outcome.map(|_| ()).map_err(lost_in_transaction)
+    }
+
+    /// The schema as this transaction sees it.
+    ///
+    /// # Errors
+    /// The shard failed, or holds what cannot be planned.
+    pub async fn schema(&mut self, keyspaces: &[Arc<Keyspace>]) -> Result<ShardSchema> {
+        let mut connection = self.place.take().await?;
+        // Names are printed with their schemas while the search path is empty, and it comes back with the savepoint.
+        let text = format!(
+            "SAVEPOINT shardd_look; SET LOCAL search_path = ''; {}; ROLLBACK TO SAVEPOINT shardd_look; \
+             RELEASE SAVEPOINT shardd_look",
+            schema::CATALOG
+        );
+        let rows = conversation::rows_of(&mut connection, &text, &self.cancel, &self.shard).await;
+        if connection.is_in_step() {
+            self.place.put(connection);
+        }
+        ShardSchema::read(self.id, &self.shard, &rows.map_err(lost_in_transaction)?, keyspaces)
+    }
+
+    pub async fn savepoint(&mut self, name: &str) -> Result<()> {
+        self.run_plain(&format!("SAVEPOINT {name}")).await
+    }
+
+    pub async fn rollback_to(&mut self, name: &str) -> Result<()> {
+        self.run_plain(&format!("ROLLBACK TO SAVEPOINT {name}")).await?;
+        if self.settings_changed {
+            let mut connection = self.place.take().await?;
+            connection.state.forget_settings();
+            self.place.put(connection);
+        }
+        Ok(())
+    }
+
+    /// Asks what a statement takes and returns.
+    ///
+    /// # Errors
+    /// The shard cannot parse it; the transaction has failed then.
+    pub async fn describe(&mut self, text: &str, type_oids: &[u32]) -> Result<Description> {
+        let mut connection = self.place.take().await?;
+        if let Some(begin) = self.begin.take() {
+            conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard)
+                .await
+                .map_err(lost_in_transaction)?;
+        }
+        let described = conversation::describe(&mut connection, text, type_oids, &self.cancel, &self.shard).await;
+        if connection.is_in_step() {
+            self.place.put(connection);
+        }
+        described.map_err(lost_in_transaction)
+    }
+
+    pub async fn release(&mut self, name: &str) -> Result<()> {
+        self.run_plain(&format!("RELEASE SAVEPOINT {name}")).await
+    }
+
+    /// # Errors
+    /// Nothing was committed, unless the error's [`Retry`](crate::error::Retry) is `Unknown`.
+    pub async fn commit(self) -> Result<()> {
+        let mut connection = self.place.take().await?;
+        if self.begin.is_some() {
+            connection.give_back();
+            return Ok(());
+        }
+        let committed = conversation::run_plain(&mut connection, "COMMIT", &CancelFlag::new(), &self.shard).await;
+        let status = committed.as_ref().ok().copied();
+        if connection.is_in_step() {
+            connection.give_back();
+        }
+        committed.map_err(lost_in_commit)?;
+        match status {
+            Some(Status::Idle) => Ok(()),
+            other => Err(Error::internal(format!("after COMMIT, a shard says that its transaction is {other:?}"))),
+        }
+    }
+
+    /// Takes everything back. If the shard cannot answer, the connection is closed and it does so by itself.
+    pub async fn rollback(self) {
+        let Ok(mut connection) = self.place.take().await else { return };
+        if self.begin.is_some() {
+            connection.give_back();
+            return;
+        }
+        let outcome = conversation::run_plain(&mut connection, "ROLLBACK", &CancelFlag::new(), &self.shard).await;
+        if matches!(outcome, Ok(Status::Idle)) {
+            if self.settings_changed {
+                connection.state.forget_settings();
+            }
+            connection.give_back();
+        }
+    }
+}
+
+fn ended_by_itself(shard: &str) -> Error {
+    Error::new(
+        SqlState::NO_ACTIVE_SQL_TRANSACTION,
+        format!("a statement ended the transaction on shard \"{shard}\" by itself"),
+    )
+    .hint("Use COMMIT and ROLLBACK as statements of their own.")
+}
