@@ -117,6 +117,8 @@ limits! {
         "Connections that read from one SQLite shard. 0 is twice the number of cores, from 4 to 16.";
     merge_max_bytes = 64 * MIB, 65_536..=65_536 * MIB,
         "Memory that one statement may take to put the rows of several shards together; 53400 past it.";
+    worker_threads = 0, 0 ..= 1_024,
+        "Threads that serve the Postgres door's clients of Postgres shards. 0 is half the number of cores, at least 1.";
     plan_cache_statements = 4_096, 1..=1_000_000,
         "Statements whose plan is kept.";
     prepared_statements_per_session = 10_000, 1..=1_000_000,

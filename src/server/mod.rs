@@ -9,6 +9,7 @@ mod logging;
 mod open;
 mod reopen;
 mod settings;
+mod workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::front::postgres::PostgresDoor;
 use crate::metrics::{Door, Metrics};
 
 pub use logging::start_logging;
+use workers::Workers;
 
 /// Why the server did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,10 @@ pub enum StartError {
     MixedShards { postgres: String, sqlite: String },
     #[error("no shard can be opened:\n  {0}")]
     NoShard(String),
+    #[error(
+        "cannot start the threads that serve clients: {0}. Lower limits.worker_threads, or raise the limit on threads"
+    )]
+    Threads(std::io::Error),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
@@ -83,10 +89,11 @@ pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
     let doors = Doors::bind(config.listen).await?;
     let metrics = Arc::new(Metrics::new());
     let (engine, opener) = open::engine(&config, &directory, &metrics).await?;
+    let workers = opener.workers();
     http::ensure_schema(&engine, &config.database).await?;
     banner::print(&config, &doors, &engine);
     let reopening = tokio::spawn(reopen::until_all_are_open(Arc::clone(&engine), opener));
-    serve(doors, &config, &engine, &metrics, logs, stop).await;
+    serve(doors, &config, &engine, &metrics, &workers, logs, stop).await;
     reopening.abort();
     // Ended, or aborted: no shard is let in any more.
     let _ = reopening.await;
@@ -123,6 +130,7 @@ async fn serve(
     config: &Config,
     engine: &Arc<Engine>,
     metrics: &Arc<Metrics>,
+    workers: &Workers,
     logs: Arc<LogRing>,
     stop: watch::Receiver<bool>,
 ) {
@@ -138,6 +146,7 @@ async fn serve(
         Arc::clone(engine),
         settings::postgres(config),
         Arc::clone(metrics.door(Door::Postgres)),
+        workers.handles(),
         stopped(),
     );
     let http = doors.http.serve(Arc::clone(engine), settings::http(config), metrics, stopped());

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::StartError;
+use super::workers::Workers;
 use crate::catalog::{Catalog, DataDirectory};
 use crate::config::{Config, differences};
 use crate::engine::{self, Engine};
@@ -43,8 +45,17 @@ pub(super) async fn engine(
         tracing::warn!("{warning}");
     }
     let cluster = catalog.cluster_id().await?;
-    let opener = ShardOpener { cluster: cluster.clone(), limits: shard_limits(config), metrics: Arc::clone(metrics) };
     let kind = kind_of(&topology)?;
+    let workers = match kind {
+        ShardKind::Sqlite => 0,
+        ShardKind::Postgres => worker_count(config),
+    };
+    let opener = ShardOpener {
+        cluster: cluster.clone(),
+        limits: shard_limits(config),
+        metrics: Arc::clone(metrics),
+        workers: Arc::new(Workers::start(workers).map_err(StartError::Threads)?),
+    };
     let (shards, down) = open_all(&opener, &topology).await?;
     let parts = engine::Parts {
         database: config.database.clone(),
@@ -148,9 +159,26 @@ pub(super) struct ShardOpener {
     cluster: String,
     limits: sqlite::Limits,
     metrics: Arc<Metrics>,
+    workers: Arc<Workers>,
 }
 
 impl ShardOpener {
+    pub(super) fn workers(&self) -> Arc<Workers> {
+        Arc::clone(&self.workers)
+    }
+
+    /// A pool for each worker, whose runtime then watches its connections.
+    fn pools(&self, shard: &str, target: &Target) -> Vec<Arc<Pool>> {
+        let handles = self.workers.handles();
+        let all = PoolLimits::default();
+        let limits = PoolLimits { size: all.size.div_ceil(handles.len().max(1)), ..all };
+        let pool = |handle: &Handle| {
+            let _inside = handle.enter();
+            Pool::new(shard, target.clone(), limits)
+        };
+        handles.iter().map(pool).collect()
+    }
+
     pub(super) async fn open(&self, shard: &Shard, file: ShardFile) -> Result<shard::Shard, Error> {
         match ShardUrl::parse(&shard.url) {
             Ok(ShardUrl::Sqlite(path)) => {
@@ -170,13 +198,20 @@ impl ShardOpener {
             }
             Ok(ShardUrl::Postgres(url)) => {
                 let target = Target::parse(&url).map_err(|error| bad_url(&shard.name, &error))?;
-                let pool = Pool::new(&shard.name, target, PoolLimits::default());
-                let opened = PostgresShard::new(&shard.name, shard.id, pool);
+                let opened = PostgresShard::new(&shard.name, shard.id, self.pools(&shard.name, &target));
                 opened.check_hashes().await?;
                 Ok(shard::Shard::Postgres(opened))
             }
             Err(error) => Err(bad_url(&shard.name, &error)),
         }
+    }
+}
+
+/// One thread does more with the same processor time than two: it finds more to do whenever it looks.
+fn worker_count(config: &Config) -> usize {
+    match size(config.limits.worker_threads) {
+        0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
+        threads => threads,
     }
 }
 

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -116,24 +117,31 @@ impl PostgresDoor {
         self.address
     }
 
-    /// Serves clients until `shutdown` is ready and all of them are gone.
+    /// Serves clients until `shutdown` is ready and all of them are gone: on the workers in turn, or on this runtime when
+    /// there are none.
     pub async fn serve(
         self,
         engine: Arc<Engine>,
         settings: Settings,
         metrics: Arc<DoorMetrics>,
+        workers: &[Handle],
         shutdown: impl Future<Output = ()>,
     ) {
         let shared = Arc::new(Shared { engine, gate: Gate::new(settings, metrics) });
         let mut clients = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
+        let mut turn = 0_usize;
         loop {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
                 Some(ended) = clients.join_next(), if !clients.is_empty() => note_end(ended),
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, address)) => admit(stream, address, &shared, &mut clients),
+                    Ok((stream, address)) => {
+                        turn = turn.wrapping_add(1);
+                        let worker = workers.get(turn % workers.len().max(1));
+                        admit(stream, address, &shared, &mut clients, worker);
+                    }
                     Err(error) => {
                         warn!(%error, "cannot accept Postgres clients");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -154,7 +162,13 @@ fn note_end(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>, clients: &mut JoinSet<()>) {
+fn admit(
+    stream: TcpStream,
+    address: SocketAddr,
+    shared: &Arc<Shared>,
+    clients: &mut JoinSet<()>,
+    worker: Option<&Handle>,
+) {
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6);
     let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
@@ -163,7 +177,20 @@ fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>, clients: 
         handshake::refuse(&stream);
         return;
     };
-    clients.spawn(client::serve(stream, address, registration, Arc::clone(shared)));
+    let shared = Arc::clone(shared);
+    match worker {
+        None => drop(clients.spawn(client::serve(stream, address, registration, shared))),
+        Some(worker) => drop(clients.spawn_on(
+            async move {
+                // The socket is watched where its client is served.
+                match stream.into_std().and_then(TcpStream::from_std) {
+                    Ok(stream) => client::serve(stream, address, registration, shared).await,
+                    Err(error) => warn!(%error, "a Postgres client's socket could not be given to its worker"),
+                }
+            },
+            worker,
+        )),
+    }
 }
 
 /// Lets idle clients go at once, the others when their transaction ends or the grace is over.

@@ -34,6 +34,7 @@ mod target_url;
 mod tests;
 mod tls;
 mod transaction;
+mod worker;
 
 pub use backend::{Backend, Moved};
 pub use call::{Call, StatementName, Way};
@@ -47,3 +48,4 @@ pub use shard::PostgresShard;
 pub use stream::Stream;
 pub use target::{Target, TargetError};
 pub use transaction::PostgresTransaction;
+pub use worker::become_worker;

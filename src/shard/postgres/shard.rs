@@ -10,6 +10,7 @@ use super::rows::{RowStream, Running};
 use super::schema::{self, ShardSchema};
 use super::session_state::SessionSettings;
 use super::transaction::PostgresTransaction;
+use super::worker;
 use crate::error::Result;
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::{Keyspace, Schema};
@@ -21,12 +22,14 @@ use crate::wire::response::Status;
 pub struct PostgresShard {
     name: Arc<str>,
     id: ShardId,
-    pool: Arc<Pool>,
+    /// Each worker's.
+    pools: Box<[Arc<Pool>]>,
 }
 
 impl PostgresShard {
-    pub fn new(name: &str, id: ShardId, pool: Arc<Pool>) -> PostgresShard {
-        PostgresShard { name: name.into(), id, pool }
+    /// `pools`: one for each worker, in their order; at least one.
+    pub fn new(name: &str, id: ShardId, pools: Vec<Arc<Pool>>) -> PostgresShard {
+        PostgresShard { name: name.into(), id, pools: pools.into() }
     }
 
     pub fn name(&self) -> &str {
@@ -37,12 +40,27 @@ impl PostgresShard {
         self.id
     }
 
-    pub fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+    pub fn pools(&self) -> &[Arc<Pool>] {
+        &self.pools
+    }
+
+    /// A connection: of this worker's own, or another worker's that nobody uses when there can be no more of its own.
+    async fn take_connection(&self) -> Result<Pooled> {
+        let own = &self.pools[worker::current() % self.pools.len()];
+        if let Some(connection) = own.try_checkout() {
+            return Ok(connection);
+        }
+        if self.pools.len() > 1 && own.is_full() {
+            let others = self.pools.iter().filter(|pool| !Arc::ptr_eq(pool, own));
+            if let Some(connection) = others.filter_map(Pool::try_checkout).next() {
+                return Ok(connection);
+            }
+        }
+        own.checkout().await
     }
 
     async fn checkout(&self, settings: &Arc<SessionSettings>, cancel: &CancelFlag) -> Result<Pooled> {
-        let mut connection = self.pool.checkout().await?;
+        let mut connection = self.take_connection().await?;
         if let Err(error) = conversation::attach(&mut connection, settings, cancel, &self.name).await {
             if connection.is_in_step() {
                 connection.give_back();
@@ -153,7 +171,7 @@ impl PostgresShard {
 
     /// Closes the connections that nobody uses; the others when they are given back.
     pub fn shutdown(&self) {
-        self.pool.close();
+        self.pools.iter().for_each(|pool| pool.close());
     }
 
     /// Begins a transaction with `begin`, which is sent with its first statement.

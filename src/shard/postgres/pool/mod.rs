@@ -108,6 +108,12 @@ impl Pool {
         }
     }
 
+    /// Whether there are as many connections as there may be.
+    pub fn is_full(&self) -> bool {
+        let state = self.state.lock();
+        state.idle.len() + state.active + state.connecting >= self.limits.size
+    }
+
     async fn wait_for_one(self: &Arc<Self>) -> Result<Pooled> {
         let begin = Instant::now();
         let (number, mut receiver) = self.line_up(begin)?;
