@@ -68,6 +68,7 @@ pub mod shard;
 pub mod shardctl;
 pub mod sql;
 pub mod system_catalog;
+pub mod tls;
 pub mod topology;
 pub mod types;
 pub mod web;

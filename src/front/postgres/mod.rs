@@ -7,6 +7,7 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
+mod authentication;
 mod client;
 mod connection;
 mod extended;
@@ -14,22 +15,28 @@ mod handshake;
 mod peers;
 mod portals;
 mod simple;
+mod socket;
+mod stream;
+mod users;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::engine::Engine;
 use crate::metrics::DoorMetrics;
-use crate::wire::scram::Verifier;
+use crate::tls::LiveTls;
 use peers::{Peers, Stage};
+use socket::Socket;
+use stream::{Origin, Stream};
+pub use users::{Account, Credential, Found, Lookup, Users};
 
 /// How long the door waits before it accepts again when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -41,8 +48,12 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// What the configuration decides about this door.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Who may log in, by name. While there is nobody, everyone on this machine is trusted and nobody else is let in.
-    pub users: HashMap<String, Verifier>,
+    /// Who may log in. While there is nobody, everyone on this machine is trusted and nobody else is let in.
+    pub users: Users,
+    /// What connections are encrypted with; without it they are not.
+    pub tls: Option<Arc<LiveTls>>,
+    /// Only encrypted connections are let in, and those by the Unix socket.
+    pub require_tls: bool,
     /// While there are no users, trust other machines too: the network itself keeps strangers out.
     pub trust_network: bool,
     /// Clients beyond this many are refused with 53300.
@@ -76,6 +87,7 @@ impl Settings {
 pub struct PostgresDoor {
     listener: TcpListener,
     address: SocketAddr,
+    socket: Option<Socket>,
 }
 
 /// What all clients of the door share.
@@ -95,7 +107,7 @@ struct Gate {
 
 impl Gate {
     fn new(settings: Settings, metrics: Arc<DoorMetrics>) -> Gate {
-        let mock_secret = Verifier::mock_secret(settings.users.values());
+        let mock_secret = settings.users.mock_secret();
         Gate { peers: Peers::new(settings.client_limit), metrics, mock_secret, settings }
     }
 }
@@ -108,7 +120,20 @@ impl PostgresDoor {
     pub async fn bind(address: SocketAddr) -> io::Result<PostgresDoor> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(PostgresDoor { listener, address })
+        Ok(PostgresDoor { listener, address, socket: None })
+    }
+
+    /// Listens on a Unix socket in `directory`, too. Gives its path, also when that fails.
+    ///
+    /// # Errors
+    /// Somebody listens there, or no socket can be made there.
+    pub fn listen_in(&mut self, directory: &Path) -> Result<PathBuf, (PathBuf, io::Error)> {
+        let path = socket::path_for(directory, self.address.port());
+        match Socket::bind(path.clone()) {
+            Ok(socket) => self.socket = Some(socket),
+            Err(error) => return Err((path, error)),
+        }
+        Ok(path)
     }
 
     /// The address that clients connect to: the real port where 0 was asked for.
@@ -133,15 +158,19 @@ impl PostgresDoor {
                 () = &mut shutdown => break,
                 Some(ended) = clients.join_next(), if !clients.is_empty() => note_end(ended),
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, address)) => admit(stream, address, &shared, &mut clients),
-                    Err(error) => {
-                        warn!(%error, "cannot accept Postgres clients");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    Ok((stream, address)) => {
+                        keep_alive(&stream);
+                        admit(Stream::Tcp(stream), Origin::Network(address), &shared, &mut clients);
                     }
+                    Err(error) => pause(&error).await,
+                },
+                accepted = accept(self.socket.as_ref()) => match accepted {
+                    Ok(stream) => admit(Stream::Unix(stream), Origin::Socket, &shared, &mut clients),
+                    Err(error) => pause(&error).await,
                 },
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.socket));
         drain(&shared.gate, &mut clients).await;
     }
 }
@@ -154,16 +183,31 @@ fn note_end(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn admit(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>, clients: &mut JoinSet<()>) {
+async fn accept(socket: Option<&Socket>) -> io::Result<UnixStream> {
+    match socket {
+        Some(socket) => socket.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn pause(error: &io::Error) {
+    warn!(%error, "cannot accept Postgres clients");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+fn keep_alive(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6);
-    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+fn admit(stream: Stream, origin: Origin, shared: &Arc<Shared>, clients: &mut JoinSet<()>) {
     let Some(registration) = shared.gate.peers.register() else {
         shared.gate.metrics.sessions_refused.inc();
         handshake::refuse(&stream);
         return;
     };
-    clients.spawn(client::serve(stream, address, registration, Arc::clone(shared)));
+    clients.spawn(client::serve(stream, origin, registration, Arc::clone(shared)));
 }
 
 /// Lets idle clients go at once, the others when their transaction ends or the grace is over.
