@@ -98,7 +98,7 @@ impl Connection {
         }
         tokio::select! {
             biased;
-            written = send(&mut self.stream, &self.output[..]) => written?,
+            written = send(&mut self.stream, &self.output) => written?,
             () = self.peer.reached(Stage::Closing) => return Err(Ended::shutting_down()),
         }
         self.output.clear();
@@ -107,7 +107,7 @@ impl Connection {
 
     /// Sends the last words, which a shutdown does not cut off.
     pub(super) async fn flush_last(&mut self) -> io::Result<()> {
-        send(&mut self.stream, &self.output[..]).await
+        send(&mut self.stream, &self.output).await
     }
 
     pub(super) async fn flush_if_due(&mut self) -> Result<(), Ended> {
@@ -125,10 +125,15 @@ impl Connection {
             self.output.extend_from_slice(frames);
             return self.flush_if_full().await;
         }
-        let both = Buf::chain(&self.output[..], frames);
+        let mut both = Buf::chain(&self.output[..], frames);
+        let stream = &mut self.stream;
+        let sending = async {
+            stream.write_all_buf(&mut both).await?;
+            stream.flush().await
+        };
         tokio::select! {
             biased;
-            written = send(&mut self.stream, both) => written?,
+            written = sending => written?,
             () = self.peer.reached(Stage::Closing) => return Err(Ended::shutting_down()),
         }
         self.output.clear();
@@ -163,7 +168,7 @@ impl Connection {
 }
 
 /// Writes everything. TLS may keep a part of what it took, until it is flushed; sockets have nothing to flush.
-async fn send(stream: &mut Stream, mut bytes: impl Buf) -> io::Result<()> {
-    stream.write_all_buf(&mut bytes).await?;
+async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
     stream.flush().await
 }

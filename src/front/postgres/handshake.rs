@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::front::postgres::peers::Registration;
-    use crate::front::postgres::{Account, Settings, Users};
+    use crate::front::postgres::{Account, Lookup, Settings, Users};
     use crate::metrics::{Door, Metrics};
     use crate::wire::scram::Verifier;
 
@@ -412,6 +412,25 @@ mod tests {
         let (first, again) = (log_in(&gate, "ghost", "secret").await, log_in(&gate, "ghost", "x").await);
         assert_eq!((first.0.as_str(), &first.1), ("28P01", &again.1));
         assert_eq!(first.1.len(), log_in(&gate, "app", "wrong").await.1.len());
+    }
+
+    #[tokio::test]
+    async fn a_user_who_is_not_named_is_looked_up_and_nobody_learns_whether_it_exists() {
+        let mut gate = gate(&[], 10);
+        gate.settings.users.lookup = Some(Lookup::new(|user| {
+            Box::pin(async move {
+                match user {
+                    "stored" => Ok(Some(Verifier::from_password("secret", [6; 16]))),
+                    "broken" => Err(Error::new(SqlState::CONNECTION_FAILURE, "the shard does not answer")),
+                    _ => Ok(None),
+                }
+            })
+        }));
+        assert_eq!(log_in(&gate, "stored", "secret").await.0, "admitted");
+        assert_eq!(log_in(&gate, "stored", "wrong").await.0, "28P01");
+        let (first, again) = (log_in(&gate, "ghost", "secret").await, log_in(&gate, "ghost", "x").await);
+        assert_eq!((first.0, &first.1), ("28P01", &again.1));
+        assert_eq!(sqlstate(&outcome(&gate, &startup("broken")).await), "08006");
     }
 
     #[tokio::test]

@@ -136,7 +136,7 @@ fn a_user_has_as_many_connections_as_it_may_and_gets_them_back() {
             Ok::<_, tokio_postgres::Error>((client, tokio::spawn(connection)))
         };
         let (first, second) = (connect().await.expect("the first"), connect().await.expect("the second"));
-        let refused = connect().await.err().expect("one too many");
+        let Err(refused) = connect().await else { panic!("one too many is let in") };
         let error = refused.as_db_error().expect("an answer");
         assert_eq!((error.code().code(), error.message()), ("53300", "too many connections for role \"app\""));
         assert!(error.hint().is_some_and(|hint| hint.contains("max_clients")));
