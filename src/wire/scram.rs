@@ -80,7 +80,7 @@ impl Verifier {
         let prepared = stringprep::saslprep(password).unwrap_or(password.into());
         let salted = salted_password(prepared.as_bytes(), &self.salt, self.iterations);
         let stored_key = sha256(&hmac(&salted, b"Client Key"));
-        stored_key.iter().zip(&self.stored_key).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+        constant_time_eq(&stored_key, &self.stored_key)
     }
 
     /// Stands in for a user who does not exist. `secret` is anything that clients cannot know and that stays the same.
@@ -443,8 +443,8 @@ mod tests {
         let outcome = |mechanism: &str, flag: &str, channel: Channel<'_>| {
             let message = format!("{flag},,n=,r=abc");
             match begin(mechanism, message.as_bytes(), Verifier::from_password("x", [1; 16]), &NONCE, channel) {
-                Ok(_) => "ok",
-                Err(error) => error.sqlstate().code(),
+                Ok(_) => "ok".to_owned(),
+                Err(error) => error.sqlstate().code().to_owned(),
             }
         };
         let binds = "p=tls-server-end-point";

@@ -429,7 +429,7 @@ mod tests {
         assert_eq!(log_in(&gate, "stored", "secret").await.0, "admitted");
         assert_eq!(log_in(&gate, "stored", "wrong").await.0, "28P01");
         let (first, again) = (log_in(&gate, "ghost", "secret").await, log_in(&gate, "ghost", "x").await);
-        assert_eq!((first.0, &first.1), ("28P01", &again.1));
+        assert_eq!((first.0.as_str(), &first.1), ("28P01", &again.1));
         assert_eq!(sqlstate(&outcome(&gate, &startup("broken")).await), "08006");
     }
 
