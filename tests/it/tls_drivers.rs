@@ -1,4 +1,5 @@
-//! Drivers over TLS: each with its own TLS library, verifying the server, binding the channel and showing certificates.
+//! Drivers over TLS: each with its own TLS library, verifying the server, binding the channel and showing certificates. Each
+//! runs on Postgres first, which shows that the script is right, and then on shardd.
 
 use std::future::Future;
 use std::io;
@@ -17,14 +18,15 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::drivers::driver;
-use crate::support::Shardd;
 use crate::support::client::DATABASE;
 use crate::support::tls::{Authority, Identity};
+use crate::support::{Postgres, Shardd};
 
-/// A server that requires TLS, with `app`, who has a password, and `robot`, who has a certificate.
+/// Servers that require TLS, with `app`, who has a password, and `robot`, who has a certificate.
 struct Secured {
     authority: Authority,
-    server: Shardd,
+    postgres: Postgres,
+    shardd: Shardd,
     robot: Identity,
 }
 
@@ -34,20 +36,35 @@ impl Secured {
         authority.serve_as(&["localhost"]);
         let robot = authority.client("robot");
         let verifier = postgres_protocol::password::scram_sha_256(b"secret");
-        let server = Shardd::start_with(&format!(
+        let postgres = Postgres::start_secured(&authority);
+        let shardd = Shardd::start_with(&format!(
             "{}required = true\n[[users]]\nname = 'app'\nverifier = '{verifier}'\n[[users]]\nname = 'robot'\n\
              authentication = 'certificate'\n",
             authority.configuration()
         ));
-        Secured { authority, server, robot }
+        Secured { authority, postgres, shardd, robot }
     }
 
-    fn completes(&self, mut command: Command) {
-        command.env("PGPORT", self.server.ports.postgres.to_string()).env("PGDATABASE", DATABASE);
+    /// The ports, and whether TLS may begin directly there: with Postgres since version 17.
+    fn servers(&self) -> [(u16, bool); 2] {
+        [(self.postgres.port, false), (self.shardd.ports.postgres, true)]
+    }
+
+    fn completes(&self, command: impl Fn() -> Command) {
+        for (port, directly) in self.servers() {
+            self.completes_on(port, directly, command());
+        }
+    }
+
+    fn completes_on(&self, port: u16, directly: bool, mut command: Command) {
+        command.env("PGPORT", port.to_string()).env("PGDATABASE", DATABASE);
+        if directly {
+            command.env("TLS_DIRECTLY", "yes");
+        }
         command.env("TLS_ROOT", self.authority.root());
         command.env("TLS_CERTIFICATE", &self.robot.certificate).env("TLS_KEY", &self.robot.key);
         // Nothing of the home directory of whoever runs the tests.
-        command.env("HOME", self.server.directory());
+        command.env("HOME", self.shardd.directory());
         let output = command.stdin(Stdio::null()).output().expect("the client runs");
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success() && stdout.contains("flow complete"), "{stdout}\n{stderr}");
@@ -56,17 +73,17 @@ impl Secured {
 
 #[test]
 fn psycopg_encrypts_and_binds() {
-    Secured::start().completes(driver("python", "psycopg_tls.py"));
+    Secured::start().completes(|| driver("python", "psycopg_tls.py"));
 }
 
 #[test]
 fn asyncpg_encrypts() {
-    Secured::start().completes(driver("python", "asyncpg_tls.py"));
+    Secured::start().completes(|| driver("python", "asyncpg_tls.py"));
 }
 
 #[test]
 fn node_postgres_encrypts_and_binds() {
-    Secured::start().completes(driver("node", "node_tls.mjs"));
+    Secured::start().completes(|| driver("node", "node_tls.mjs"));
 }
 
 /// What tokio-postgres needs to encrypt with rustls.
@@ -135,9 +152,6 @@ fn tokio_postgres_encrypts_and_binds() {
         config.alpn_protocols = vec![b"postgresql".to_vec()];
         Rustls(Arc::new(config))
     };
-    let mut config = tokio_postgres::Config::new();
-    config.host("localhost").hostaddr([127, 0, 0, 1].into()).port(secured.server.ports.postgres);
-    config.dbname(DATABASE).user("app").password("secret").ssl_mode(SslMode::Require);
     let answers = |config: &tokio_postgres::Config, tls: Rustls| {
         runtime.block_on(async {
             let (client, connection) = config.connect(tls).await?;
@@ -160,14 +174,20 @@ fn tokio_postgres_encrypts_and_binds() {
             driving.await.expect("no panic")
         })
     };
-    for binding in [Binding::Require, Binding::Prefer, Binding::Disable] {
-        for negotiation in [SslNegotiation::Postgres, SslNegotiation::Direct] {
-            let config = config.clone().channel_binding(binding).ssl_negotiation(negotiation).to_owned();
-            answers(&config, rustls(None)).expect("rows");
+    for (port, directly) in secured.servers() {
+        let mut config = tokio_postgres::Config::new();
+        config.host("localhost").hostaddr([127, 0, 0, 1].into()).port(port);
+        config.dbname(DATABASE).user("app").password("secret").ssl_mode(SslMode::Require);
+        let begins = [SslNegotiation::Postgres, SslNegotiation::Direct];
+        for negotiation in begins.into_iter().take(1 + usize::from(directly)) {
+            for binding in [Binding::Require, Binding::Prefer, Binding::Disable] {
+                let config = config.clone().channel_binding(binding).ssl_negotiation(negotiation).to_owned();
+                answers(&config, rustls(None)).expect("rows");
+            }
         }
+        let robot = config.clone().user("robot").to_owned();
+        answers(&robot, rustls(Some(&secured.robot))).expect("rows");
+        let refused = answers(&robot, rustls(None)).expect_err("no certificate");
+        assert_eq!(refused.code().map(|code| code.code()), Some("28000"));
     }
-    let robot = config.clone().user("robot").to_owned();
-    answers(&robot, rustls(Some(&secured.robot))).expect("rows");
-    let refused = answers(&robot, rustls(None)).expect_err("no certificate");
-    assert_eq!(refused.code().map(|code| code.code()), Some("28000"));
 }
