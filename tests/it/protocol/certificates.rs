@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::encryption::{Secured, startup};
 use super::sqlstate;
-use crate::support::PATIENCE;
 use crate::support::frames::{Message, Writer};
 use crate::support::tls::{Authority, Begin, Identity, encrypted};
+use crate::support::{PATIENCE, Postgres};
 
 const ENCRYPTED: &str = "host=localhost hostaddr=127.0.0.1 sslmode=require";
 
@@ -91,9 +91,8 @@ fn a_user_who_shows_certificates_is_not_let_in_where_none_can_be_shown() {
 }
 
 /// The answer to a first SASL message, over TLS.
-fn first_answer(secured: &Secured, mechanism: &str, client_first: &str) -> Message {
-    let config = secured.authority.client_config(None);
-    let mut stream = encrypted(secured.port(), config, Begin::Asking).expect("encrypted");
+fn first_answer(authority: &Authority, port: u16, mechanism: &str, client_first: &str) -> Message {
+    let mut stream = encrypted(port, authority.client_config(None), Begin::Asking).expect("encrypted");
     stream.write_all(&startup("app")).expect("sent");
     assert_eq!(Message::read(&mut stream).expect("a question").kind, b'R');
     let mut writer = Writer::default();
@@ -110,8 +109,15 @@ fn first_answer(secured: &Secured, mechanism: &str, client_first: &str) -> Messa
 #[test]
 fn a_client_that_was_made_to_believe_that_binding_is_not_offered_is_refused() {
     let secured = Secured::start("", "");
-    assert_eq!(first_answer(&secured, "SCRAM-SHA-256", "n,,n=,r=abcdef").kind, b'R');
-    assert_eq!(first_answer(&secured, "SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,n=,r=abcdef").kind, b'R');
+    let postgres = Postgres::start_secured(&secured.authority);
+    let ports = [postgres.port, secured.port()];
+    let on_both = |mechanism: &str, client_first: &str| {
+        ports.map(|port| first_answer(&secured.authority, port, mechanism, client_first))
+    };
+    for (mechanism, flag) in [("SCRAM-SHA-256", "n"), ("SCRAM-SHA-256-PLUS", "p=tls-server-end-point")] {
+        let answers = on_both(mechanism, &format!("{flag},,n=,r=abcdef"));
+        assert!(answers.iter().all(|answer| answer.kind == b'R'), "{answers:?}");
+    }
     for (mechanism, client_first, expected) in [
         ("SCRAM-SHA-256", "y,,n=,r=abcdef", "28000"),
         ("SCRAM-SHA-256", "p=tls-server-end-point,,n=,r=abcdef", "08P01"),
@@ -120,7 +126,8 @@ fn a_client_that_was_made_to_believe_that_binding_is_not_offered_is_refused() {
         ("SCRAM-SHA-256-PLUS", "p=tls-unique,,n=,r=abcdef", "08P01"),
         ("PLAIN", "n,,n=,r=abcdef", "08P01"),
     ] {
-        assert_eq!(sqlstate(&first_answer(&secured, mechanism, client_first)), expected, "{mechanism} {client_first}");
+        let answers = on_both(mechanism, client_first).map(|answer| sqlstate(&answer));
+        assert_eq!(answers, [expected; 2], "{mechanism} {client_first}");
     }
 }
 

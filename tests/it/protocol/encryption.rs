@@ -332,3 +332,33 @@ fn without_tls_a_client_that_insists_is_refused_in_words_it_can_read() {
     assert!(encrypted(server.ports.postgres, Authority::new().client_config(None), Begin::Directly).is_err());
     assert_eq!(server.client().query("SELECT 1").value(), "1");
 }
+
+#[test]
+fn a_handshake_that_stalls_is_given_up() {
+    let authority = Authority::new();
+    authority.serve_as(&["localhost"]);
+    let server = Shardd::start_with(&format!("{}[limits]\nlogin_timeout_ms = 300\n", authority.configuration()));
+    // A record's head, whose rest never comes, asked for and at once.
+    for asking in [true, false] {
+        let mut stream = tcp(server.ports.postgres);
+        if asking {
+            stream.write_all(&ssl_request()).expect("sent");
+            stream.read_exact(&mut [0]).expect("an answer");
+        }
+        stream.write_all(b"\x16\x03\x01").expect("sent");
+        let begin = Instant::now();
+        assert_eq!(stream.read(&mut [0; 16]).unwrap_or(0), 0, "it is closed");
+        assert!(begin.elapsed() < PATIENCE / 2);
+    }
+}
+
+#[test]
+fn an_encrypted_client_hears_the_last_words_and_a_clean_end() {
+    let (authority, mut server) = trusting();
+    let mut stream = logged_in(server.ports.postgres, &authority.client_config(None));
+    signal("TERM", server.pid());
+    assert_eq!(sqlstate(&Message::read(&mut stream).expect("the last words")), "57P01");
+    // Without TLS's own farewell this would be an error: somebody may have cut the answer short.
+    assert_eq!(stream.read(&mut [0; 16]).expect("a clean end"), 0);
+    assert!(server.stop_waiting().success());
+}
