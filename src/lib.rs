@@ -14,6 +14,7 @@
 //! engine                          Session: prepare -> execute -> merge; transactions; commits that span shards
 //! shard::sqlite                   one shard: dialect, functions, storage, store
 //! catalog  live_topology          the durable topology, and the one cell where an epoch is published
+//! config   tls                    what an operator decides; certificates and keys, and their replacement
 //! plan  system_catalog            pure: no IO, no clock, no randomness
 //! sql   topology  wire            pure, too
 //! types  error                    vocabulary
@@ -68,6 +69,7 @@ pub mod shard;
 pub mod shardctl;
 pub mod sql;
 pub mod system_catalog;
+pub mod tls;
 pub mod topology;
 pub mod types;
 pub mod web;

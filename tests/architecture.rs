@@ -21,7 +21,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &["error", "types"]),
     ("live_topology", &["error", "topology", "types"]),
     ("catalog", &["error", "topology", "types"]),
-    ("config", &["error", "topology", "types", "wire"]),
+    ("tls", &["wire"]),
+    ("config", &["error", "tls", "topology", "types", "wire"]),
     ("shard", &["error", "metrics", "sql", "system_catalog", "topology", "types", "wire"]),
     // Statements. Never `rebalance`: the two meet at the topology only.
     (
@@ -43,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // Doors: they know no shard.
     ("web", &["error", "metrics", "types"]),
-    ("front", &["engine", "error", "metrics", "types", "web", "wire"]),
+    ("front", &["engine", "error", "metrics", "tls", "types", "web", "wire"]),
     ("admin", &["catalog", "config", "engine", "error", "live_topology", "metrics", "topology", "types", "web"]),
     // The operator's tool knows the admin door's answers, and nothing else.
     ("shardctl", &["admin", "config", "error"]),

@@ -41,6 +41,17 @@ pub(super) struct ListenFile {
     pub(super) http: Option<String>,
     pub(super) admin: Option<String>,
     pub(super) allowed_hosts: Vec<String>,
+    pub(super) postgres_socket_dir: Option<String>,
+    pub(super) tls: TlsFile,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TlsFile {
+    pub(super) certificate_file: Option<String>,
+    pub(super) key_file: Option<String>,
+    pub(super) client_ca_file: Option<String>,
+    pub(super) required: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -85,6 +96,10 @@ pub(super) struct UserFile {
     pub(super) name: Option<String>,
     pub(super) verifier: Option<String>,
     pub(super) password_file: Option<String>,
+    pub(super) authentication: Option<String>,
+    pub(super) certificate_name: Option<String>,
+    pub(super) require_tls: Option<bool>,
+    pub(super) max_clients: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]

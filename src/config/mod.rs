@@ -16,6 +16,7 @@ mod people;
 mod problem;
 mod settings;
 mod show;
+mod tls;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use problem::{ConfigErrors, Origin, Problem};
 pub use settings::{SETTINGS, Setting, environment_name, scalar_keys};
 pub use show::{Shown, check_report};
 
+use crate::tls::TlsFiles;
 use crate::topology::{KeyspaceSpec, ShardSpec, ShardUrl};
 use crate::wire::scram::Verifier;
 
@@ -46,6 +48,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database: String,
     pub listen: Listen,
+    /// Where the Postgres door has a Unix socket, too.
+    pub postgres_socket_dir: Option<PathBuf>,
+    /// What the Postgres door encrypts with.
+    pub tls: Option<TlsFiles>,
+    /// The Postgres door refuses connections that are not encrypted.
+    pub require_tls: bool,
     /// Doors may let everybody in from beyond loopback.
     pub allow_insecure_listener: bool,
     /// Names by which the HTTP and the admin door may be called while they let everybody in.
@@ -76,11 +84,23 @@ pub struct Listen {
     pub admin: SocketAddr,
 }
 
-/// Who may log in at the Postgres door, and at the HTTP door by Basic authentication.
+/// Who may log in at the Postgres door and, with a password alone, at the HTTP door by Basic authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub name: String,
-    pub verifier: Verifier,
+    pub credential: Credential,
+    /// Connections to the Postgres door have to be encrypted.
+    pub require_tls: bool,
+    /// Connections to the Postgres door at the same time.
+    pub max_clients: Option<u64>,
+}
+
+/// What a user has to show. Certificates are shown at the Postgres door only, by their common name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    Password(Verifier),
+    Certificate(String),
+    Both(Verifier, String),
 }
 
 /// Whose bearer acts as a user at the HTTP door.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::file::{TokenFile, UserFile};
 use super::validate::Check;
-use super::{Token, TokenText, User, read_bounded};
+use super::{Credential, Token, TokenText, User, read_bounded};
 use crate::wire::scram::Verifier;
 
 /// A file that holds one secret may not be longer.
@@ -29,18 +29,17 @@ impl Check {
             if !name.is_empty() && !names.insert(name.clone()) {
                 self.note(key("name"), "another user has this name");
             }
-            let verifier = match (&user.verifier, &user.password_file) {
-                (Some(verifier), None) => Verifier::parse(verifier).ok_or((
-                    "verifier",
-                    "this should be SCRAM-SHA-256$4096:SALT$STORED_KEY:SERVER_KEY, as `select rolpassword from pg_authid` \
-                     shows it on a Postgres server"
-                        .to_owned(),
-                )),
-                (None, Some(path)) => verifier_from_file(path).map_err(|message| ("password_file", message)),
-                _ => Err(("name", "the user needs a verifier or a password_file, and not both".to_owned())),
-            };
-            match verifier {
-                Ok(verifier) => users.push(User { name, verifier }),
+            if let Some(certificate) = &user.certificate_name {
+                self.name(&key("certificate_name"), certificate);
+            }
+            if user.max_clients == Some(0) {
+                self.note(key("max_clients"), "this should be 1 or more; without it only limits.max_clients holds");
+            }
+            match credential(user, &name) {
+                Ok(credential) => {
+                    let require_tls = user.require_tls.unwrap_or(false);
+                    users.push(User { name, credential, require_tls, max_clients: user.max_clients });
+                }
                 Err((field, message)) => self.note(key(field), message),
             }
         }
@@ -73,6 +72,38 @@ impl Check {
                 None
             }
         }
+    }
+}
+
+/// What a user has to show, or which key is wrong and why.
+fn credential(user: &UserFile, name: &str) -> Result<Credential, (&'static str, String)> {
+    let certificate = user.certificate_name.clone().unwrap_or_else(|| name.to_owned());
+    match user.authentication.as_deref() {
+        None | Some("password") if user.certificate_name.is_some() => {
+            let message = "a certificate is not looked at unless authentication is \"certificate\" or \"both\": set it";
+            Err(("certificate_name", message.to_owned()))
+        }
+        None | Some("password") => Ok(Credential::Password(verifier(user)?)),
+        Some("both") => Ok(Credential::Both(verifier(user)?, certificate)),
+        Some("certificate") if user.verifier.is_some() || user.password_file.is_some() => {
+            let message = "no password is asked for with \"certificate\": leave it out, or set \"both\"";
+            Err(("authentication", message.to_owned()))
+        }
+        Some("certificate") => Ok(Credential::Certificate(certificate)),
+        Some(_) => Err(("authentication", "this should be \"password\", \"certificate\" or \"both\"".to_owned())),
+    }
+}
+
+fn verifier(user: &UserFile) -> Result<Verifier, (&'static str, String)> {
+    match (&user.verifier, &user.password_file) {
+        (Some(verifier), None) => Verifier::parse(verifier).ok_or((
+            "verifier",
+            "this should be SCRAM-SHA-256$4096:SALT$STORED_KEY:SERVER_KEY, as `select rolpassword from pg_authid` shows \
+             it on a Postgres server"
+                .to_owned(),
+        )),
+        (None, Some(path)) => verifier_from_file(path).map_err(|message| ("password_file", message)),
+        _ => Err(("name", "the user needs a verifier or a password_file, and not both".to_owned())),
     }
 }
 

@@ -35,8 +35,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "allow_insecure_listener",
         default: "false",
         flag: None,
-        meaning: "Lets a door listen beyond loopback although it lets everybody in. Only where the network itself keeps \
-                  strangers out.",
+        meaning: "Lets a door listen beyond loopback although it lets everybody in, or the Postgres door without TLS. Only where \
+                  the network itself keeps strangers out.",
     },
     Setting {
         key: "listen.postgres",
@@ -62,6 +62,38 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         meaning: "Names by which the HTTP and the admin door may be called beside loopback's and their own address, while they \
                   let everybody in: a page in somebody's browser cannot call them by another. In the environment: with commas.",
+    },
+    Setting {
+        key: "listen.postgres_socket_dir",
+        default: "\"\"",
+        flag: None,
+        meaning: "A directory in which the Postgres door has a Unix socket, too: `.s.PGSQL.PORT`, with the port of \
+                  listen.postgres. Everybody who may enter the directory may use it.",
+    },
+    Setting {
+        key: "listen.tls.certificate_file",
+        default: "\"\"",
+        flag: None,
+        meaning: "The Postgres door's certificate, in PEM, followed by those that lead to its authority. Without it nothing is \
+                  encrypted.",
+    },
+    Setting {
+        key: "listen.tls.key_file",
+        default: "\"\"",
+        flag: None,
+        meaning: "The certificate's private key, in PEM, not encrypted.",
+    },
+    Setting {
+        key: "listen.tls.client_ca_file",
+        default: "\"\"",
+        flag: None,
+        meaning: "The authorities, in PEM, whose certificates clients may show. A client that shows another is refused.",
+    },
+    Setting {
+        key: "listen.tls.required",
+        default: "false",
+        flag: None,
+        meaning: "The Postgres door refuses connections over TCP that are not encrypted, with 28000.",
     },
     Setting {
         key: "http.require_preconditions",
@@ -111,6 +143,11 @@ pub(super) fn set(file: &mut File, key: &str, text: &str) -> Result<(), String> 
             let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
             file.listen.allowed_hosts = names.map(str::to_owned).collect();
         }
+        "listen.postgres_socket_dir" => file.listen.postgres_socket_dir = string,
+        "listen.tls.certificate_file" => file.listen.tls.certificate_file = string,
+        "listen.tls.key_file" => file.listen.tls.key_file = string,
+        "listen.tls.client_ca_file" => file.listen.tls.client_ca_file = string,
+        "listen.tls.required" => file.listen.tls.required = Some(boolean(text)?),
         "listen.postgres" => file.listen.postgres = string,
         "listen.http" => file.listen.http = string,
         "listen.admin" => file.listen.admin = string,

@@ -1,8 +1,9 @@
 //! A configuration for people to read: what holds, where it came from, and never a secret.
 
 use std::fmt::Write;
+use std::path::Path;
 
-use super::{Config, ConfigErrors, LIMIT_SETTINGS, Origin, SETTINGS};
+use super::{Config, ConfigErrors, Credential, LIMIT_SETTINGS, Origin, SETTINGS};
 use crate::types::KeyType;
 
 /// One value that holds.
@@ -55,7 +56,23 @@ impl Config {
         }
         for (index, user) in self.users.iter().enumerate() {
             add(format!("users[{index}].name"), quoted(&user.name));
-            add(format!("users[{index}].verifier"), quoted("SCRAM-SHA-256$***"));
+            let key = |field: &str| format!("users[{index}].{field}");
+            let (authentication, verifier, certificate_name) = match &user.credential {
+                Credential::Password(_) => ("password", true, None),
+                Credential::Certificate(name) => ("certificate", false, Some(name)),
+                Credential::Both(_, name) => ("both", true, Some(name)),
+            };
+            if verifier {
+                add(key("verifier"), quoted("SCRAM-SHA-256$***"));
+            }
+            add(key("authentication"), quoted(authentication));
+            if let Some(name) = certificate_name {
+                add(key("certificate_name"), quoted(name));
+            }
+            add(key("require_tls"), user.require_tls.to_string());
+            if let Some(limit) = user.max_clients {
+                add(key("max_clients"), limit.to_string());
+            }
         }
         for (index, token) in self.tokens.iter().enumerate() {
             add(format!("tokens[{index}].user"), quoted(&token.user));
@@ -85,6 +102,11 @@ impl Config {
             "listen.postgres" => quoted(&self.listen.postgres.to_string()),
             "listen.http" => quoted(&self.listen.http.to_string()),
             "listen.admin" => quoted(&self.listen.admin.to_string()),
+            "listen.postgres_socket_dir" => path(self.postgres_socket_dir.as_deref()),
+            "listen.tls.certificate_file" => path(self.tls.as_ref().map(|files| files.certificate.as_path())),
+            "listen.tls.key_file" => path(self.tls.as_ref().map(|files| files.key.as_path())),
+            "listen.tls.client_ca_file" => path(self.tls.as_ref().and_then(|files| files.client_ca.as_deref())),
+            "listen.tls.required" => self.require_tls.to_string(),
             "listen.allowed_hosts" => list(&self.allowed_hosts),
             "http.require_preconditions" => self.require_preconditions.to_string(),
             "admin.token_file" => quoted(if self.admin_token.is_some() { "***" } else { "" }),
@@ -130,6 +152,11 @@ pub(super) fn key_type_name(key_type: KeyType) -> &'static str {
 fn list(texts: &[String]) -> String {
     let texts: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
     format!("[{}]", texts.join(", "))
+}
+
+/// Empty where there is none.
+fn path(path: Option<&Path>) -> String {
+    quoted(&path.map(|path| path.display().to_string()).unwrap_or_default())
 }
 
 /// As a TOML string.

@@ -90,8 +90,21 @@ fn the_reference_names_every_setting_with_its_default() {
         table.push_str(&format!("| `limits.{}` | `{}` | {} {range} |\n", limit.name, limit.default, limit.meaning));
     }
     assert!(REFERENCE.contains(&table), "docs/configuration.md should hold this table:\n{table}");
-    for key in ["name", "url", "weight", "key_column", "key_type", "key_columns", "shards", "verifier", "password_file"]
-    {
+    for key in [
+        "name",
+        "url",
+        "weight",
+        "key_column",
+        "key_type",
+        "key_columns",
+        "shards",
+        "verifier",
+        "password_file",
+        "authentication",
+        "certificate_name",
+        "require_tls",
+        "max_clients",
+    ] {
         assert!(REFERENCE.contains(&format!("| `{key}` |")), "{key} is not in docs/configuration.md");
     }
     for variable in ["SHARDD_CONFIG", "SHARDD_DATA_DIR", "SHARDD_LISTEN_POSTGRES", "SHARDD_LIMITS_MAX_CLIENTS"] {
@@ -216,12 +229,16 @@ fn a_door_that_lets_everybody_in_stays_on_loopback() {
         let problems = problems(&format!("{everywhere}{protection}"));
         problems.iter().filter_map(|problem| problem.split([' ', ':']).nth(1).map(str::to_owned)).collect()
     };
-    assert_eq!(left(&user), ["listen.admin"]);
+    let tls = tls_section(&file);
+    assert_eq!(left(&user), ["listen.postgres", "listen.admin"], "its rows can be read on their way");
+    assert_eq!(left(&tls), ["listen.postgres", "listen.http", "listen.admin"], "encrypted for anybody");
+    assert_eq!(left(&format!("{tls}{user}")), ["listen.admin"]);
     assert_eq!(left(&token), ["listen.postgres", "listen.admin"]);
     assert_eq!(left(&admin), ["listen.postgres", "listen.http"]);
-    load(&format!("{everywhere}{user}{admin}")).unwrap();
+    load(&format!("{everywhere}{tls}{user}{admin}")).unwrap();
     load(&format!("allow_insecure_listener = true\n{everywhere}")).unwrap();
-    load(&format!("{user}[listen]\npostgres = '0.0.0.0:6432'\n")).unwrap();
+    load(&format!("{user}[listen]\npostgres = '0.0.0.0:6432'\n")).unwrap_err();
+    load(&format!("{tls}{user}[listen]\npostgres = '0.0.0.0:6432'\n")).unwrap();
     load("[listen]\npostgres = '[::1]:6432'\n").unwrap();
 }
 
@@ -238,9 +255,10 @@ fn a_user_has_a_verifier_or_a_file_that_makes_one() {
          [[users]]\nname = 'c'\npassword_file = '{plain}'\n"
     ))
     .unwrap();
-    assert_eq!(config.users[0].verifier, verifier);
-    assert_eq!(config.users[1].verifier, verifier);
-    assert_ne!(config.users[2].verifier, verifier, "its salt is random");
+    let expected = Credential::Password(verifier);
+    assert_eq!(config.users[0].credential, expected);
+    assert_eq!(config.users[1].credential, expected);
+    assert_ne!(config.users[2].credential, expected, "its salt is random");
 
     let refused = problems(&format!(
         "[[users]]\nname = 'a'\nverifier = 'canary-2'\n[[users]]\nname = 'b'\npassword_file = '{two_lines}'\n\
@@ -253,6 +271,73 @@ fn a_user_has_a_verifier_or_a_file_that_makes_one() {
         assert!(refused.iter().any(|problem| problem.starts_with(start)), "{start}\n{refused:#?}");
     }
     assert_eq!(refused.len(), 6, "{refused:#?}");
+}
+
+/// `[listen.tls]` with a certificate made for the test.
+fn tls_section(file: &File) -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let (certificate_file, key_file) =
+        (file.beside("server.pem", &certificate.pem()), file.beside("server.key", &key.serialize_pem()));
+    format!("[listen.tls]\ncertificate_file = '{certificate_file}'\nkey_file = '{key_file}'\n")
+}
+
+#[test]
+fn tls_files_are_read_before_anything_starts() {
+    let file = File::new("");
+    let section = tls_section(&file);
+    let config = load(&format!("{section}required = true\n")).unwrap();
+    assert!(config.require_tls && config.tls.is_some());
+    assert!(config.show_report().contains("listen.tls.required = true"));
+
+    let junk = file.beside("junk", "canary\n");
+    let certificate = file.beside("server.pem", &std::fs::read_to_string(file.0.path().join("server.pem")).unwrap());
+    for (text, start) in [
+        ("required = true".to_owned(), "2 listen.tls.required: nothing can be encrypted"),
+        (format!("certificate_file = '{certificate}'"), "2 listen.tls.certificate_file: the certificate needs its key"),
+        (format!("key_file = '{junk}'"), "2 listen.tls.key_file: the key needs its certificate"),
+        (format!("client_ca_file = '{junk}'"), "2 listen.tls.client_ca_file: clients can show certificates only"),
+        (format!("certificate_file = '{certificate}'\nkey_file = '{junk}'"), "3 listen.tls.key_file: /"),
+        (format!("certificate_file = '{junk}'\nkey_file = '{junk}'"), "2 listen.tls.certificate_file: /"),
+    ] {
+        let refused = problems(&format!("[listen.tls]\n{text}\n"));
+        assert!(refused.len() == 1 && refused[0].starts_with(start), "{start}\n{refused:#?}");
+        assert!(!refused[0].contains("canary"));
+    }
+    let refused = problems(&format!("{section}client_ca_file = '{junk}'\n"));
+    assert!(refused.len() == 1 && refused[0].starts_with("4 listen.tls.client_ca_file: /"), "{refused:#?}");
+}
+
+#[test]
+fn a_user_s_certificate_and_limits_are_checked() {
+    let file = File::new("");
+    let section = tls_section(&file);
+    let with_authority = format!("{section}client_ca_file = '{}'\n", file.0.path().join("server.pem").display());
+    let verifier = Verifier::from_password("x", SALT);
+    let user = |more: &str| format!("[[users]]\nname = 'app'\n{more}\n");
+    let credential = |more: &str| load(&format!("{with_authority}{}", user(more))).unwrap().users[0].credential.clone();
+    assert_eq!(credential("authentication = 'certificate'"), Credential::Certificate("app".to_owned()));
+    let both = format!("authentication = 'both'\ncertificate_name = 'app.internal'\nverifier = '{verifier}'");
+    assert_eq!(credential(&both), Credential::Both(verifier.clone(), "app.internal".to_owned()));
+    let limited =
+        load(&format!("{section}{}", user(&format!("verifier = '{verifier}'\nrequire_tls = true\nmax_clients = 3"))));
+    let limited = limited.unwrap().users[0].clone();
+    assert!(limited.require_tls && limited.max_clients == Some(3));
+
+    let password = format!("verifier = '{verifier}'\n");
+    for (more, start) in [
+        ("authentication = 'certificate'".to_owned(), "3 users[0].authentication: no client's certificate"),
+        (format!("{password}require_tls = true"), "4 users[0].require_tls: nothing can be encrypted"),
+        (format!("{password}max_clients = 0"), "4 users[0].max_clients: this should be 1 or more"),
+        (format!("{password}authentication = 'md5'"), "4 users[0].authentication: this should be"),
+        (format!("{password}certificate_name = 'x'"), "4 users[0].certificate_name: a certificate is not looked at"),
+        ("require_tls = false".to_owned(), "2 users[0].name: the user needs a verifier"),
+    ] {
+        let refused = problems(&user(&more));
+        assert!(refused.len() == 1 && refused[0].starts_with(start), "{start}\n{refused:#?}");
+    }
+    let refused = problems(&format!("{with_authority}{}", user(&format!("{password}authentication = 'certificate'"))));
+    assert!(refused[0].contains("no password is asked for"), "{refused:#?}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(super) fn validate(
     let users = check.users(&file.users);
     let tokens = check.tokens(&file.tokens);
     let admin_token = check.admin_token(file.admin.token_file.as_deref());
+    let tls = check.tls(&file);
+    check.users_tls(&file.users, &file);
     check.hosts(&file.listen.allowed_hosts);
     let allow_insecure_listener = file.allow_insecure_listener.unwrap_or(false);
     let listen = Listen {
@@ -66,6 +68,9 @@ pub(super) fn validate(
         data_dir,
         database,
         listen,
+        postgres_socket_dir: file.listen.postgres_socket_dir.filter(|path| !path.is_empty()).map(PathBuf::from),
+        require_tls: tls.is_some() && file.listen.tls.required.unwrap_or(false),
+        tls,
         allow_insecure_listener,
         allowed_hosts: file.listen.allowed_hosts,
         require_preconditions: file.http.require_preconditions.unwrap_or(false),
@@ -334,18 +339,20 @@ impl Check {
         }
     }
 
-    /// A door that lets everybody in must not be within everybody's reach.
+    /// A door that lets everybody in must not be within everybody's reach, nor one whose rows everybody can read on their way.
     fn exposure(&mut self, listen: &Listen, protection: Protection) {
+        let Protection { users, tokens, tls, admin_token } = protection;
         let doors = [
-            ("listen.postgres", listen.postgres, protection.users, "without users", "name [[users]]"),
-            ("listen.http", listen.http, protection.users || protection.tokens, "without users", "name [[users]]"),
-            ("listen.admin", listen.admin, protection.admin_token, "without a token", "set admin.token_file"),
+            ("listen.postgres", listen.postgres, users, WITHOUT_USERS),
+            ("listen.postgres", listen.postgres, tls || !users, WITHOUT_TLS),
+            ("listen.http", listen.http, users || tokens, WITHOUT_USERS),
+            ("listen.admin", listen.admin, admin_token, WITHOUT_TOKEN),
         ];
-        for (key, address, protected, without, remedy) in doors {
+        for (key, address, protected, (danger, remedy)) in doors {
             if !protected && !address.ip().to_canonical().is_loopback() {
                 let message = format!(
-                    "{without} anybody who reaches {address} is let in: {remedy}, listen on 127.0.0.1, or set \
-                     allow_insecure_listener = true where the network itself keeps strangers out"
+                    "{danger} {address}: {remedy}, listen on 127.0.0.1, or set allow_insecure_listener = true where the \
+                     network itself keeps strangers out"
                 );
                 self.note(key, message);
             }
@@ -353,20 +360,32 @@ impl Check {
     }
 }
 
-/// Who has to say who they are.
+/// What may happen at an address, and what prevents it.
+type Danger = (&'static str, &'static str);
+const WITHOUT_USERS: Danger = ("without users anybody is let in who reaches", "name [[users]]");
+const WITHOUT_TOKEN: Danger = ("without a token anybody is let in who reaches", "set admin.token_file");
+const WITHOUT_TLS: Danger = (
+    "without TLS anybody in between can read and change what is sent to",
+    "set listen.tls.certificate_file and listen.tls.key_file",
+);
+
+/// What keeps strangers out.
 #[derive(Clone, Copy)]
 struct Protection {
     users: bool,
     tokens: bool,
+    tls: bool,
     admin_token: bool,
 }
 
 impl Protection {
     fn of(file: &File) -> Protection {
+        let is_set = |path: &Option<String>| path.as_ref().is_some_and(|path| !path.is_empty());
         Protection {
             users: !file.users.is_empty(),
             tokens: !file.tokens.is_empty(),
-            admin_token: file.admin.token_file.as_ref().is_some_and(|path| !path.is_empty()),
+            tls: is_set(&file.listen.tls.certificate_file) || is_set(&file.listen.tls.key_file),
+            admin_token: is_set(&file.admin.token_file),
         }
     }
 }

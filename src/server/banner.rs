@@ -57,16 +57,23 @@ impl Shards {
 fn text(config: &Config, addresses: &Addresses, shards: &Shards, shardctl: &str) -> String {
     let [postgres, http, admin] = [addresses.postgres, addresses.http, addresses.admin].map(reachable);
     let user = config.users.first().map_or("app", |user| user.name.as_str());
-    let url = format!("postgres://{}@{postgres}/{}", url_part(user), url_part(&config.database));
+    let encrypted = config.require_tls || config.users.first().is_some_and(|user| user.require_tls);
+    let url = format!(
+        "postgres://{}@{postgres}/{}{}",
+        url_part(user),
+        url_part(&config.database),
+        if encrypted { "?sslmode=require" } else { "" }
+    );
     let data = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     format!(
         "\n  shardd {version} is ready: {counted}, data in {data}{troubles}\n\n    \
          DATABASE_URL={url}\n\n  Try next:\n    \
-         psql {url}\n    \
+         psql {quoted}\n    \
          curl{login} -X PUT --data-binary hello http://{http}/v1/kv/greeting\n    \
          {shardctl}{options} status\n    \
          console: http://{admin}/\n\n",
         version = env!("CARGO_PKG_VERSION"),
+        quoted = shell_word(&url),
         counted = shards.counted(),
         troubles = shards.troubles(),
         data = data.display(),
@@ -130,7 +137,7 @@ fn shell_word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Sources, User};
+    use crate::config::{Credential, Sources, User};
     use crate::wire::scram::Verifier;
 
     fn config() -> Config {
@@ -160,10 +167,16 @@ mod tests {
     #[test]
     fn who_must_log_in_is_told_how() {
         let mut config = config();
-        config.users = vec![User { name: "a b".into(), verifier: Verifier::from_password("x", [0; 16]) }];
+        config.users = vec![User {
+            name: "a b".into(),
+            credential: Credential::Password(Verifier::from_password("x", [0; 16])),
+            require_tls: true,
+            max_clients: None,
+        }];
         let text = text(&config, &listening("0.0.0.0"), &Shards { all: 1, down: Vec::new() }, "shardctl");
         assert!(
-            text.contains("is ready: 1 shard, ") && text.contains("postgres://a%20b@127.0.0.1:6432/tickets"),
+            text.contains("is ready: 1 shard, ")
+                && text.contains("postgres://a%20b@127.0.0.1:6432/tickets?sslmode=require\n"),
             "{text}"
         );
         assert!(text.contains("curl -u 'a b' -X PUT --data-binary hello http://127.0.0.1:8432/"), "{text}");

@@ -7,6 +7,7 @@ mod banner;
 mod control;
 mod logging;
 mod open;
+mod reload;
 mod reopen;
 mod settings;
 mod workers;
@@ -18,11 +19,12 @@ use tokio::sync::watch;
 
 use crate::admin::{self, AdminDoor, LogRing, Phase, PhaseCell};
 use crate::catalog::DataDirectory;
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::front::http::{self, HttpDoor};
 use crate::front::postgres::PostgresDoor;
 use crate::metrics::{Door, Metrics};
+use crate::tls::LiveTls;
 
 pub use logging::start_logging;
 use workers::Workers;
@@ -30,6 +32,17 @@ use workers::Workers;
 /// Why the server did not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("cannot encrypt the Postgres door: {0}")]
+    Tls(#[from] crate::tls::TlsError),
+    #[error(
+        "cannot make the Unix socket {}: {source}. {}", .path.display(),
+        if source.kind() == std::io::ErrorKind::AddrInUse {
+            "Another program listens there, or the file is no socket: move it away, or choose another listen.postgres_socket_dir"
+        } else {
+            "Let listen.postgres_socket_dir be a directory that shardd may write to, with a short path"
+        }
+    )]
+    Socket { path: std::path::PathBuf, source: std::io::Error },
     #[error(transparent)]
     DataDirectory(#[from] crate::catalog::DataDirectoryError),
     #[error(
@@ -71,6 +84,13 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What the doors lead to.
+struct Inside<'a> {
+    engine: &'a Arc<Engine>,
+    metrics: &'a Arc<Metrics>,
+    workers: &'a Workers,
+}
+
 /// The doors, bound and silent.
 struct Doors {
     postgres: PostgresDoor,
@@ -86,14 +106,16 @@ pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
     // First, so that an order to stop that comes while the shards are opened is followed when they are.
     let stop = stop_signal()?;
     let directory = DataDirectory::own(&config.data_dir)?;
-    let doors = Doors::bind(config.listen).await?;
+    let tls = reload::open(&config)?;
+    let doors = Doors::bind(&config).await?;
     let metrics = Arc::new(Metrics::new());
     let (engine, opener) = open::engine(&config, &directory, &metrics).await?;
     let workers = opener.workers();
     http::ensure_schema(&engine, &config.database).await?;
     banner::print(&config, &doors, &engine);
     let reopening = tokio::spawn(reopen::until_all_are_open(Arc::clone(&engine), opener));
-    serve(doors, &config, &engine, &metrics, &workers, logs, stop).await;
+    let inside = Inside { engine: &engine, metrics: &metrics, workers: &workers };
+    serve(doors, &config, tls, inside, logs, stop).await;
     reopening.abort();
     // Ended, or aborted: no shard is let in any more.
     let _ = reopening.await;
@@ -110,14 +132,21 @@ impl Doors {
         doors.into_iter().map(|(door, address)| (door.to_owned(), address)).collect()
     }
 
-    async fn bind(listen: Listen) -> Result<Doors, StartError> {
+    async fn bind(config: &Config) -> Result<Doors, StartError> {
+        let listen = config.listen;
         let failed = |door, flag, address| move |source| StartError::Listen { door, flag, address, source };
+        let mut postgres = PostgresDoor::bind(listen.postgres).await.map_err(failed(
+            "Postgres",
+            "--listen-postgres",
+            listen.postgres,
+        ))?;
+        if let Some(directory) = &config.postgres_socket_dir {
+            let listening = postgres.listen_in(directory);
+            let path = listening.map_err(|(path, source)| StartError::Socket { path, source })?;
+            tracing::info!(path = %path.display(), "the Postgres door has a Unix socket");
+        }
         Ok(Doors {
-            postgres: PostgresDoor::bind(listen.postgres).await.map_err(failed(
-                "Postgres",
-                "--listen-postgres",
-                listen.postgres,
-            ))?,
+            postgres,
             http: HttpDoor::bind(listen.http).await.map_err(failed("HTTP", "--listen-http", listen.http))?,
             admin: AdminDoor::bind(listen.admin).await.map_err(failed("admin", "--listen-admin", listen.admin))?,
         })
@@ -128,12 +157,12 @@ impl Doors {
 async fn serve(
     doors: Doors,
     config: &Config,
-    engine: &Arc<Engine>,
-    metrics: &Arc<Metrics>,
-    workers: &Workers,
+    tls: Option<Arc<LiveTls>>,
+    inside: Inside<'_>,
     logs: Arc<LogRing>,
     stop: watch::Receiver<bool>,
 ) {
+    let Inside { engine, metrics, workers } = inside;
     let listeners = doors.addresses();
     let stopped = || {
         let mut stop = stop.clone();
@@ -144,7 +173,7 @@ async fn serve(
     };
     let postgres = doors.postgres.serve(
         Arc::clone(engine),
-        settings::postgres(config),
+        settings::postgres(config, tls),
         Arc::clone(metrics.door(Door::Postgres)),
         workers.handles(),
         stopped(),

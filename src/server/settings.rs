@@ -2,17 +2,43 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::open::size;
 use crate::admin::{self, ConfigLine};
-use crate::config::{Config, Shown, Token};
+use crate::config::{Config, Credential, Shown, Token};
 use crate::front::{http, postgres};
+use crate::tls::LiveTls;
 use crate::web::Secret;
 use crate::wire::scram::Verifier;
 
-fn users(config: &Config) -> HashMap<String, Verifier> {
-    config.users.iter().map(|user| (user.name.clone(), user.verifier.clone())).collect()
+fn accounts(config: &Config) -> postgres::Users {
+    let credential = |credential: &Credential| match credential.clone() {
+        Credential::Password(verifier) => postgres::Credential::Password(verifier),
+        Credential::Certificate(name) => postgres::Credential::Certificate(name),
+        Credential::Both(verifier, name) => postgres::Credential::Both(verifier, name),
+    };
+    let accounts = config.users.iter().map(|user| {
+        let account = postgres::Account {
+            credential: credential(&user.credential),
+            require_tls: user.require_tls,
+            connection_limit: user.max_clients.map(size),
+        };
+        (user.name.clone(), account)
+    });
+    postgres::Users { named: accounts.collect(), lookup: None }
+}
+
+/// At the HTTP door nobody can show a certificate. A user who has to is there, so that the door is not taken for one
+/// without users, with a password that nobody knows.
+fn verifiers(config: &Config) -> HashMap<String, Verifier> {
+    let nobodys = rand::random();
+    let verifier = |name: &str, credential: &Credential| match credential {
+        Credential::Password(verifier) => verifier.clone(),
+        Credential::Certificate(_) | Credential::Both(..) => Verifier::mock(name, &nobodys),
+    };
+    config.users.iter().map(|user| (user.name.clone(), verifier(&user.name, &user.credential))).collect()
 }
 
 fn milliseconds(limit: u64) -> Duration {
@@ -28,10 +54,12 @@ fn token(configured: &Token) -> http::Token {
     http::Token { secret: Secret::new(configured.token.reveal()), user: configured.user.clone() }
 }
 
-pub(super) fn postgres(config: &Config) -> postgres::Settings {
+pub(super) fn postgres(config: &Config, tls: Option<Arc<LiveTls>>) -> postgres::Settings {
     let limits = &config.limits;
     postgres::Settings {
-        users: users(config),
+        users: accounts(config),
+        tls,
+        require_tls: config.require_tls,
         trust_network: config.allow_insecure_listener,
         client_limit: size(limits.max_clients),
         message_limit_bytes: size(limits.max_message_bytes),
@@ -46,7 +74,7 @@ pub(super) fn http(config: &Config) -> http::Settings {
     let limits = &config.limits;
     http::Settings {
         database: config.database.clone(),
-        users: users(config),
+        users: verifiers(config),
         tokens: config.tokens.iter().map(token).collect(),
         allowed_hosts: config.allowed_hosts.clone(),
         require_preconditions: config.require_preconditions,

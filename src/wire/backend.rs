@@ -12,6 +12,8 @@ use crate::types::Format;
 
 /// The answer to a request for encryption that will not be had.
 pub const ENCRYPTION_REFUSED: u8 = b'N';
+/// The answer to a request for encryption that begins now.
+pub const ENCRYPTION_ACCEPTED: u8 = b'S';
 
 /// What ReadyForQuery tells of the transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +68,13 @@ pub fn authentication_ok(out: &mut BytesMut) {
     out.put_slice(b"R\0\0\0\x08\0\0\0\0");
 }
 
-/// Offers a SASL mechanism.
-pub fn authentication_sasl(out: &mut BytesMut, mechanism: &str) {
+/// Offers SASL mechanisms, the preferred one first.
+pub fn authentication_sasl(out: &mut BytesMut, mechanisms: &[&str]) {
     message(out, b'R', |out| {
         out.put_u32(10);
-        put_text(out, mechanism);
+        for mechanism in mechanisms {
+            put_text(out, mechanism);
+        }
         out.put_u8(0);
     });
 }

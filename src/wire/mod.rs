@@ -9,6 +9,7 @@
 
 pub mod backend;
 mod body;
+pub mod certificate;
 mod frame;
 pub mod frontend;
 pub mod request;

@@ -4,9 +4,12 @@
 //! user's line can be copied from `pg_authid`. An unknown user goes through the same messages with a salt that stays the
 //! same, so that nobody learns here who exists.
 //!
-//! Channel binding is not offered; a client that asks for it is refused rather than served without.
+//! On an encrypted connection SCRAM-SHA-256-PLUS is offered, too: the client's proof then covers the certificate that the
+//! client saw, so that nobody who sits in between can pass a login on. A client that could bind the channel and believes
+//! that the server cannot was lied to by somebody, and is refused.
 //!
-//! <https://www.rfc-editor.org/rfc/rfc5802>, <https://www.postgresql.org/docs/current/sasl-authentication.html>
+//! <https://www.rfc-editor.org/rfc/rfc5802>, <https://www.rfc-editor.org/rfc/rfc5929>,
+//! <https://www.postgresql.org/docs/current/sasl-authentication.html>
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,9 +17,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use super::body::violation;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 pub const MECHANISM: &str = "SCRAM-SHA-256";
+pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
+/// The one way to bind a channel that there is: to the server's certificate.
+const BINDING_TYPE: &str = "tls-server-end-point";
 
 /// As in Postgres; more only costs whoever logs in.
 const DEFAULT_ITERATIONS: u32 = 4096;
@@ -74,7 +80,7 @@ impl Verifier {
         let prepared = stringprep::saslprep(password).unwrap_or(password.into());
         let salted = salted_password(prepared.as_bytes(), &self.salt, self.iterations);
         let stored_key = sha256(&hmac(&salted, b"Client Key"));
-        stored_key.iter().zip(&self.stored_key).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+        constant_time_eq(&stored_key, &self.stored_key)
     }
 
     /// Stands in for a user who does not exist. `secret` is anything that clients cannot know and that stays the same.
@@ -108,13 +114,32 @@ impl std::fmt::Display for Verifier {
     }
 }
 
+/// What a login can be bound to.
+#[derive(Clone, Copy, Debug)]
+pub enum Channel<'a> {
+    /// Nothing: the connection is not encrypted, or its certificate has no hash to bind to.
+    Unbound,
+    /// The hash of the server's certificate; see [`endpoint_hash`](super::certificate::endpoint_hash).
+    Endpoint(&'a [u8]),
+}
+
+impl Channel<'_> {
+    /// The mechanisms to offer, the better one first.
+    pub fn mechanisms(self) -> &'static [&'static str] {
+        match self {
+            Channel::Unbound => &[MECHANISM],
+            Channel::Endpoint(_) => &[MECHANISM_PLUS, MECHANISM],
+        }
+    }
+}
+
 /// An exchange that waits for the client's proof.
 #[derive(Debug)]
 pub struct Exchange {
     verifier: Verifier,
     /// What the proof signs: the messages so far, without the proof.
     signed: String,
-    /// The base64 of the client's GS2 header, which its final message must repeat.
+    /// The base64 of the client's GS2 header and of what the channel is bound to, which its final message must repeat.
     binding: String,
     nonce: String,
 }
@@ -138,19 +163,25 @@ fn malformed() -> Error {
     violation("malformed SCRAM message")
 }
 
-/// Reads the client's first message; gives the server's and the exchange that goes on.
+/// Reads the client's first message; gives the server's and the exchange that goes on. `mechanism` is the one that the
+/// client chose.
 ///
 /// # Errors
-/// The message is malformed or wants channel binding.
-pub fn begin(client_first: &[u8], verifier: Verifier, nonce: &[u8; NONCE_BYTES]) -> Result<(String, Exchange)> {
-    let text = std::str::from_utf8(client_first).map_err(|_| malformed())?;
-    let (binding, rest) = text.split_once(',').ok_or_else(malformed)?;
-    match binding {
-        // "y": the client could bind the channel but believes that the server cannot, which is so.
-        "n" | "y" => {}
-        _ if binding.starts_with("p=") => return Err(violation("channel binding was asked for but not offered")),
-        _ => return Err(malformed()),
+/// The mechanism was not offered, the message is malformed or does not fit the mechanism, or somebody made the client
+/// believe that the channel cannot be bound.
+pub fn begin(
+    mechanism: &str,
+    client_first: &[u8],
+    verifier: Verifier,
+    nonce: &[u8; NONCE_BYTES],
+    channel: Channel<'_>,
+) -> Result<(String, Exchange)> {
+    if !channel.mechanisms().contains(&mechanism) {
+        return Err(violation("client selected an invalid SASL authentication mechanism"));
     }
+    let text = std::str::from_utf8(client_first).map_err(|_| malformed())?;
+    let (flag, rest) = text.split_once(',').ok_or_else(malformed)?;
+    let bound_to = bound_to(flag, mechanism, channel)?;
     let (authorize_as, bare) = rest.split_once(',').ok_or_else(malformed)?;
     if !authorize_as.is_empty() {
         return Err(violation("client uses authorization identity, but it is not supported"));
@@ -165,9 +196,41 @@ pub fn begin(client_first: &[u8], verifier: Verifier, nonce: &[u8; NONCE_BYTES])
     }
     let nonce = format!("{client_nonce}{}", BASE64.encode(nonce));
     let server_first = format!("r={nonce},s={},i={}", BASE64.encode(&verifier.salt), verifier.iterations);
-    let binding = BASE64.encode(format!("{binding},,"));
+    let binding = BASE64.encode([flag.as_bytes(), b",,", bound_to].concat());
     let signed = format!("{bare},{server_first}");
     Ok((server_first, Exchange { verifier, signed, binding, nonce }))
+}
+
+/// What the channel is to be bound to by the client's flag. Every combination is judged, so that a login can be moved from
+/// one mechanism to the other by nobody.
+///
+/// <https://www.rfc-editor.org/rfc/rfc5802#section-6>
+fn bound_to<'a>(flag: &str, mechanism: &str, channel: Channel<'a>) -> Result<&'a [u8]> {
+    match (flag, channel) {
+        ("n" | "y", _) if mechanism == MECHANISM_PLUS => {
+            Err(violation("client selected SCRAM-SHA-256-PLUS, but its SCRAM message does not bind the channel"))
+        }
+        // The client does not know channel binding.
+        ("n", _) => Ok(&[]),
+        // The client knows it and was offered none, which is so.
+        ("y", Channel::Unbound) => Ok(&[]),
+        ("y", Channel::Endpoint(_)) => {
+            let message = "SCRAM channel binding negotiation error";
+            let detail = "The client supports SCRAM channel binding but thinks the server does not. However, this server \
+                          does support channel binding.";
+            Err(Error::new(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, message)
+                .detail(detail)
+                .hint("Something between the client and shardd changes the login: find out what, before any password is used."))
+        }
+        _ => match (flag.strip_prefix("p="), channel) {
+            (Some(_), _) if mechanism == MECHANISM => Err(violation(
+                "client selected SCRAM-SHA-256 without channel binding, but its SCRAM message binds the channel",
+            )),
+            (Some(BINDING_TYPE), Channel::Endpoint(hash)) => Ok(hash),
+            (Some(_), _) => Err(violation("unsupported SCRAM channel-binding type: tls-server-end-point is supported")),
+            (None, _) => Err(malformed()),
+        },
+    }
 }
 
 impl Exchange {
@@ -182,7 +245,13 @@ impl Exchange {
         let binding = attributes.next().and_then(|binding| binding.strip_prefix("c=")).ok_or_else(malformed)?;
         let nonce = attributes.next().and_then(|nonce| nonce.strip_prefix("r=")).ok_or_else(malformed)?;
         if binding != self.binding {
-            return Err(violation("unexpected SCRAM channel-binding attribute in client-final-message").into());
+            let message = "SCRAM channel binding check failed";
+            let error = Error::new(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, message)
+                .detail(
+                    "The client's final message does not repeat what its first one said and the certificate it saw.",
+                )
+                .hint("Something between the client and shardd may hold a certificate of its own: find out what.");
+            return Err(error.into());
         }
         if nonce != self.nonce {
             return Err(violation("invalid SCRAM response: nonce does not match").into());
@@ -244,11 +313,15 @@ mod tests {
     /// A whole exchange with another implementation's client.
     fn log_in(password: &str, verifier: Verifier) -> Result<(), Failure> {
         let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-        let (server_first, exchange) = begin(client.message(), verifier, &NONCE)?;
+        let (server_first, exchange) = begin(MECHANISM, client.message(), verifier, &NONCE, Channel::Unbound)?;
         client.update(server_first.as_bytes()).expect("the client accepts the server's first message");
         let server_final = exchange.finish(client.message())?;
         client.finish(server_final.as_bytes()).expect("the client accepts the server's signature");
         Ok(())
+    }
+
+    fn unbound(client_first: &[u8], verifier: Verifier) -> Result<(String, Exchange)> {
+        begin(MECHANISM, client_first, verifier, &NONCE, Channel::Unbound)
     }
 
     #[test]
@@ -314,9 +387,9 @@ mod tests {
         for message in
             ["p=tls-server-end-point,,n=,r=abc", "n,a=admin,n=,r=abc", "n,,r=abc", "n,,n=,r=", "", "n", "n,,n=,r=a b"]
         {
-            assert!(begin(message.as_bytes(), verifier.clone(), &NONCE).is_err(), "{message}");
+            assert!(unbound(message.as_bytes(), verifier.clone()).is_err(), "{message}");
         }
-        assert!(begin(b"y,,n=,r=abc", verifier, &NONCE).is_ok());
+        assert!(unbound(b"y,,n=,r=abc", verifier).is_ok());
     }
 
     #[test]
@@ -325,7 +398,7 @@ mod tests {
         let proof = BASE64.encode([0; 32]);
         let nonce = format!("abc{}", BASE64.encode(NONCE));
         let finish = |message: String| {
-            let (_, exchange) = begin(b"n,,n=,r=abc", verifier.clone(), &NONCE).expect("a first message");
+            let (_, exchange) = unbound(b"n,,n=,r=abc", verifier.clone()).expect("a first message");
             exchange.finish(message.as_bytes())
         };
         assert!(matches!(finish(format!("c=biws,r={nonce},p={proof}")), Err(Failure::WrongPassword)));
@@ -337,6 +410,61 @@ mod tests {
             String::new(),
         ] {
             assert!(matches!(finish(message.clone()), Err(Failure::Protocol(_))), "{message}");
+        }
+    }
+
+    const HASH: &[u8] = &[9; 32];
+
+    /// A login of another implementation's client that saw a certificate with this hash.
+    fn log_in_bound(seen: &[u8], verifier: Verifier) -> Result<(), Failure> {
+        let mut client = ScramSha256::new(b"pencil", ChannelBinding::tls_server_end_point(seen.to_vec()));
+        let (server_first, exchange) =
+            begin(MECHANISM_PLUS, client.message(), verifier, &NONCE, Channel::Endpoint(HASH))?;
+        client.update(server_first.as_bytes()).expect("the client accepts the server's first message");
+        let server_final = exchange.finish(client.message())?;
+        client.finish(server_final.as_bytes()).expect("the client accepts the server's signature");
+        Ok(())
+    }
+
+    #[test]
+    fn a_login_is_bound_to_the_certificate_that_the_client_saw() {
+        let verifier = Verifier::from_password("pencil", [3; 16]);
+        assert!(log_in_bound(HASH, verifier.clone()).is_ok());
+        match log_in_bound(&[8; 32], verifier) {
+            Err(Failure::Protocol(error)) => assert_eq!(error.sqlstate().code(), "28000"),
+            other => panic!("somebody in between got in: {other:?}"),
+        }
+    }
+
+    /// RFC 5802, section 6: each flag under each mechanism, with a channel to bind to and without.
+    #[test]
+    fn no_login_moves_from_one_mechanism_to_the_other() {
+        let (bound, unbound) = (Channel::Endpoint(HASH), Channel::Unbound);
+        let outcome = |mechanism: &str, flag: &str, channel: Channel<'_>| {
+            let message = format!("{flag},,n=,r=abc");
+            match begin(mechanism, message.as_bytes(), Verifier::from_password("x", [1; 16]), &NONCE, channel) {
+                Ok(_) => "ok".to_owned(),
+                Err(error) => error.sqlstate().code().to_owned(),
+            }
+        };
+        let binds = "p=tls-server-end-point";
+        for (mechanism, flag, channel, expected) in [
+            (MECHANISM_PLUS, binds, bound, "ok"),
+            (MECHANISM_PLUS, "p=tls-unique", bound, "08P01"),
+            (MECHANISM_PLUS, "p=", bound, "08P01"),
+            (MECHANISM_PLUS, "n", bound, "08P01"),
+            (MECHANISM_PLUS, "y", bound, "08P01"),
+            (MECHANISM, "n", bound, "ok"),
+            (MECHANISM, "y", bound, "28000"),
+            (MECHANISM, binds, bound, "08P01"),
+            (MECHANISM, "n", unbound, "ok"),
+            (MECHANISM, "y", unbound, "ok"),
+            (MECHANISM, binds, unbound, "08P01"),
+            (MECHANISM_PLUS, binds, unbound, "08P01"),
+            (MECHANISM_PLUS, "n", unbound, "08P01"),
+            ("PLAIN", "n", bound, "08P01"),
+        ] {
+            assert_eq!(outcome(mechanism, flag, channel), expected, "{mechanism} {flag} {channel:?}");
         }
     }
 

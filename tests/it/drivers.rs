@@ -48,7 +48,7 @@ fn succeeded(server: &str, output: &Output) -> String {
 }
 
 /// A program of the drivers' directories; they are filled by `tests/prepare`.
-fn driver(program: &str, script: &str) -> Command {
+pub(crate) fn driver(program: &str, script: &str) -> Command {
     let path = root().join("target").join(program);
     assert!(path.exists(), "{} is missing: run tests/prepare once", path.display());
     let mut command = if program == "node" { Command::new("node") } else { Command::new(path.join("bin/python")) };

@@ -25,3 +25,4 @@ mod shard_down;
 mod spanning;
 mod support_works;
 mod system_catalog;
+mod tls_drivers;

@@ -4,7 +4,6 @@
 //! extended protocol everything is skipped up to the next Sync, and every Sync or simple query is answered by exactly one
 //! ReadyForQuery: on these two rules rests that no answer is ever taken for another statement's.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,6 +17,7 @@ use super::connection::{Connection, Ended};
 use super::handshake::{Admitted, handshake};
 use super::peers::{Registration, Stage};
 use super::portals::Portals;
+use super::stream::{Origin, Stream};
 use crate::engine::{CancelHandle, Identity, Prepared, Scope, Session, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::DoorMetrics;
@@ -56,19 +56,14 @@ impl From<Ended> for Failure {
 }
 
 /// One connection, from accept to close.
-pub(super) async fn serve(
-    stream: tokio::net::TcpStream,
-    address: SocketAddr,
-    registration: Registration,
-    shared: Arc<Shared>,
-) {
+pub(super) async fn serve(stream: Stream, origin: Origin, registration: Registration, shared: Arc<Shared>) {
     registration.wake_here().await;
     let mut connection = Connection::new(stream, Arc::clone(&registration.peer));
-    let ended = converse(&mut connection, address, &registration, &shared).await;
+    let ended = converse(&mut connection, origin, &registration, &shared).await;
     match &ended {
         Ended::Quietly => {}
-        Ended::Lost(error) => debug!(%address, %error, "a Postgres client went away"),
-        Ended::Fatal(error) => debug!(%address, %error, "ending a Postgres client's connection"),
+        Ended::Lost(error) => debug!(%origin, %error, "a Postgres client went away"),
+        Ended::Fatal(error) => debug!(%origin, %error, "ending a Postgres client's connection"),
     }
     let _ = tokio::time::timeout(FAREWELL, say_goodbye(connection, &ended)).await;
 }
@@ -83,21 +78,16 @@ async fn say_goodbye(mut connection: Connection, ended: &Ended) {
     }
 }
 
-async fn converse(
-    connection: &mut Connection,
-    address: SocketAddr,
-    registration: &Registration,
-    shared: &Shared,
-) -> Ended {
+async fn converse(connection: &mut Connection, origin: Origin, registration: &Registration, shared: &Shared) -> Ended {
     let patience = shared.gate.settings.startup_timeout;
     // Boxed, since its state would otherwise take room in every client's task for good.
-    let admitted = tokio::time::timeout(patience, Box::pin(handshake(connection, address, &shared.gate))).await;
-    let Admitted { startup, seat } = match admitted {
+    let admitted = tokio::time::timeout(patience, Box::pin(handshake(connection, origin, &shared.gate))).await;
+    let Admitted { startup, seats } = match admitted {
         Ok(Ok(admitted)) => admitted,
         Ok(Err(ended)) => return ended,
         Err(_) => return Ended::Lost(std::io::ErrorKind::TimedOut.into()),
     };
-    let _seat = seat;
+    let _seats = seats;
     let _counted = CountedSession::new(&shared.gate.metrics);
     let session = match open_session(connection, registration, shared, startup) {
         Ok(session) => session,

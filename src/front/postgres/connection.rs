@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::peers::{Peer, Stage};
+use super::stream::Stream;
 use crate::error::{Error, SqlState};
 
 /// What is read at once, at least: most messages of most clients.
@@ -49,7 +49,7 @@ impl Ended {
 }
 
 pub(super) struct Connection {
-    stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) peer: Arc<Peer>,
     /// Received and not yet taken.
     pub(super) input: BytesMut,
@@ -61,7 +61,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, peer: Arc<Peer>) -> Connection {
+    pub(super) fn new(stream: Stream, peer: Arc<Peer>) -> Connection {
         Connection {
             stream,
             peer,
@@ -98,7 +98,7 @@ impl Connection {
         }
         tokio::select! {
             biased;
-            written = self.stream.write_all(&self.output) => written?,
+            written = send(&mut self.stream, &self.output) => written?,
             () = self.peer.reached(Stage::Closing) => return Err(Ended::shutting_down()),
         }
         self.output.clear();
@@ -107,7 +107,7 @@ impl Connection {
 
     /// Sends the last words, which a shutdown does not cut off.
     pub(super) async fn flush_last(&mut self) -> io::Result<()> {
-        self.stream.write_all(&self.output).await
+        send(&mut self.stream, &self.output).await
     }
 
     pub(super) async fn flush_if_due(&mut self) -> Result<(), Ended> {
@@ -126,9 +126,14 @@ impl Connection {
             return self.flush_if_full().await;
         }
         let mut both = Buf::chain(&self.output[..], frames);
+        let stream = &mut self.stream;
+        let sending = async {
+            stream.write_all_buf(&mut both).await?;
+            stream.flush().await
+        };
         tokio::select! {
             biased;
-            written = self.stream.write_all_buf(&mut both) => written?,
+            written = sending => written?,
             () = self.peer.reached(Stage::Closing) => return Err(Ended::shutting_down()),
         }
         self.output.clear();
@@ -160,4 +165,10 @@ impl Connection {
             }
         }
     }
+}
+
+/// Writes everything. TLS may keep a part of what it took, until it is flushed; sockets have nothing to flush.
+async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }

@@ -1,43 +1,55 @@
 //! From an accepted socket to an authenticated user.
 //!
-//! A straight line: encryption requests are declined, at most one of each; a cancel request is carried out and nothing is
-//! said; a start-up message is answered with negotiation where it needs it, and authentication. Only the message that is
-//! due is accepted at each step, and the user is fixed before the first question is asked.
+//! A straight line: encryption is begun, or declined where there is none, at most one of each kind; a cancel request is
+//! carried out and nothing is said; a start-up message is answered with negotiation where it needs it, and authentication.
+//! Only the message that is due is accepted at each step.
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
-use tokio::net::TcpStream;
 use tracing::info;
 
 use super::Gate;
+use super::authentication::{Channel, authenticate, unencrypted};
 use super::connection::{Connection, Ended};
-use super::peers::{Seat, Stage};
+use super::peers::{Seat, Stage, UserSeat};
+use super::stream::{Origin, Stream};
 use crate::error::{Error, Fault, Retry, SqlState};
+use crate::tls::LiveTls;
 use crate::wire::backend::{self, Severity};
-use crate::wire::scram::{self, Failure, Verifier};
 use crate::wire::startup::{self, Startup, StartupPacket};
-use crate::wire::{Frame, Limits, frontend, take_frame, take_startup_packet};
+use crate::wire::take_startup_packet;
 
 /// An authenticated client. AuthenticationOk is written but not sent yet.
 pub(super) struct Admitted {
     pub(super) startup: Startup,
-    pub(super) seat: Seat,
+    /// Given back when the client leaves.
+    pub(super) seats: (Seat, Option<UserSeat>),
 }
 
 /// Everything up to AuthenticationOk.
-pub(super) async fn handshake(
+pub(super) async fn handshake(connection: &mut Connection, origin: Origin, gate: &Gate) -> Result<Admitted, Ended> {
+    let (startup, channel) = opening(connection, origin, gate).await?;
+    let admitted = admit(connection, startup, &channel, origin, gate).await;
+    if matches!(admitted, Err(Ended::Fatal(_))) {
+        gate.metrics.sessions_refused.inc();
+    }
+    admitted
+}
+
+async fn admit(
     connection: &mut Connection,
-    address: SocketAddr,
+    startup: Startup,
+    channel: &Channel,
+    origin: Origin,
     gate: &Gate,
 ) -> Result<Admitted, Ended> {
-    let startup = first_packet(connection, gate).await?;
-    let seat = gate.peers.seat().ok_or_else(|| {
-        gate.metrics.sessions_refused.inc();
-        Ended::Fatal(too_many_clients())
-    })?;
+    if gate.settings.require_tls && matches!(channel, Channel::Plain) {
+        return Err(Ended::Fatal(unencrypted("this door")));
+    }
+    let seat = gate.peers.seat().ok_or_else(|| Ended::Fatal(too_many_clients()))?;
     if startup.needs_negotiation() {
         let options = &startup.protocol_options;
         backend::negotiate_protocol_version(&mut connection.output, startup.version(), options);
@@ -46,13 +58,9 @@ pub(super) async fn handshake(
         let error = Error::unsupported("replication", "Replicate the shards themselves.");
         return Err(Ended::Fatal(error));
     }
-    authenticate(connection, &startup.user, address, gate).await.inspect_err(|ended| {
-        if matches!(ended, Ended::Fatal(_)) {
-            gate.metrics.sessions_refused.inc();
-        }
-    })?;
+    let user_seat = authenticate(connection, &startup.user, origin, channel, gate).await?;
     backend::authentication_ok(&mut connection.output);
-    Ok(Admitted { startup, seat })
+    Ok(Admitted { startup, seats: (seat, user_seat) })
 }
 
 fn too_many_clients() -> Error {
@@ -63,15 +71,23 @@ fn too_many_clients() -> Error {
 }
 
 /// Tells a connection that is not even read that there is no room, if its socket takes the words at once.
-pub(super) fn refuse(stream: &TcpStream) {
+pub(super) fn refuse(stream: &Stream) {
     let mut output = BytesMut::new();
     backend::error_response(&mut output, Severity::Fatal, &too_many_clients());
     let _ = stream.try_write(&output);
 }
 
-/// Reads packets up to the start-up message.
-async fn first_packet(connection: &mut Connection, gate: &Gate) -> Result<Startup, Ended> {
+/// Everything up to the start-up message.
+async fn opening(connection: &mut Connection, origin: Origin, gate: &Gate) -> Result<(Startup, Channel), Ended> {
+    let mut channel = if connection.stream.is_tcp() { Channel::Plain } else { Channel::Local };
     let (mut ssl_asked, mut gss_asked) = (false, false);
+    // Since Postgres 17 clients may begin with TLS at once.
+    if let Some(tls) = &gate.settings.tls
+        && begins_with_tls(connection).await?
+    {
+        channel = encrypt(connection, origin, tls, Negotiated::Directly).await?;
+        (ssl_asked, gss_asked) = (true, true);
+    }
     loop {
         let packet = loop {
             match take_startup_packet(&mut connection.input).map_err(Ended::Fatal)? {
@@ -79,14 +95,14 @@ async fn first_packet(connection: &mut Connection, gate: &Gate) -> Result<Startu
                 None => read(connection).await?,
             }
         };
-        let asked = match startup::decode(&packet).map_err(Ended::Fatal)? {
-            StartupPacket::Startup(startup) => return Ok(startup),
+        let (asked, tls) = match startup::decode(&packet).map_err(Ended::Fatal)? {
+            StartupPacket::Startup(startup) => return Ok((startup, channel)),
             StartupPacket::Cancel(request) => {
                 gate.peers.cancel(&request);
                 return Err(Ended::Quietly);
             }
-            StartupPacket::SslRequest => &mut ssl_asked,
-            StartupPacket::GssencRequest => &mut gss_asked,
+            StartupPacket::SslRequest => (&mut ssl_asked, gate.settings.tls.as_ref()),
+            StartupPacket::GssencRequest => (&mut gss_asked, None),
         };
         if std::mem::replace(asked, true) {
             return Err(violation("encryption was asked for twice"));
@@ -95,115 +111,99 @@ async fn first_packet(connection: &mut Connection, gate: &Gate) -> Result<Startu
         if !connection.input.is_empty() {
             return Err(violation("received unencrypted data after SSL request"));
         }
-        connection.output.put_u8(backend::ENCRYPTION_REFUSED);
-        connection.flush().await?;
+        match tls.filter(|_| connection.stream.is_tcp()) {
+            None => {
+                connection.output.put_u8(backend::ENCRYPTION_REFUSED);
+                connection.flush().await?;
+            }
+            Some(tls) => {
+                connection.output.put_u8(backend::ENCRYPTION_ACCEPTED);
+                connection.flush().await?;
+                channel = encrypt(connection, origin, tls, Negotiated::ByRequest).await?;
+                gss_asked = true;
+            }
+        }
     }
 }
 
-fn violation(message: &'static str) -> Ended {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Negotiated {
+    ByRequest,
+    /// The first byte was TLS already: then the client has to say that it means this protocol, since one that means
+    /// another could be led here.
+    Directly,
+}
+
+async fn encrypt(
+    connection: &mut Connection,
+    origin: Origin,
+    tls: &LiveTls,
+    negotiated: Negotiated,
+) -> Result<Channel, Ended> {
+    let tls = tls.current();
+    let peer = Arc::clone(&connection.peer);
+    let shown = tokio::select! {
+        biased;
+        () = peer.reached(Stage::Draining) => return Err(Ended::Lost(std::io::ErrorKind::ConnectionAborted.into())),
+        shown = connection.stream.start_tls(Arc::clone(&tls.config)) => shown.inspect_err(|error| {
+            info!(%origin, %error, "a TLS handshake failed");
+        })?,
+    };
+    if negotiated == Negotiated::Directly && !shown.names_protocol {
+        return Err(violation("received direct SSL connection request without ALPN protocol negotiation extension"));
+    }
+    Ok(Channel::Tls { endpoint_hash: tls.endpoint_hash.clone(), certificate: shown.certificate })
+}
+
+pub(super) fn violation(message: &'static str) -> Ended {
     Ended::Fatal(Error::new(SqlState::PROTOCOL_VIOLATION, message))
 }
 
-async fn read(connection: &mut Connection) -> Result<(), Ended> {
-    let peer = std::sync::Arc::clone(&connection.peer);
+fn shutting_down() -> Ended {
+    Ended::Fatal(Error::new(SqlState::CANNOT_CONNECT_NOW, "the database system is shutting down"))
+}
+
+pub(super) async fn read(connection: &mut Connection) -> Result<(), Ended> {
+    let peer = Arc::clone(&connection.peer);
     tokio::select! {
         biased;
-        () = peer.reached(Stage::Draining) => {
-            Err(Ended::Fatal(Error::new(SqlState::CANNOT_CONNECT_NOW, "the database system is shutting down")))
-        }
+        () = peer.reached(Stage::Draining) => Err(shutting_down()),
         read = connection.read() => Ok(read?),
     }
 }
 
-async fn authenticate(connection: &mut Connection, user: &str, address: SocketAddr, gate: &Gate) -> Result<(), Ended> {
-    let users = &gate.settings.users;
-    if users.is_empty() {
-        if gate.settings.trust_network || address.ip().to_canonical().is_loopback() {
-            return Ok(());
-        }
-        let message = "no users are configured, so only clients on this machine may connect";
-        let error = Error::new(SqlState::INVALID_AUTHORIZATION_SPECIFICATION, message)
-            .hint("Add users with passwords to shardd's configuration.");
-        return Err(Ended::Fatal(error));
-    }
-    let verifier = users.get(user).cloned().unwrap_or_else(|| Verifier::mock(user, &gate.mock_secret));
-    scram_exchange(connection, verifier).await.map_err(|failure| match failure {
-        ExchangeFailure::Ended(ended) => ended,
-        ExchangeFailure::WrongPassword => {
-            info!(user, %address, "password authentication failed");
-            let message = format!("password authentication failed for user \"{user}\"");
-            Ended::Fatal(Error::new(SqlState::INVALID_PASSWORD, message))
-        }
-    })
-}
-
-enum ExchangeFailure {
-    Ended(Ended),
-    WrongPassword,
-}
-
-impl From<Ended> for ExchangeFailure {
-    fn from(ended: Ended) -> ExchangeFailure {
-        ExchangeFailure::Ended(ended)
-    }
-}
-
-async fn scram_exchange(connection: &mut Connection, verifier: Verifier) -> Result<(), ExchangeFailure> {
-    backend::authentication_sasl(&mut connection.output, scram::MECHANISM);
-    let initial = password_message(connection).await?;
-    let (mechanism, client_first) = frontend::sasl_initial_response(&initial.body).map_err(Ended::Fatal)?;
-    if mechanism != scram::MECHANISM {
-        return Err(violation("client selected an invalid SASL authentication mechanism").into());
-    }
-    let mut nonce = [0; scram::NONCE_BYTES];
-    rand::fill(&mut nonce);
-    let (server_first, exchange) = scram::begin(client_first, verifier, &nonce).map_err(Ended::Fatal)?;
-    backend::authentication_sasl_continue(&mut connection.output, &server_first);
-    let response = password_message(connection).await?;
-    let server_final = exchange.finish(&response.body).map_err(|failure| match failure {
-        Failure::WrongPassword => ExchangeFailure::WrongPassword,
-        Failure::Protocol(error) => Ended::Fatal(error).into(),
-    })?;
-    backend::authentication_sasl_final(&mut connection.output, &server_final);
-    Ok(())
-}
-
-/// Asks what is written, and reads the answer: anything but a password message ends the connection.
-async fn password_message(connection: &mut Connection) -> Result<Frame, Ended> {
-    connection.flush().await?;
-    loop {
-        match take_frame(&mut connection.input, Limits::Authenticating).map_err(Ended::Fatal)? {
-            Some(frame) => return Ok(frame),
-            None => read(connection).await?,
-        }
+async fn begins_with_tls(connection: &Connection) -> Result<bool, Ended> {
+    tokio::select! {
+        biased;
+        () = connection.peer.reached(Stage::Draining) => Err(shutting_down()),
+        begins = connection.stream.begins_with_tls() => Ok(begins?),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-    use std::sync::Arc;
     use std::time::Duration;
 
     use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::front::postgres::Settings;
     use crate::front::postgres::peers::Registration;
+    use crate::front::postgres::{Account, Lookup, Settings, Users};
     use crate::metrics::{Door, Metrics};
+    use crate::wire::scram::Verifier;
 
     const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
     const GSS: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";
 
     fn gate(users: &[(&str, &str)], client_limit: usize) -> Gate {
-        let users: HashMap<_, _> = users
-            .iter()
-            .map(|(user, password)| ((*user).to_owned(), Verifier::from_password(password, [5; 16])))
-            .collect();
+        let account = |password: &str| Account::with_password(Verifier::from_password(password, [5; 16]));
+        let named = users.iter().map(|(user, password)| ((*user).to_owned(), account(password)));
         let settings = Settings {
-            users,
+            users: Users { named: named.collect(), lookup: None },
+            tls: None,
+            require_tls: false,
             trust_network: false,
             client_limit,
             message_limit_bytes: 1 << 20,
@@ -218,7 +218,7 @@ mod tests {
     struct Peer {
         client: TcpStream,
         connection: Connection,
-        address: SocketAddr,
+        origin: Origin,
         _registration: Registration,
     }
 
@@ -228,8 +228,8 @@ mod tests {
         let (stream, address) = listener.accept().await.expect("a connection");
         let registration = gate.peers.register().expect("room");
         registration.wake_here().await;
-        let connection = Connection::new(stream, Arc::clone(&registration.peer));
-        Peer { client, connection, address, _registration: registration }
+        let connection = Connection::new(Stream::Tcp(stream), Arc::clone(&registration.peer));
+        Peer { client, connection, origin: Origin::Network(address), _registration: registration }
     }
 
     fn startup(user: &str) -> Vec<u8> {
@@ -242,7 +242,7 @@ mod tests {
         let mut peer = connect(gate).await;
         peer.client.write_all(sent).await.expect("sent");
         peer.client.shutdown().await.expect("closed");
-        let result = handshake(&mut peer.connection, peer.address, gate).await;
+        let result = handshake(&mut peer.connection, peer.origin, gate).await;
         peer.connection.flush().await.expect("flushed");
         drop(peer.connection);
         let mut received = Vec::new();
@@ -270,13 +270,13 @@ mod tests {
     async fn a_client_from_elsewhere_is_not() {
         let gate = gate(&[], 1);
         let mut peer = connect(&gate).await;
-        let elsewhere = "192.0.2.1:5000".parse().expect("an address");
-        let Err(Ended::Fatal(error)) = authenticate(&mut peer.connection, "app", elsewhere, &gate).await else {
-            panic!("refused");
-        };
+        let from = |address: &str| Origin::Network(address.parse().expect("an address"));
+        let elsewhere = authenticate(&mut peer.connection, "app", from("192.0.2.1:5000"), &Channel::Plain, &gate).await;
+        let Err(Ended::Fatal(error)) = elsewhere else { panic!("refused") };
         assert_eq!(error.sqlstate(), SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
-        let mapped = "[::ffff:127.0.0.1]:5000".parse().expect("an address");
-        assert!(authenticate(&mut peer.connection, "app", mapped, &gate).await.is_ok());
+        for here in [from("[::ffff:127.0.0.1]:5000"), Origin::Socket] {
+            assert!(authenticate(&mut peer.connection, "app", here, &Channel::Plain, &gate).await.is_ok());
+        }
     }
 
     #[tokio::test]
@@ -290,7 +290,7 @@ mod tests {
             }
             peer.client.write_all(&startup("app")).await.expect("sent");
         };
-        let (result, ()) = tokio::join!(handshake(&mut peer.connection, peer.address, &gate), client);
+        let (result, ()) = tokio::join!(handshake(&mut peer.connection, peer.origin, &gate), client);
         assert!(result.is_ok());
     }
 
@@ -308,7 +308,7 @@ mod tests {
                 assert_eq!(peer.client.read_u8().await.expect("an answer"), b'N');
                 peer.client.write_all(request).await.expect("sent");
             };
-            let (result, ()) = tokio::join!(handshake(&mut peer.connection, peer.address, &gate), client);
+            let (result, ()) = tokio::join!(handshake(&mut peer.connection, peer.origin, &gate), client);
             assert_eq!(sqlstate(&(result, Vec::new())), "08P01");
         }
     }
@@ -400,7 +400,7 @@ mod tests {
             let text = String::from_utf8(server_first[4..].to_vec()).expect("text");
             text.split_once(",").expect("a nonce").1.to_owned()
         };
-        let (result, salt) = tokio::join!(handshake(&mut peer.connection, peer.address, gate), client);
+        let (result, salt) = tokio::join!(handshake(&mut peer.connection, peer.origin, gate), client);
         (sqlstate(&(result, Vec::new())).to_owned(), salt)
     }
 
@@ -415,11 +415,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_user_who_is_not_named_is_looked_up_and_nobody_learns_whether_it_exists() {
+        let mut gate = gate(&[], 10);
+        gate.settings.users.lookup = Some(Lookup::new(|user| {
+            Box::pin(async move {
+                match user {
+                    "stored" => Ok(Some(Verifier::from_password("secret", [6; 16]))),
+                    "broken" => Err(Error::new(SqlState::CONNECTION_FAILURE, "the shard does not answer")),
+                    _ => Ok(None),
+                }
+            })
+        }));
+        assert_eq!(log_in(&gate, "stored", "secret").await.0, "admitted");
+        assert_eq!(log_in(&gate, "stored", "wrong").await.0, "28P01");
+        let (first, again) = (log_in(&gate, "ghost", "secret").await, log_in(&gate, "ghost", "x").await);
+        assert_eq!((first.0.as_str(), &first.1), ("28P01", &again.1));
+        assert_eq!(sqlstate(&outcome(&gate, &startup("broken")).await), "08006");
+    }
+
+    #[tokio::test]
     async fn a_silent_connection_is_sent_away_by_a_shutdown() {
         let gate = gate(&[], 1);
         let mut peer = connect(&gate).await;
         gate.peers.advance(Stage::Draining);
-        let result = handshake(&mut peer.connection, peer.address, &gate).await;
+        let result = handshake(&mut peer.connection, peer.origin, &gate).await;
         assert_eq!(sqlstate(&(result, Vec::new())), "57P03");
     }
 

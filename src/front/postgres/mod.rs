@@ -7,6 +7,7 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
+mod authentication;
 mod client;
 mod connection;
 mod extended;
@@ -14,23 +15,29 @@ mod handshake;
 mod peers;
 mod portals;
 mod simple;
+mod socket;
+mod stream;
+mod users;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::engine::Engine;
 use crate::metrics::DoorMetrics;
-use crate::wire::scram::Verifier;
+use crate::tls::LiveTls;
 use peers::{Peers, Stage};
+use socket::Socket;
+use stream::{Origin, Stream};
+pub use users::{Account, Credential, Found, Lookup, Users};
 
 /// How long the door waits before it accepts again when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -42,8 +49,12 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// What the configuration decides about this door.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Who may log in, by name. While there is nobody, everyone on this machine is trusted and nobody else is let in.
-    pub users: HashMap<String, Verifier>,
+    /// Who may log in. While there is nobody, everyone on this machine is trusted and nobody else is let in.
+    pub users: Users,
+    /// What connections are encrypted with; without it they are not.
+    pub tls: Option<Arc<LiveTls>>,
+    /// Only encrypted connections are let in, and those by the Unix socket.
+    pub require_tls: bool,
     /// While there are no users, trust other machines too: the network itself keeps strangers out.
     pub trust_network: bool,
     /// Clients beyond this many are refused with 53300.
@@ -77,6 +88,7 @@ impl Settings {
 pub struct PostgresDoor {
     listener: TcpListener,
     address: SocketAddr,
+    socket: Option<Socket>,
 }
 
 /// What all clients of the door share.
@@ -96,7 +108,7 @@ struct Gate {
 
 impl Gate {
     fn new(settings: Settings, metrics: Arc<DoorMetrics>) -> Gate {
-        let mock_secret = Verifier::mock_secret(settings.users.values());
+        let mock_secret = settings.users.mock_secret();
         Gate { peers: Peers::new(settings.client_limit), metrics, mock_secret, settings }
     }
 }
@@ -109,7 +121,20 @@ impl PostgresDoor {
     pub async fn bind(address: SocketAddr) -> io::Result<PostgresDoor> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(PostgresDoor { listener, address })
+        Ok(PostgresDoor { listener, address, socket: None })
+    }
+
+    /// Listens on a Unix socket in `directory`, too. Gives its path, also when that fails.
+    ///
+    /// # Errors
+    /// Somebody listens there, or no socket can be made there.
+    pub fn listen_in(&mut self, directory: &Path) -> Result<PathBuf, (PathBuf, io::Error)> {
+        let path = socket::path_for(directory, self.address.port());
+        match Socket::bind(path.clone()) {
+            Ok(socket) => self.socket = Some(socket),
+            Err(error) => return Err((path, error)),
+        }
+        Ok(path)
     }
 
     /// The address that clients connect to: the real port where 0 was asked for.
@@ -131,6 +156,10 @@ impl PostgresDoor {
         let mut clients = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         let mut turn = 0_usize;
+        let mut next_worker = || {
+            turn = turn.wrapping_add(1);
+            workers.get(turn % workers.len().max(1))
+        };
         loop {
             tokio::select! {
                 biased;
@@ -138,18 +167,18 @@ impl PostgresDoor {
                 Some(ended) = clients.join_next(), if !clients.is_empty() => note_end(ended),
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, address)) => {
-                        turn = turn.wrapping_add(1);
-                        let worker = workers.get(turn % workers.len().max(1));
-                        admit(stream, address, &shared, &mut clients, worker);
+                        keep_alive(&stream);
+                        admit(Stream::Tcp(stream), Origin::Network(address), &shared, &mut clients, next_worker());
                     }
-                    Err(error) => {
-                        warn!(%error, "cannot accept Postgres clients");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
+                    Err(error) => pause(&error).await,
+                },
+                accepted = accept(self.socket.as_ref()) => match accepted {
+                    Ok(stream) => admit(Stream::Unix(stream), Origin::Socket, &shared, &mut clients, next_worker()),
+                    Err(error) => pause(&error).await,
                 },
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.socket));
         drain(&shared.gate, &mut clients).await;
     }
 }
@@ -162,16 +191,25 @@ fn note_end(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn admit(
-    stream: TcpStream,
-    address: SocketAddr,
-    shared: &Arc<Shared>,
-    clients: &mut JoinSet<()>,
-    worker: Option<&Handle>,
-) {
+async fn accept(socket: Option<&Socket>) -> io::Result<UnixStream> {
+    match socket {
+        Some(socket) => socket.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn pause(error: &io::Error) {
+    warn!(%error, "cannot accept Postgres clients");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+fn keep_alive(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6);
-    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+fn admit(stream: Stream, origin: Origin, shared: &Arc<Shared>, clients: &mut JoinSet<()>, worker: Option<&Handle>) {
     let Some(registration) = shared.gate.peers.register() else {
         shared.gate.metrics.sessions_refused.inc();
         handshake::refuse(&stream);
@@ -179,12 +217,12 @@ fn admit(
     };
     let shared = Arc::clone(shared);
     match worker {
-        None => drop(clients.spawn(client::serve(stream, address, registration, shared))),
+        None => drop(clients.spawn(client::serve(stream, origin, registration, shared))),
         Some(worker) => drop(clients.spawn_on(
             async move {
                 // The socket is watched where its client is served.
-                match stream.into_std().and_then(TcpStream::from_std) {
-                    Ok(stream) => client::serve(stream, address, registration, shared).await,
+                match stream.moved_here() {
+                    Ok(stream) => client::serve(stream, origin, registration, shared).await,
                     Err(error) => warn!(%error, "a Postgres client's socket could not be given to its worker"),
                 }
             },

@@ -65,44 +65,42 @@ impl Peer {
     }
 }
 
-struct Table {
-    peers: HashMap<i32, Arc<Peer>>,
-    last_process: i32,
-}
+/// Connections by the process numbers that their clients were told.
+type Table = HashMap<i32, Arc<Peer>>;
 
 /// All connections.
 pub(super) struct Peers {
     table: Arc<Mutex<Table>>,
     client_limit: usize,
     seated: Arc<AtomicUsize>,
+    /// Connections of those users whose number is limited.
+    by_user: Arc<Mutex<HashMap<String, usize>>>,
 }
 
 impl Peers {
     pub(super) fn new(client_limit: usize) -> Peers {
-        let table = Table { peers: HashMap::new(), last_process: 0 };
-        Peers { table: Arc::new(Mutex::new(table)), client_limit, seated: Arc::default() }
+        Peers { table: Arc::default(), client_limit, seated: Arc::default(), by_user: Arc::default() }
     }
 
     /// A place in the table under a process number of its own; `None` when too many connections are open.
     pub(super) fn register(&self) -> Option<Registration> {
         let mut table = self.table.lock();
-        if table.peers.len() >= self.client_limit.saturating_add(UNSEATED_LIMIT) {
+        if table.len() >= self.client_limit.saturating_add(UNSEATED_LIMIT) {
             return None;
         }
-        let mut process = table.last_process;
-        loop {
-            process = process.checked_add(1).unwrap_or(1);
-            if !table.peers.contains_key(&process) {
-                break;
+        // Not counted up: the number is as good as a part of the key, of which old protocols have four bytes only.
+        let process = loop {
+            let process = rand::random_range(1..=i32::MAX);
+            if !table.contains_key(&process) {
+                break process;
             }
-        }
-        table.last_process = process;
+        };
         let peer = Arc::new(Peer {
             stage: AtomicU8::new(Stage::Serving as u8),
             waker: Mutex::new(None),
             cancel: Mutex::new(None),
         });
-        table.peers.insert(process, Arc::clone(&peer));
+        table.insert(process, Arc::clone(&peer));
         Some(Registration { process, peer, table: Arc::clone(&self.table) })
     }
 
@@ -114,14 +112,25 @@ impl Peers {
         taken.is_ok().then(|| Seat(Arc::clone(&self.seated)))
     }
 
+    /// One of the `limit` connections that this user may have.
+    pub(super) fn user_seat(&self, user: &str, limit: usize) -> Option<UserSeat> {
+        let mut by_user = self.by_user.lock();
+        let seated = by_user.get(user).copied().unwrap_or(0);
+        if seated >= limit {
+            return None;
+        }
+        by_user.insert(user.to_owned(), seated + 1);
+        Some(UserSeat { user: user.to_owned(), by_user: Arc::clone(&self.by_user) })
+    }
+
     pub(super) fn advance(&self, stage: Stage) {
-        let peers: Vec<_> = self.table.lock().peers.values().cloned().collect();
+        let peers: Vec<_> = self.table.lock().values().cloned().collect();
         peers.iter().for_each(|peer| peer.advance(stage));
     }
 
     /// Cancels the running statement of the client that holds this key, if there is one. Tells nobody whether.
     pub(super) fn cancel(&self, request: &CancelRequest) {
-        let Some(peer) = self.table.lock().peers.get(&request.process).cloned() else { return };
+        let Some(peer) = self.table.lock().get(&request.process).cloned() else { return };
         if let Some(cancel) = &*peer.cancel.lock()
             && constant_time_eq(&cancel.key, &request.key)
         {
@@ -156,7 +165,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.table.lock().peers.remove(&self.process);
+        self.table.lock().remove(&self.process);
     }
 }
 
@@ -169,9 +178,39 @@ impl Drop for Seat {
     }
 }
 
+/// One of the connections that a user's limit allows.
+pub(super) struct UserSeat {
+    user: String,
+    by_user: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Drop for UserSeat {
+    fn drop(&mut self) {
+        let mut by_user = self.by_user.lock();
+        if let Some(seated) = by_user.get_mut(&self.user) {
+            *seated -= 1;
+            if *seated == 0 {
+                by_user.remove(&self.user);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_s_seats_are_its_own_and_come_back() {
+        let peers = Peers::new(10);
+        let (first, second) = (peers.user_seat("app", 2), peers.user_seat("app", 2));
+        assert!(first.is_some() && second.is_some() && peers.user_seat("app", 2).is_none());
+        assert!(peers.user_seat("other", 1).is_some());
+        drop(first);
+        assert!(peers.user_seat("app", 2).is_some());
+        drop(second);
+        assert!(peers.by_user.lock().is_empty());
+    }
 
     #[test]
     fn seats_are_as_many_as_the_limit_and_come_back() {
@@ -188,16 +227,15 @@ mod tests {
         let all: Vec<_> = std::iter::from_fn(|| peers.register()).take(1000).collect();
         assert_eq!(all.len(), 1 + UNSEATED_LIMIT);
         drop(all);
-        assert!(peers.table.lock().peers.is_empty());
+        assert!(peers.table.lock().is_empty());
     }
 
     #[test]
-    fn process_numbers_are_positive_and_never_shared() {
-        let peers = Peers::new(10);
-        let first = peers.register().expect("room");
-        peers.table.lock().last_process = i32::MAX;
-        let next = peers.register().expect("room");
-        assert_eq!((first.process, next.process), (1, 2));
+    fn process_numbers_are_positive_and_do_not_follow_each_other() {
+        let peers = Peers::new(100);
+        let all: Vec<_> = (0..100).map(|_| peers.register().expect("room").process).collect();
+        assert!(all.iter().all(|process| *process > 0));
+        assert!(all.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < 1000).count() < 5, "{all:?}");
     }
 
     #[tokio::test]

@@ -132,6 +132,38 @@ fn a_storm_of_wrong_cancels_hits_nobody() {
     });
 }
 
+/// Whoever waits until its cancel request was carried out (the server closes that connection then) can go on: no later
+/// statement is hit, however the request and the end of the statement that was meant met.
+#[test]
+fn a_cancel_that_was_carried_out_hits_no_later_statement() {
+    let server = Shardd::start();
+    let mut client = server.client();
+    client.run(SEATS);
+    let key = client.cancel_key.clone();
+    let mut cancelled = 0;
+    for round in 0..300_u64 {
+        std::thread::scope(|scope| {
+            let cancelling = scope.spawn(|| {
+                // At all distances from the statement's beginning to past its end.
+                std::thread::sleep(Duration::from_micros(round % 30 * 100));
+                cancel(&server, &key);
+            });
+            let answer = client.query("SELECT count(*) FROM generate_series(1, 3000)");
+            cancelled += usize::from(answer.error.is_some());
+            cancelling.join().expect("carried out");
+        });
+        let insert = format!("BEGIN; INSERT INTO seats VALUES (1, {round}, 'x'); COMMIT");
+        for answer in client.try_simple(&insert).expect("answered") {
+            assert_eq!(answer.error, None, "round {round}");
+        }
+        assert_eq!(
+            client.extended("SELECT $1::bigint", &[crate::support::Value::text(round)]).value(),
+            round.to_string()
+        );
+    }
+    assert!(cancelled < 300, "some came too late");
+}
+
 /// A cancel that comes between two statements must not end the second one of another client, nor one that was never
 /// cancelled: here only the victim may see 57014.
 #[test]

@@ -98,23 +98,29 @@ fn bytes_stuffed_behind_a_request_for_encryption_are_not_read() {
     assert!(!words.windows(5).any(|window| window == b"Z\0\0\0\x05"), "{words:?}");
 }
 
+/// A thousand connections, of which a third each claims what is allowed, what is not, and that before authentication.
 #[test]
 fn clients_that_claim_much_and_send_little_cost_little() {
-    let server = Shardd::start();
+    let server = Shardd::start_with("[limits]\nmax_clients = 2000\n");
     let mut witness = server.client();
     let before = resident_kib(&server);
-    let mut claiming = Vec::new();
-    for count in 0..500 {
+    let (mut claiming, mut strangers) = (Vec::new(), Vec::new());
+    for count in 0..1_000 {
+        let claim = |length: i32| [&b"Q"[..], &length.to_be_bytes(), b"SELECT"].concat();
+        if count % 3 == 2 {
+            let mut stream = connect(&server);
+            stream.write_all(&(1_i32 << 30).to_be_bytes()).expect("sent");
+            strangers.push(stream);
+            continue;
+        }
         let mut client = server.client();
-        // Half of them claim what is allowed, half of them what is not.
-        let length: i32 = if count % 2 == 0 { 60 << 20 } else { 1 << 30 };
-        let message = [&b"Q"[..], &length.to_be_bytes(), b"SELECT"].concat();
+        let message = if count % 3 == 0 { claim(60 << 20) } else { claim(1 << 30) };
         client.send(&crate::support::frames::Writer { bytes: message }).expect("sent");
         claiming.push(client);
     }
     assert_unharmed(&mut witness);
     let grown = resident_kib(&server).saturating_sub(before);
-    assert!(grown < 64 * 1024, "500 claims took {grown} KiB");
+    assert!(grown < 64 * 1024, "1,000 claims took {grown} KiB");
 }
 
 fn resident_kib(server: &Shardd) -> usize {

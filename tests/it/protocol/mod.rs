@@ -1,12 +1,16 @@
 //! The Postgres door under clients of every kind: hostile, hasty, vanishing, and well-behaved.
 
 mod cancel;
+mod certificates;
+mod encryption;
 mod hostile;
 mod login;
+mod opening;
 mod pipelines;
 mod portals;
 mod settings;
 mod shutdown;
+mod socket;
 
 use crate::support::frames::{Message, Writer};
 use crate::support::{Client, Postgres, Shardd};

@@ -12,6 +12,8 @@ pub const USER: &str = "app";
 pub const DATABASE: &str = "tickets";
 /// What a connection to a server with users fails with.
 pub const ASKS_FOR_A_PASSWORD: &str = "the server asks for a password";
+/// What a connection fails with in the clear, where that is not allowed.
+pub const WANTS_TLS: &str = "takes encrypted connections only";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {

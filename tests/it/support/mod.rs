@@ -12,6 +12,7 @@ pub mod client;
 pub mod frames;
 pub mod postgres;
 pub mod shardd;
+pub mod tls;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

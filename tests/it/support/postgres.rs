@@ -9,6 +9,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::client::{Client, DATABASE, USER};
+use super::tls::Authority;
 use super::{PATIENCE, free_port, signal};
 
 /// A running server, ended when it is dropped.
@@ -20,6 +21,41 @@ pub struct Postgres {
 
 impl Postgres {
     pub fn start() -> Postgres {
+        Postgres::start_with(|_| Vec::new())
+    }
+
+    /// A server that takes encrypted connections only: from its user by the password `secret`, from `robot` by a
+    /// certificate of the authority, which has made the server's own before.
+    pub fn start_secured(authority: &Authority) -> Postgres {
+        let postgres = Postgres::start_with(|directory| {
+            let settings = [("cert", "server.pem"), ("key", "server.key"), ("ca", "authority.pem")];
+            let settings = settings.map(|(setting, file)| {
+                let copy = directory.join(file);
+                std::fs::copy(authority.path().join(file), &copy).expect("copied");
+                if let Some((uid, gid)) = server_user() {
+                    chown(&copy, Some(uid), Some(gid)).expect("chown");
+                }
+                format!("ssl_{setting}_file={}", copy.display())
+            });
+            [&["ssl=on".to_owned()][..], &settings].concat()
+        });
+        let mut client = postgres.client();
+        client.run("SET password_encryption = 'scram-sha-256'");
+        client.run(&format!("ALTER USER {USER} PASSWORD 'secret'"));
+        client.run("CREATE USER robot");
+        let rules = "hostssl all robot 127.0.0.1/32 cert\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(postgres.directory.path().join("data/pg_hba.conf"), rules).expect("written");
+        client.run("SELECT pg_reload_conf()");
+        let begin = Instant::now();
+        while Client::connect(postgres.port).is_ok() {
+            assert!(begin.elapsed() < PATIENCE, "Postgres still trusts everybody");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        postgres
+    }
+
+    /// `settings` may put files into the server's directory, and gives what to set.
+    fn start_with(settings: impl FnOnce(&Path) -> Vec<String>) -> Postgres {
         let directory = tempfile::Builder::new().prefix("shardd-postgres-").tempdir().expect("a directory");
         let owner = server_user();
         if let Some((uid, gid)) = owner {
@@ -40,6 +76,9 @@ impl Postgres {
             server.args(["-c", setting]);
         }
         server.args(["-c", "max_prepared_transactions=20", "-c", "max_connections=100"]);
+        for setting in settings(directory.path()) {
+            server.args(["-c", &setting]);
+        }
         server.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
         let postgres = Postgres { process: server.spawn().expect("postgres runs"), port, directory };
         postgres.wait_until_ready();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::client::{ASKS_FOR_A_PASSWORD, Client, DATABASE, USER};
+use super::client::{ASKS_FOR_A_PASSWORD, Client, DATABASE, USER, WANTS_TLS};
 use super::{PATIENCE, free_port, signal};
 
 /// The listeners of one server.
@@ -104,6 +104,7 @@ impl Shardd {
             match Client::connect(self.ports.postgres) {
                 Ok(_) => return,
                 Err(error) if error.to_string() == ASKS_FOR_A_PASSWORD => return,
+                Err(error) if error.to_string().ends_with(WANTS_TLS) => return,
                 Err(_) => {}
             }
             let ended = self.process.as_mut().expect("a process").try_wait().expect("wait");

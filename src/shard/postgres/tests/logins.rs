@@ -30,12 +30,14 @@ async fn scram_server(password: &'static str, honest: bool) -> Fake {
 
 async fn scram_login(peer: &mut Peer, password: &str, honest: bool, number: usize) -> Option<()> {
     peer.packet().await?;
-    peer.write(|out| encode::authentication_sasl(out, scram::MECHANISM)).await?;
+    peer.write(|out| encode::authentication_sasl(out, &[scram::MECHANISM])).await?;
     let (_, body) = peer.message().await?;
     let (mechanism, first) = frontend::sasl_initial_response(&body).expect("well-formed");
     assert_eq!(mechanism, scram::MECHANISM);
     let verifier = scram::Verifier::from_password(password, [7; 16]);
-    let (server_first, exchange) = scram::begin(first, verifier, &[9; scram::NONCE_BYTES]).expect("well-formed");
+    let (server_first, exchange) =
+        scram::begin(scram::MECHANISM, first, verifier, &[9; scram::NONCE_BYTES], scram::Channel::Unbound)
+            .expect("well-formed");
     peer.write(|out| encode::authentication_sasl_continue(out, &server_first)).await?;
     let (_, client_final) = peer.message().await?;
     match exchange.finish(&client_final) {
@@ -81,7 +83,7 @@ async fn a_server_that_cannot_prove_itself_is_refused() {
 async fn a_login_that_is_cut_short_before_the_proof_is_refused() {
     let server = Fake::start(|mut peer, _| async move {
         peer.packet().await;
-        peer.write(|out| encode::authentication_sasl(out, scram::MECHANISM)).await;
+        peer.write(|out| encode::authentication_sasl(out, &[scram::MECHANISM])).await;
         peer.message().await;
         peer.welcome(0).await;
         peer.until_closed().await;
