@@ -12,7 +12,8 @@
 //! front::postgres  front::http    doors: accept, authenticate, frames or JSON <-> Session
 //! admin            shardctl       the operator's door, and the tool that knows nothing else
 //! engine                          Session: prepare -> execute -> merge; transactions; commits that span shards
-//! shard::sqlite                   one shard: dialect, functions, storage, store
+//! shard::sqlite                   a SQLite file: dialect, functions, storage, store
+//! shard::postgres                 a Postgres server: target, pool, conversation, transaction, schema
 //! catalog  live_topology          the durable topology, and the one cell where an epoch is published
 //! config   tls                    what an operator decides; certificates and keys, and their replacement
 //! plan  system_catalog            pure: no IO, no clock, no randomness
@@ -28,7 +29,8 @@
 //!    several shards are put together, and the shard's dialect translates it.
 //! 3. [`engine::Session::execute`]: the parameters are decoded, and the plan's route becomes shards, with one snapshot
 //!    of the topology.
-//! 4. [`shard::sqlite`] runs it and writes its rows as the frames that the client's socket will carry. One shard's rows
+//! 4. A Postgres shard gets the client's own text and values, and its rows are passed on as they come ([`shard::postgres`]).
+//!    [`shard::sqlite`] runs the translation and writes its rows as the frames that the client's socket will carry. One shard's rows
 //!    are never decoded again; several shards' are merged as they stream, or grouped in a database in memory.
 //! 5. A write that touches several shards holds their writers, records in the catalog what each has done, and commits
 //!    on all or none; what a crash interrupts is finished on each shard before it serves again.

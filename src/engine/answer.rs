@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::recording::Recording;
 use crate::error::Result;
 use crate::shard::OutputColumn;
@@ -12,6 +14,8 @@ pub use crate::shard::{RowBatch, Rows};
 pub struct Answer {
     /// `None` for a statement that returns no rows: no RowDescription is sent.
     pub columns: Option<Arc<[OutputColumn]>>,
+    /// The whole frame that describes them in the formats asked for, where a shard has sent it.
+    pub row_description: Option<Bytes>,
     pub rows: Rows,
     /// The tag's words: `SELECT`, `INSERT 0`, `BEGIN`. The row count is added where `counts` says so.
     pub tag: &'static str,
@@ -31,7 +35,7 @@ pub enum TagCount {
 impl Answer {
     /// An answer that nobody counts.
     pub fn new(columns: Option<Arc<[OutputColumn]>>, rows: Rows, tag: &'static str, count: TagCount) -> Answer {
-        Answer { columns, rows, tag, count, recording: None }
+        Answer { columns, row_description: None, rows, tag, count, recording: None }
     }
 
     /// A text with no statement in it.
@@ -42,6 +46,15 @@ impl Answer {
     /// A statement that returns nothing but its tag.
     pub(super) fn command(tag: &'static str) -> Answer {
         Answer::new(None, Rows::Ready(RowBatch::default()), tag, TagCount::None)
+    }
+
+    /// The next batch of rows, when it can be told without waiting.
+    pub fn at_hand(&mut self) -> Option<Option<RowBatch>> {
+        match &mut self.rows {
+            Rows::Ready(batch) if batch.rows == 0 => Some(None),
+            Rows::Ready(batch) => Some(Some(std::mem::take(batch))),
+            _ => None,
+        }
     }
 
     /// The next batch of rows, or `None` at the end.

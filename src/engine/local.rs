@@ -423,6 +423,7 @@ impl Session {
         let count = if tag == "SELECT" { TagCount::Returned } else { TagCount::None };
         Ok(Answer {
             columns: execution.statement.columns().cloned(),
+            row_description: None,
             rows: Rows::Ready(batch),
             tag,
             count,

@@ -203,6 +203,7 @@ impl Session {
         self.notices.extend(output.notices);
         Answer {
             columns: output.columns.or_else(|| execution.statement.columns().cloned()),
+            row_description: output.row_description,
             rows: output.rows,
             tag: "SELECT",
             count: TagCount::Returned,

@@ -4,7 +4,7 @@
 //! run on the shards, merge. What happens on the way lives in the modules beside this one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Engine;
@@ -91,7 +91,8 @@ pub(super) struct Execution {
     pub(super) parameters: Arc<[Datum]>,
     pub(super) formats: Formats,
     pub(super) scope: Scope,
-    pub(super) environment: Arc<Environment>,
+    /// Made when a statement may ask for it.
+    pub(super) environment: OnceLock<Arc<Environment>>,
 }
 
 impl Session {
@@ -309,7 +310,6 @@ impl Session {
         let statement = self.current(prepared).await?;
         let mut values = parameters::decode(&statement, prepared, parameters, self.settings.text_style())?;
         values.extend_from_slice(&prepared.literals);
-        let environment = self.environment();
         let execution = Execution {
             prepared: Arc::clone(prepared),
             statement,
@@ -317,7 +317,7 @@ impl Session {
             parameters: values.into(),
             formats: formats.clone(),
             scope,
-            environment,
+            environment: OnceLock::new(),
         };
         self.dispatch(&execution).await
     }
@@ -390,7 +390,7 @@ impl Session {
             program: Arc::clone(program),
             parameters: Arc::clone(&execution.parameters),
             formats,
-            environment: Arc::clone(&execution.environment),
+            environment: Arc::clone(execution.environment.get_or_init(|| self.environment())),
             style: self.settings.text_style().clone(),
             cancel: self.cancel.clone(),
             schema: self.shared_schema(execution),

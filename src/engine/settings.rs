@@ -190,10 +190,7 @@ impl Settings {
         // A name without a dot came with the start-up message, and may be no setting at all.
         let custom = self.custom.iter().filter(|(name, _)| name.contains('.'));
         let all = known.chain(custom.map(|(name, value)| (name.clone(), value.clone()))).collect();
-        let told = SessionSettings(all);
-        if *self.for_shards != told {
-            self.for_shards = Arc::new(told);
-        }
+        self.for_shards = SessionSettings::of(all);
     }
 
     /// Start-up settings are never refused for their name: drivers send what their server had.

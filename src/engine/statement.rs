@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Instant;
 
 use crate::error::{Error, Result, SqlState};
@@ -216,6 +216,12 @@ fn whole_statement(plan: &Plan) -> Option<&ast::Statement> {
         Plan::WriteReference(write) => Some(&write.statement),
         Plan::Ddl(_) | Plan::Local(_) => None,
     }
+}
+
+/// Most clients declare none.
+fn shared_oids(type_oids: &[u32]) -> Arc<[u32]> {
+    static NONE: LazyLock<Arc<[u32]>> = LazyLock::new(|| Arc::from([]));
+    if type_oids.is_empty() { Arc::clone(&NONE) } else { type_oids.into() }
 }
 
 fn tag_of(tree: &ast::Statement) -> Tag {
@@ -431,7 +437,7 @@ impl PlanCache {
         Ok(Prepared {
             text: text.into(),
             statement,
-            type_oids: type_oids.into(),
+            type_oids: shared_oids(type_oids),
             literals,
             describable: true,
             named: AtomicBool::new(false),

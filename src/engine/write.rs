@@ -261,6 +261,7 @@ fn written_answer(execution: &Execution, written: Written) -> Answer {
     let columns = written.columns.or_else(|| execution.statement.columns().cloned());
     Answer {
         columns,
+        row_description: written.row_description,
         rows: Rows::Ready(written.rows),
         tag,
         count: TagCount::Written(written.affected),
@@ -275,7 +276,7 @@ pub(super) async fn held(mut output: Output) -> Result<Written> {
         rows.frames.unsplit(batch.frames);
         rows.rows += batch.rows;
     }
-    Ok(Written { rows, affected: output.affected, columns: output.columns })
+    Ok(Written { rows, affected: output.affected, columns: output.columns, row_description: output.row_description })
 }
 
 /// Several shards' results, shard after shard.

@@ -3,7 +3,7 @@
 use super::key::{KeyExpression, Keys as KeysOf};
 use crate::error::{Error, Result};
 use crate::topology::{Keyspace, Topology, slot_of};
-use crate::types::{Datum, Key, ShardId, Slot};
+use crate::types::{Datum, Key, KeyType, ShardId, Slot};
 
 /// Which rows of a keyspace a statement can touch.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,9 +71,15 @@ impl Route {
         match &self.keys {
             Keys::Any => Ok(Targets { shards: vec![first], slots: Slots::Any }),
             Keys::Every => Ok(every(keyspace)),
-            Keys::Of(pins) => match union(pins, keyspace, parameters) {
-                Some(keys) => Ok(targets(&keys, keyspace, first)),
-                None => Ok(every(keyspace)),
+            Keys::Of(pins) => match only_integer(pins, keyspace, parameters) {
+                Some(key) => {
+                    let slot = slot_of(&Key::Bigint(key));
+                    Ok(Targets { shards: vec![keyspace.owner(slot)], slots: Slots::These(vec![slot]) })
+                }
+                None => match union(pins, keyspace, parameters) {
+                    Some(keys) => Ok(targets(&keys, keyspace, first)),
+                    None => Ok(every(keyspace)),
+                },
             },
         }
     }
@@ -105,6 +111,18 @@ fn targets(keys: &[Key], keyspace: &Keyspace, first: ShardId) -> Targets {
         shards.push(first);
     }
     Targets { shards, slots: Slots::These(slots) }
+}
+
+/// The key of most statements: one integer, without a list that would have to be made for it.
+fn only_integer(pins: &[Pin], keyspace: &Keyspace, parameters: &[Datum]) -> Option<i64> {
+    let [Pin { all_of }] = pins else { return None };
+    let [expressions] = all_of.as_slice() else { return None };
+    let [KeyExpression::Parameter(number)] = expressions.as_slice() else { return None };
+    match (keyspace.key_type, parameters.get(number.checked_sub(1)?)?) {
+        (KeyType::Bigint, Datum::Int8(key)) => Some(*key),
+        (KeyType::Bigint, Datum::Int4(key)) => Some(i64::from(*key)),
+        _ => None,
+    }
 }
 
 /// `None` when a pin is none after all.

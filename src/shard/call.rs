@@ -25,6 +25,8 @@ pub struct Written {
     pub affected: u64,
     /// As in [`Output`].
     pub columns: Option<Arc<[OutputColumn]>>,
+    /// As in [`Output`].
+    pub row_description: Option<Bytes>,
 }
 
 /// What a statement gave.
@@ -32,6 +34,8 @@ pub struct Written {
 pub struct Output {
     /// As a Postgres shard told them with the rows; `None`: as they are known.
     pub columns: Option<Arc<[OutputColumn]>>,
+    /// The RowDescription that told them, as a whole frame.
+    pub row_description: Option<Bytes>,
     pub rows: Rows,
     /// Of a write.
     pub affected: u64,

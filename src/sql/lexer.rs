@@ -111,38 +111,71 @@ fn lexical_error(text: &str, byte: usize, near: &str, what: &str) -> Error {
     Error::new(SqlState::SYNTAX_ERROR, format!("{what} at or near \"{}\"", &near[..end])).position(position(text, byte))
 }
 
+const SPACE: u8 = 1;
+const WORD_START: u8 = 2;
+const WORD_PART: u8 = 4;
+const OPERATOR: u8 = 8;
+
+/// What each byte can be.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < classes.len() {
+        let byte = at as u8;
+        let letter = byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80;
+        if letter {
+            classes[at] |= WORD_START;
+        }
+        if letter || byte.is_ascii_digit() || byte == b'$' {
+            classes[at] |= WORD_PART;
+        }
+        if matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0B | 0x0C) {
+            classes[at] |= SPACE;
+        }
+        if matches!(
+            byte,
+            b'+' | b'-'
+                | b'*'
+                | b'/'
+                | b'<'
+                | b'>'
+                | b'='
+                | b'~'
+                | b'!'
+                | b'@'
+                | b'#'
+                | b'%'
+                | b'^'
+                | b'&'
+                | b'|'
+                | b'`'
+                | b'?'
+        ) {
+            classes[at] |= OPERATOR;
+        }
+        at += 1;
+    }
+    classes
+};
+
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
 pub(super) fn is_word_start(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
+    is(byte, WORD_START)
 }
 
 pub(super) fn is_word_part(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+    is(byte, WORD_PART)
 }
 
 fn is_operator(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'+' | b'-'
-            | b'*'
-            | b'/'
-            | b'<'
-            | b'>'
-            | b'='
-            | b'~'
-            | b'!'
-            | b'@'
-            | b'#'
-            | b'%'
-            | b'^'
-            | b'&'
-            | b'|'
-            | b'`'
-            | b'?'
-    )
+    is(byte, OPERATOR)
 }
 
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0B | 0x0C)
+    is(byte, SPACE)
 }
 
 impl<'a> Lexer<'a> {
@@ -184,10 +217,8 @@ impl<'a> Lexer<'a> {
             b'b' | b'B' if self.peek(1) == b'\'' => self.prefixed(TokenKind::BitString),
             b'x' | b'X' if self.peek(1) == b'\'' => self.prefixed(TokenKind::HexString),
             _ if is_word_start(first) => {
-                self.at += 1;
-                while is_word_part(self.peek(0)) {
-                    self.at += 1;
-                }
+                let rest = &self.bytes[self.at..];
+                self.at += rest.iter().position(|byte| !is_word_part(*byte)).unwrap_or(rest.len());
                 Ok(TokenKind::Word)
             }
             b'\'' => self.string(TokenKind::String, self.at),
@@ -226,8 +257,9 @@ impl<'a> Lexer<'a> {
 
     fn skip_blank(&mut self) -> Result<()> {
         loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            self.at += rest.iter().position(|byte| !is_space(*byte)).unwrap_or(rest.len());
             match self.peek(0) {
-                byte if is_space(byte) => self.at += 1,
                 b'-' if self.peek(1) == b'-' => self.line_comment(),
                 b'/' if self.peek(1) == b'*' => self.block_comment()?,
                 _ => return Ok(()),

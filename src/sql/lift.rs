@@ -193,7 +193,15 @@ macro_rules! keywords {
             fn of(word: &str) -> Keyword {
                 /// The longest of them.
                 const LONGEST: usize = 11;
-                if !(2..=LONGEST).contains(&word.len()) {
+                /// By first letter, a bit for each length that one of them has.
+                const LENGTHS: [u16; 32] = {
+                    let mut lengths = [0; 32];
+                    $(lengths[($word[0] & 31) as usize] |= 1 << $word.len();)*
+                    lengths
+                };
+                let bytes = word.as_bytes();
+                let Some(first) = bytes.first() else { return Keyword::Other };
+                if bytes.len() > LONGEST || LENGTHS[usize::from(first & 31)] & (1 << bytes.len()) == 0 {
                     return Keyword::Other;
                 }
                 let mut lower = [0_u8; LONGEST];

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// # Errors
 /// What the lexer refuses, and 0A000 for a function body of the form BEGIN ATOMIC.
 pub fn split(text: &str) -> Result<Vec<&str>> {
+    if let Some(only) = only_statement(text) {
+        return Ok(vec![only]);
+    }
     let mut statements = Vec::new();
     let mut first: Option<usize> = None;
     let mut last = 0;
@@ -48,6 +51,18 @@ pub fn split(text: &str) -> Result<Vec<&str>> {
         statements.push(&text[start..last]);
     }
     Ok(statements)
+}
+
+/// The statement of a text that shows at a glance to hold one: it begins with a word, and its only semicolon, if it has one,
+/// is its end, whatever that is part of. A comment behind it stays with it.
+fn only_statement(text: &str) -> Option<&str> {
+    let statement = match memchr::memchr(b';', text.as_bytes()) {
+        None => text,
+        Some(at) if text[at + 1..].bytes().all(|byte| byte.is_ascii_whitespace()) => &text[..at],
+        Some(_) => return None,
+    };
+    let statement = statement.trim_matches(|character: char| character.is_ascii_whitespace());
+    statement.starts_with(|first: char| first.is_ascii_alphabetic()).then_some(statement)
 }
 
 #[cfg(test)]

@@ -72,11 +72,12 @@ impl Connection {
         }
     }
 
-    /// Reads what there is into `input`. Dropping the future loses nothing.
+    /// Reads what there is into `input`, for which room is made when something has come. Dropping the future loses nothing.
     ///
     /// # Errors
     /// The connection broke, or the client closed it (`UnexpectedEof`).
     pub(super) async fn read(&mut self) -> io::Result<()> {
+        self.stream.readable().await?;
         self.input.reserve(self.read_bytes);
         let room = self.input.capacity() - self.input.len();
         match self.stream.read_buf(&mut self.input).await? {

@@ -171,7 +171,11 @@ impl Client<'_> {
         while limit == 0 || sent < limit {
             let mut batch = std::mem::take(held);
             if batch.rows == 0 {
-                match self.watched_rows(deadline, answer.next()).await? {
+                let next = match answer.at_hand() {
+                    Some(next) => next,
+                    None => Box::pin(self.watched_rows(deadline, answer.next())).await?,
+                };
+                match next {
                     Some(next) => batch = next,
                     None => return Ok(Sent { rows: sent as u64, suspended: false }),
                 }

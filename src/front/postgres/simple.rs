@@ -58,7 +58,9 @@ impl Client<'_> {
         };
         let mut answer: Answer = self.watched(deadline, run).await?;
         self.send_notices();
-        if let Some(columns) = &answer.columns {
+        if let Some(frame) = &answer.row_description {
+            self.connection.output.extend_from_slice(frame);
+        } else if let Some(columns) = &answer.columns {
             extended::row_description(&mut self.connection.output, columns, &Formats::AllText);
         }
         let mut held = RowBatch::default();

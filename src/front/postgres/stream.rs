@@ -57,6 +57,16 @@ pub(super) enum Stream {
 }
 
 impl Stream {
+    /// Completes when something may have come. Under TLS that cannot be told before it is read.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        std::future::poll_fn(|context| match self {
+            Stream::Tcp(stream) => stream.poll_read_ready(context),
+            Stream::Unix(stream) => stream.poll_read_ready(context),
+            Stream::Tls(_) | Stream::Gone => Poll::Ready(Ok(())),
+        })
+        .await
+    }
+
     /// The same socket, watched by the runtime that this runs in.
     ///
     /// # Errors

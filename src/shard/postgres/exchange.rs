@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::backend::Backend;
 use super::frames::{Next, next_frame};
-use super::program::{Description, Program, read_columns};
+use super::program::{Described, Description, Program};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::{OutputColumn, RowBatch};
 use crate::wire::response::{self, Status};
@@ -31,7 +31,7 @@ pub(super) struct Exchange {
     before: u32,
     /// The prepared statement that a ParseComplete makes known.
     preparing: Option<u64>,
-    pub(super) columns: Option<Arc<[OutputColumn]>>,
+    pub(super) described: Option<Described>,
     pub(super) parameter_oids: Option<Vec<u32>>,
     pub(super) affected: u64,
     pub(super) notices: Vec<Error>,
@@ -46,7 +46,7 @@ impl Exchange {
             program,
             before: 0,
             preparing: None,
-            columns: None,
+            described: None,
             parameter_oids: None,
             affected: 0,
             notices: Vec::new(),
@@ -73,7 +73,10 @@ impl Exchange {
 
     /// The statement's description, after one was asked for.
     pub(super) fn description(self) -> Description {
-        Description { parameter_oids: self.parameter_oids.unwrap_or_default(), columns: self.columns }
+        Description {
+            parameter_oids: self.parameter_oids.unwrap_or_default(),
+            columns: self.described.map(|described| described.columns),
+        }
     }
 
     /// Takes what has arrived, up to the end of the exchange; rows are added to `rows`.
@@ -96,7 +99,7 @@ impl Exchange {
                     }
                 }
                 b'1' | b'2' | b'3' | b'n' => {}
-                b'T' => self.columns = Some(self.read_columns(body)?),
+                b'T' => self.described = Some(self.read_description(&frame)?),
                 b't' => self.parameter_oids = Some(response::parameter_description(body)?),
                 b'C' if self.before > 0 => self.before -= 1,
                 b'C' => self.affected = response::affected_rows(body)?,
@@ -117,10 +120,18 @@ impl Exchange {
         }
     }
 
-    fn read_columns(&self, row_description: &[u8]) -> Result<Arc<[OutputColumn]>> {
+    fn read_description(&self, frame: &[u8]) -> Result<Described> {
         match &self.program {
-            Some(program) => program.columns_of(row_description),
-            None => read_columns(row_description),
+            Some(program) => program.described(frame),
+            None => Described::read(frame),
+        }
+    }
+
+    /// What the rows' columns are, to be told with them.
+    pub(super) fn columns(&self) -> (Option<Arc<[OutputColumn]>>, Option<Bytes>) {
+        match &self.described {
+            Some(Described { frame, columns }) => (Some(Arc::clone(columns)), Some(frame.clone())),
+            None => (None, None),
         }
     }
 }

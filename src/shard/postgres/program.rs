@@ -20,7 +20,14 @@ pub struct Program {
     /// What it returns and takes, once a shard was asked.
     description: OnceLock<Description>,
     /// The last RowDescription that came with its rows, and what was read in it.
-    described: ArcSwapOption<(Bytes, Arc<[OutputColumn]>)>,
+    described: ArcSwapOption<Described>,
+}
+
+/// Columns, and the whole RowDescription frame that told them.
+#[derive(Clone, Debug)]
+pub(super) struct Described {
+    pub(super) frame: Bytes,
+    pub(super) columns: Arc<[OutputColumn]>,
 }
 
 /// What a shard tells of a statement that it has parsed.
@@ -51,26 +58,34 @@ impl Program {
         self.description.get_or_init(|| description)
     }
 
-    /// The columns that a RowDescription tells. Most are like the last one of the same statement.
+    /// What a RowDescription tells. Most are like the last one of the same statement.
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn columns_of(&self, row_description: &[u8]) -> Result<Arc<[OutputColumn]>> {
+    pub(super) fn described(&self, frame: &[u8]) -> Result<Described> {
         if let Some(known) = &*self.described.load()
-            && known.0 == row_description
+            && known.frame == frame
         {
-            return Ok(Arc::clone(&known.1));
+            return Ok(Described::clone(known));
         }
-        let columns = read_columns(row_description)?;
-        let body = Bytes::copy_from_slice(row_description);
-        self.described.store(Some(Arc::new((body, Arc::clone(&columns)))));
-        Ok(columns)
+        let described = Described::read(frame)?;
+        self.described.store(Some(Arc::new(described.clone())));
+        Ok(described)
+    }
+}
+
+impl Described {
+    /// # Errors
+    /// The RowDescription cannot be read.
+    pub(super) fn read(frame: &[u8]) -> Result<Described> {
+        let columns = read_columns(frame.get(5..).unwrap_or_default())?;
+        Ok(Described { frame: Bytes::copy_from_slice(frame), columns })
     }
 }
 
 /// # Errors
 /// The RowDescription cannot be read.
-pub(super) fn read_columns(row_description: &[u8]) -> Result<Arc<[OutputColumn]>> {
+fn read_columns(row_description: &[u8]) -> Result<Arc<[OutputColumn]>> {
     let mut columns = Vec::new();
     response::row_description(row_description, |field| {
         let known = PgType::from_oid(field.type_oid);

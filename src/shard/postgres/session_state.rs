@@ -5,7 +5,9 @@
 //! that are there.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 /// Prepared statements that one connection keeps.
 const STATEMENTS: usize = 500;
@@ -13,7 +15,24 @@ const STATEMENTS: usize = 500;
 /// The settings that a session has set, by name. Shared by the sessions that have the same, so that equal ones are found
 /// by their address.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct SessionSettings(pub Vec<(String, String)>);
+pub struct SessionSettings(Vec<(String, String)>);
+
+/// The lists in use. Sessions have few different ones.
+static IN_USE: Mutex<Vec<Weak<SessionSettings>>> = Mutex::new(Vec::new());
+
+impl SessionSettings {
+    /// The list of these settings, which is one for all sessions that have the same.
+    pub fn of(settings: Vec<(String, String)>) -> Arc<SessionSettings> {
+        let mut in_use = IN_USE.lock();
+        let known = in_use.iter().filter_map(Weak::upgrade).find(|known| known.0 == settings);
+        known.unwrap_or_else(|| {
+            in_use.retain(|list| list.strong_count() > 0);
+            let new = Arc::new(SessionSettings(settings));
+            in_use.push(Arc::downgrade(&new));
+            new
+        })
+    }
+}
 
 /// What is known of a connection's settings.
 #[derive(Debug, Default)]
@@ -38,6 +57,11 @@ impl ConnectionState {
     /// What was set in a transaction was rolled back with it.
     pub(super) fn forget_settings(&mut self) {
         self.settings = Known::Lost;
+    }
+
+    /// Whether the connection has the session's settings: they are the same list, as equal lists are.
+    pub(super) fn is_attached_to(&self, wanted: &Arc<SessionSettings>) -> bool {
+        matches!(&self.settings, Known::These(settings) if Arc::ptr_eq(settings, wanted))
     }
 
     /// The statements that make the connection's settings the session's; empty in the usual case.
@@ -102,7 +126,7 @@ mod tests {
     use super::*;
 
     fn settings(list: &[(&str, &str)]) -> Arc<SessionSettings> {
-        Arc::new(SessionSettings(list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()))
+        SessionSettings::of(list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
     }
 
     #[test]

@@ -61,6 +61,9 @@ impl PostgresShard {
 
     async fn checkout(&self, settings: &Arc<SessionSettings>, cancel: &CancelFlag) -> Result<Pooled> {
         let mut connection = self.take_connection().await?;
+        if connection.state.is_attached_to(settings) {
+            return Ok(connection);
+        }
         if let Err(error) = conversation::attach(&mut connection, settings, cancel, &self.name).await {
             if connection.is_in_step() {
                 connection.give_back();
@@ -88,7 +91,7 @@ impl PostgresShard {
             Ok(())
         };
         arrived.await.map_err(|error| lost_alone(&call, error))?;
-        let (columns, affected) = (exchange.columns.clone(), exchange.affected);
+        let ((columns, row_description), affected) = (exchange.columns(), exchange.affected);
         let notices = std::mem::take(&mut exchange.notices);
         let rows = if exchange.ended() {
             if exchange.status == Some(Status::Idle) {
@@ -102,7 +105,7 @@ impl PostgresShard {
             let running = Running { connection, exchange, cancel: call.cancel, shard: Arc::clone(&self.name) };
             Rows::Postgres(Box::new(RowStream::own(rows, running)))
         };
-        Ok(Output { columns, rows, affected, notices })
+        Ok(Output { columns, row_description, rows, affected, notices })
     }
 
     /// Asks what a statement takes and returns.

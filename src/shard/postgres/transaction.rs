@@ -69,7 +69,7 @@ impl PostgresTransaction {
             // What comes next may be the end already.
             exchange.advance(&mut connection, &mut rows)?;
         }
-        let (columns, affected) = (exchange.columns.clone(), exchange.affected);
+        let ((columns, row_description), affected) = (exchange.columns(), exchange.affected);
         let notices = std::mem::take(&mut exchange.notices);
         let rows = if exchange.ended() {
             self.note_begun(exchange.status)?;
@@ -86,12 +86,12 @@ impl PostgresTransaction {
             self.place.leave_running(self.statements, Running { connection, exchange, cancel: call.cancel, shard });
             Rows::Postgres(Box::new(RowStream::in_transaction(rows, Arc::clone(&self.place), self.statements)))
         };
-        Ok(Output { columns, rows, affected, notices })
+        Ok(Output { columns, row_description, rows, affected, notices })
     }
 
     /// Tells the connection what the session has set since the transaction began.
     async fn attach(&mut self, connection: &mut Pooled, call: &Call) -> Result<()> {
-        if connection.state.changes_to(&call.settings).is_none() {
+        if connection.state.is_attached_to(&call.settings) {
             return Ok(());
         }
         self.settings_changed = self.begin.is_none();
