@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::Metrics;
 use crate::plan::{self, Local, Plan, ReadSource, Scatter};
@@ -293,6 +295,11 @@ impl Prepared {
     /// `None` when the statement returns no rows.
     pub fn columns(&self) -> Option<Arc<[OutputColumn]>> {
         self.statement.columns().cloned()
+    }
+
+    /// The frame that describes its rows in text, where a shard has told it.
+    pub fn row_description(&self) -> Option<&Bytes> {
+        self.statement.description()?.row_description.as_ref()
     }
 
     /// All that it does is to change the state of its session: a setting, a prepared statement.

@@ -82,11 +82,17 @@ impl Client<'_> {
                 let prepared = self.prepared(name)?;
                 let output = &mut self.connection.output;
                 backend::parameter_description(output, prepared.parameter_oids().into_iter());
-                describe_rows(output, self.session.columns(&prepared).as_deref(), &Formats::AllText);
+                match prepared.row_description() {
+                    Some(frame) => output.extend_from_slice(frame),
+                    None => describe_rows(output, self.session.columns(&prepared).as_deref(), &Formats::AllText),
+                }
             }
             Target::Portal => {
                 let portal = self.portals.get(name)?;
-                describe_rows(output, self.session.columns(&portal.prepared).as_deref(), &portal.formats);
+                match portal.prepared.row_description() {
+                    Some(frame) if portal.formats == Formats::AllText => output.extend_from_slice(frame),
+                    _ => describe_rows(output, self.session.columns(&portal.prepared).as_deref(), &portal.formats),
+                }
             }
         }
         Ok(())

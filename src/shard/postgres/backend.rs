@@ -216,7 +216,20 @@ impl Backend {
     /// The connection broke. What of the output has reached the server is unknown.
     #[inline]
     pub async fn flush(&mut self) -> io::Result<()> {
-        self.flush_with(&mut &b""[..]).await
+        let sent = self.send_output().await;
+        self.lost |= sent.is_err();
+        sent
+    }
+
+    /// One buffer needs no vectored write, which costs more.
+    async fn send_output(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            match self.stream.write(&self.output).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => self.output.advance(written),
+            }
+        }
+        self.stream.flush().await
     }
 
     /// Sends `output` and then `rest`, in one write where the socket takes both. Safe to abandon, likewise.

@@ -37,6 +37,8 @@ pub struct Description {
     pub parameter_oids: Vec<u32>,
     /// `None` when it returns no rows.
     pub columns: Option<Arc<[OutputColumn]>>,
+    /// The frame that told them, with all formats text.
+    pub row_description: Option<Bytes>,
 }
 
 impl Program {
