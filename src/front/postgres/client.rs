@@ -346,7 +346,7 @@ impl Client<'_> {
         let outside_transaction = self.session.status() == TransactionStatus::Idle && !self.in_batch;
         let idle = outside_transaction && !self.skipping && self.connection.input.is_empty();
         if idle {
-            self.connection.shrink();
+            self.connection.rest();
         }
         let leave = if idle { Stage::Draining } else { Stage::Closing };
         let limit = if outside_transaction { None } else { self.idle_in_transaction_limit() };

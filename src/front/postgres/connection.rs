@@ -1,7 +1,7 @@
 //! A client's socket and its two buffers.
 //!
 //! Answers are gathered and leave in as few writes as possible; rows are taken from the shards only as fast as the socket
-//! takes them. Buffers grow with what has really arrived, and an idle client keeps only small ones.
+//! takes them. Buffers grow with what has really arrived, and an idle client keeps none.
 
 use std::io;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::peers::{Peer, Stage};
+use super::spare;
 use super::stream::Stream;
 use crate::error::{Error, SqlState};
 
@@ -21,8 +22,6 @@ const READ_LIMIT_BYTES: usize = 64 * 1024;
 const OUTPUT_LIMIT_BYTES: usize = 64 * 1024;
 /// Rows that come in batches of this size are sent from where they lie.
 const COPY_LIMIT_BYTES: usize = 16 * 1024;
-/// What an idle client may keep of each buffer.
-const IDLE_BYTES: usize = 8 * 1024;
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -78,6 +77,12 @@ impl Connection {
     /// The connection broke, or the client closed it (`UnexpectedEof`).
     pub(super) async fn read(&mut self) -> io::Result<()> {
         self.stream.readable().await?;
+        if self.input.capacity() == 0 {
+            self.input = spare::take();
+        }
+        if self.output.capacity() == 0 {
+            self.output = spare::take();
+        }
         self.input.reserve(self.read_bytes);
         let room = self.input.capacity() - self.input.len();
         match self.stream.read_buf(&mut self.input).await? {
@@ -141,13 +146,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Gives back what a large message or answer made the buffers grow to. To be called when nothing is under way.
-    pub(super) fn shrink(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > IDLE_BYTES {
-            self.input = BytesMut::new();
+    /// Gives back its buffers. To be called when nothing is under way.
+    pub(super) fn rest(&mut self) {
+        if self.input.is_empty() {
+            spare::give(&mut self.input);
         }
-        if self.output.is_empty() && self.output.capacity() > IDLE_BYTES {
-            self.output = BytesMut::new();
+        if self.output.is_empty() {
+            spare::give(&mut self.output);
         }
         self.read_bytes = READ_BYTES;
     }

@@ -15,6 +15,7 @@ mod handshake;
 mod peers;
 mod portals;
 mod simple;
+mod spare;
 mod socket;
 mod stream;
 mod users;
