@@ -58,9 +58,14 @@ impl Session {
         let before = transaction.schema.clone().unwrap_or_else(|| Arc::clone(&topology.schema));
         let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
         shards.sort_unstable();
+        let mut notices = Vec::new();
         for &shard in &shards {
             let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
-            participant.transaction.run_batch(&[text.to_owned()]).await?;
+            let told = participant.transaction.postgres()?.run_told(text).await?;
+            // All say the same.
+            if shard == shards[0] {
+                notices = told;
+            }
         }
         let first = shards.first().copied().ok_or_else(|| Error::internal("there are no shards"))?;
         let participant = transaction.join_as_writer(&engine, first, TransactionMode::Schema).await?;
@@ -79,6 +84,7 @@ impl Session {
         keep_entries(&before, &after)?;
         refuse_what_cannot_be_sharded(&found, &before, &after, first)?;
         transaction.schema = Some(Arc::new(after));
+        self.notices.extend(notices);
         Ok(tag_of(tree))
     }
 

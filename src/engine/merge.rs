@@ -333,7 +333,7 @@ mod tests {
 
     #[tokio::test]
     async fn rows_come_in_order_with_nulls_where_they_belong_and_hidden_columns_cut() {
-        let key = SortKey { column: 1, descending: true, nulls_first: true };
+        let key = SortKey { column: 1, descending: true, nulls_first: true, by_bytes: false };
         let merge = MergePlan { order: vec![key], ..plan(&[PgType::Text, PgType::Int4], 1) };
         let a = rows(&[&[Some("n"), None], &[Some("ten"), Some("10")], &[Some("two"), Some("2")]]);
         let b = rows(&[&[Some("nine"), Some("9")], &[Some("minus"), Some("-1")]]);
@@ -344,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn offset_and_limit_count_merged_rows() {
-        let key = SortKey { column: 0, descending: false, nulls_first: false };
+        let key = SortKey { column: 0, descending: false, nulls_first: false, by_bytes: false };
         let merge = MergePlan { order: vec![key], offset: 1, limit: Some(2), ..plan(&[PgType::Int4], 1) };
         let a = rows(&[&[Some("1")], &[Some("3")], &[Some("5")]]);
         let b = rows(&[&[Some("2")], &[Some("4")]]);

@@ -25,6 +25,7 @@ mod settings;
 mod shards;
 mod spanning;
 mod statement;
+mod text_rules;
 mod transaction;
 mod write;
 

@@ -2,11 +2,11 @@
 
 use super::statement::{Prepared, Statement};
 use crate::error::{Error, Result, SqlState};
-use crate::shard::RawParameters;
+use crate::shard::{Program, RawParameters};
 use crate::types::{Datum, Format, PgType, TextStyle};
 
 /// The client's parameters. For Postgres shards, which get them as they came, a value of a type that shardd does not
-/// know becomes bytes, which equal no key.
+/// know, or of a form that it cannot read, becomes bytes: nobody here can tell what they equal.
 ///
 /// # Errors
 /// Their number is not the statement's, or one is no value of its type.
@@ -43,6 +43,7 @@ pub(super) fn decode(
         let oids = described.unwrap_or(&prepared.type_oids);
         oids.get(index).copied().filter(|oid| *oid != 0)
     };
+    let passed_on = matches!(statement.program, Some(Program::Postgres(_)));
     let values = raw.values.iter().zip(types).enumerate();
     values
         .map(|(index, (value, data_type))| {
@@ -58,7 +59,13 @@ pub(super) fn decode(
                 },
                 data_type => *data_type,
             };
-            decode_one(value, data_type, format(index), style)
+            match decode_one(value, data_type, format(index), style) {
+                // A shard reads it by itself.
+                Err(error) if passed_on && error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED => {
+                    Ok(Datum::Bytea(value.into()))
+                }
+                decoded => decoded,
+            }
         })
         .collect()
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::session::{Execution, Session};
-use super::statement::{Prepared, Statement};
+use super::statement::{Prepared, Statement, declared_types};
 use crate::error::{Error, Result};
-use crate::plan::Plan;
+use crate::plan::{Plan, ReadSource};
 use crate::shard::postgres::{self, Program, StatementName, Way};
+use crate::shard::sqlite::dialect::{self, ParameterTypes};
+use crate::shard::sqlite::{self, EnvironmentValue};
 use crate::shard::{Formats, ShardTransaction};
-use crate::sql;
+use crate::sql::{self, Parsed};
 use crate::topology::Schema;
 use crate::types::ShardId;
 
@@ -80,8 +82,16 @@ impl Session {
     /// # Errors
     /// The shard cannot parse it.
     pub(super) async fn describe(&mut self, prepared: &Prepared) -> Result<()> {
-        let Some(crate::shard::Program::Postgres(program)) = &prepared.statement.program else { return Ok(()) };
-        if program.description().is_some() || matches!(prepared.statement.plan, Plan::Ddl(_) | Plan::Local(_)) {
+        self.describe_as(prepared, &prepared.statement).await
+    }
+
+    /// The same for the statement that was made again from a client's text.
+    ///
+    /// # Errors
+    /// As [`Session::describe`].
+    pub(super) async fn describe_as(&mut self, prepared: &Prepared, statement: &Statement) -> Result<()> {
+        let Some(crate::shard::Program::Postgres(program)) = &statement.program else { return Ok(()) };
+        if program.description().is_some() || matches!(statement.plan, Plan::Ddl(_) | Plan::Local(_)) {
             return Ok(());
         }
         let (text, type_oids) = (&prepared.text, &prepared.type_oids);
@@ -96,6 +106,15 @@ impl Session {
         };
         program.describe(description);
         Ok(())
+    }
+
+    /// The shard whose system catalog is read: always the same, since each numbers its tables by itself.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn catalog_shard(&self) -> Result<ShardId> {
+        let first = self.engine.shards.load().open.keys().next().copied();
+        first.map_or_else(|| self.any_shard(), Ok)
     }
 
     /// A shard for a statement that any can answer: one that the transaction has to do with already, or any.
@@ -149,4 +168,27 @@ impl Session {
             settings: Arc::clone(self.settings.for_shards()),
         })
     }
+}
+
+/// The program of a statement that names no table and asks who or where its session is, which a server would answer for
+/// itself: `SELECT current_database()`.
+pub(super) fn asks_of_its_session(parsed: &Parsed, plan: &Plan, type_oids: &[u32]) -> Option<sqlite::Program> {
+    let Plan::Read(read) = plan else { return None };
+    if read.source != ReadSource::Nowhere {
+        return None;
+    }
+    let declared = declared_types(type_oids).ok()?;
+    let types = ParameterTypes {
+        text: &parsed.text,
+        declared: &declared,
+        client_parameters: parsed.client_parameters,
+        lifted: &parsed.lifted,
+    };
+    let translated = sql::with_deep_stack(parsed.deep, || dialect::translate_over_catalog(&read.statement, types));
+    translated.ok().filter(|program| {
+        let of_session = |value: &EnvironmentValue| {
+            matches!(value, EnvironmentValue::User | EnvironmentValue::Database | EnvironmentValue::BackendPid)
+        };
+        !program.reads_catalog && program.environment.iter().any(of_session)
+    })
 }

@@ -7,16 +7,25 @@ use tokio::sync::mpsc;
 use super::answer::{Answer, Rows, TagCount};
 use super::down::Need;
 use super::merge::{MergePlan, Merger};
+use super::parameters;
 use super::session::{Execution, Session};
+use super::text_rules::TextRules;
 use super::transaction::Opened;
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, Scatter};
 use crate::shard::{Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, sqlite};
 use crate::system_catalog::Surroundings;
-use crate::types::ShardId;
+use crate::types::{Datum, PgType, ShardId};
 
 /// How many merged batches may wait for a slow client.
 const MERGED_BATCHES_AHEAD: usize = 2;
+
+/// What runs on several shards.
+struct Apart<'a> {
+    program: &'a Program,
+    shards: &'a [ShardId],
+    text: TextRules,
+}
 
 impl Session {
     pub(super) async fn read(&mut self, read: &Read, execution: &Execution) -> Result<Answer> {
@@ -31,7 +40,10 @@ impl Session {
             let output = match program {
                 Program::Sqlite(program) => self.read_nowhere(read, program, execution).await?.into(),
                 Program::Postgres(_) => {
-                    let shard = self.any_shard()?;
+                    let shard = match read.source {
+                        ReadSource::SystemCatalog => self.catalog_shard()?,
+                        _ => self.any_shard()?,
+                    };
                     self.read_one(shard, program, execution, execution.formats.clone(), false).await?
                 }
             };
@@ -60,11 +72,11 @@ impl Session {
         let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
         self.engine.require(&targets.shards, Need::Read)?;
         let program = execution.statement.scattered(scatter)?;
+        let text = self.text_rules(read, &targets.shards, &execution.statement)?;
+        let apart = Apart { program: &program, shards: &targets.shards, text };
         match scatter {
-            Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, &program, &targets.shards, execution)).await,
-            Scatter::Aggregate(aggregate) => {
-                Box::pin(self.aggregate(aggregate, &program, &targets.shards, execution)).await
-            }
+            Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, apart, execution)).await,
+            Scatter::Aggregate(aggregate) => Box::pin(self.aggregate(aggregate, apart, execution)).await,
         }
     }
 
@@ -107,13 +119,8 @@ impl Session {
         }
     }
 
-    async fn merge(
-        &mut self,
-        merge: &Merge,
-        program: &Program,
-        shards: &[ShardId],
-        execution: &Execution,
-    ) -> Result<Answer> {
+    async fn merge(&mut self, merge: &Merge, apart: Apart<'_>, execution: &Execution) -> Result<Answer> {
+        let Apart { program, shards, text } = apart;
         let (limit, offset) = merge.row_counts(&execution.parameters)?;
         let (columns, sources) = self.read_each(shards, program, execution, execution.formats.clone()).await?;
         let plan = MergePlan {
@@ -127,6 +134,7 @@ impl Session {
             style: self.settings.text_style().clone(),
             max_bytes: self.engine.limits.merge_max_bytes,
         };
+        text.permit_merge(&plan)?;
         let visible: Arc<[OutputColumn]> = plan.columns[..plan.visible_columns].into();
         expect_columns(execution, &visible)?;
         let rows = stream(Merger::new(plan, sources)).await?;
@@ -134,29 +142,45 @@ impl Session {
         Ok(self.rows_answer(execution, Output { columns, rows, ..Output::default() }))
     }
 
-    async fn aggregate(
-        &mut self,
-        aggregate: &Aggregate,
-        program: &Program,
-        shards: &[ShardId],
-        execution: &Execution,
-    ) -> Result<Answer> {
+    async fn aggregate(&mut self, aggregate: &Aggregate, apart: Apart<'_>, execution: &Execution) -> Result<Answer> {
+        let Apart { program, shards, text } = apart;
+        // Only the whole statement tells the types and origins of its columns.
+        self.describe_as(&execution.prepared, &execution.statement).await?;
         let max_bytes = self.engine.limits.merge_max_bytes;
         let (columns, sources) = self.read_each(shards, program, execution, Formats::AllBinary).await?;
+        let types: Vec<_> = columns.iter().map(|column| column.data_type).collect();
+        let finish = aggregate.finish(&types)?;
+        text.permit_aggregate(&columns, &finish)?;
         let mut partial = self.engine.scratch.table(Aggregate::PARTIAL, &columns, max_bytes, &self.cancel).await?;
         for mut rows in sources {
             while let Some(batch) = rows.next().await? {
                 partial.load(&batch)?;
             }
         }
-        let types: Vec<_> = columns.iter().map(|column| column.data_type).collect();
-        let finish = execution.statement.translate_over(&aggregate.finish(&types)?, partial.schema())?;
+        let finish = execution.statement.translate_over(&finish, partial.schema())?;
         expect_columns(execution, &finish.columns)?;
         let known = execution.statement.columns().cloned();
         let columns = known.or_else(|| Some(Arc::from(finish.columns.as_slice())));
+        let parameters = self.retyped(execution, &finish.parameters)?;
         let call = self.sqlite_call(execution, &Arc::new(finish), execution.formats.clone());
-        let rows = partial.finish(call).await?;
+        let rows = partial.finish(sqlite::Call { parameters, ..call }).await?;
         Ok(self.rows_answer(execution, Output { columns, rows, ..Output::default() }))
+    }
+
+    /// The parameters and literals as values of the types that a finishing statement gives them: those of Postgres shards
+    /// were decoded before anything was known of them.
+    fn retyped(&self, execution: &Execution, types: &[PgType]) -> Result<Arc<[Datum]>> {
+        if self.engine.kind == ShardKind::Sqlite {
+            return Ok(Arc::clone(&execution.parameters));
+        }
+        let style = self.settings.text_style();
+        let mut values = parameters::decode(&execution.statement, &execution.prepared, &execution.raw, style)?;
+        values.extend_from_slice(execution.parameters.get(values.len()..).unwrap_or_default());
+        let retyped = values.into_iter().zip(types).map(|(value, data_type)| match value {
+            Datum::Text(text) => Datum::from_text(*data_type, &text, style),
+            value => Ok(value),
+        });
+        retyped.collect()
     }
 
     /// Runs a statement on several shards. Gives its columns, which must be the same everywhere, and each shard's rows.

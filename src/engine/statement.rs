@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Instant;
@@ -50,40 +51,46 @@ impl Statement {
         let parsed = sql::parse(text, client_parameters, lifted.to_vec())?;
         let plan = plan::plan(&parsed, schema, keyspaces)?;
         if kind == ShardKind::Postgres {
-            return Ok(Statement::as_written(parsed, plan, schema));
+            return match super::passing_on::asks_of_its_session(&parsed, &plan, type_oids) {
+                Some(program) => Ok(Statement::translated(parsed, plan, schema, program)),
+                None => Ok(Statement::as_written(parsed, plan, schema)),
+            };
         }
         let declared = &declared_types(type_oids)?;
         let types = ParameterTypes { text, declared, client_parameters, lifted };
-        let program = match whole_statement(&plan) {
-            Some(tree) => {
-                let translated = sql::with_deep_stack(parsed.deep, || match &plan {
-                    Plan::Read(read) if read.source != ReadSource::Shards => {
-                        dialect::translate_over_catalog(tree, types)
-                    }
-                    _ => dialect::translate(tree, schema, types),
-                });
-                Some(translated?)
-            }
-            None => None,
-        };
-        let (placeholders, columns) = match &program {
-            Some(program) => {
-                // A SELECT without columns returns rows all the same.
-                let returns_rows = program.tag == Tag::Select || !program.columns.is_empty();
-                let columns = returns_rows.then(|| Arc::from(program.columns.as_slice()));
-                (program.parameters.clone(), columns)
-            }
-            None => super::local::describe(&plan, client_parameters + lifted.len()),
-        };
+        if let Some(tree) = whole_statement(&plan) {
+            let program = sql::with_deep_stack(parsed.deep, || match &plan {
+                Plan::Read(read) if read.source != ReadSource::Shards => dialect::translate_over_catalog(tree, types),
+                _ => dialect::translate(tree, schema, types),
+            });
+            let program = program?;
+            return Ok(Statement::translated(parsed, plan, schema, program));
+        }
+        let (placeholders, columns) = super::local::describe(&plan, client_parameters + lifted.len());
         Ok(Statement {
             parsed,
             schema: Arc::clone(schema),
             plan,
-            program: program.map(|program| Program::Sqlite(Arc::new(program))),
+            program: None,
             scattered: OnceLock::new(),
             placeholders: placeholders.into(),
             columns,
         })
+    }
+
+    /// A statement that SQLite runs, whatever the shards are.
+    fn translated(parsed: Parsed, plan: Plan, schema: &Arc<Schema>, program: sqlite::Program) -> Statement {
+        // A SELECT without columns returns rows all the same.
+        let returns_rows = program.tag == Tag::Select || !program.columns.is_empty();
+        Statement {
+            parsed,
+            schema: Arc::clone(schema),
+            plan,
+            scattered: OnceLock::new(),
+            placeholders: program.parameters.clone().into(),
+            columns: returns_rows.then(|| Arc::from(program.columns.as_slice())),
+            program: Some(Program::Sqlite(Arc::new(program))),
+        }
     }
 
     /// A statement for Postgres shards, which are asked about its types when they are needed.
@@ -150,10 +157,42 @@ impl Statement {
     /// # Errors
     /// It has no translation.
     pub(super) fn translate_over(&self, tree: &ast::Statement, schema: &Schema) -> Result<sqlite::Program> {
+        if let Some(description) = self.description() {
+            return self.translate_as_described(tree, schema, description);
+        }
         let declared = self.placeholder_types();
         let client_parameters = declared.len();
         let types = ParameterTypes { text: "", declared: &declared, client_parameters, lifted: &[] };
         sql::with_deep_stack(self.parsed.deep, || dialect::translate(tree, schema, types))
+    }
+
+    /// The client's parameters have the types that a shard told, and literals those that their context gives them.
+    fn translate_as_described(
+        &self,
+        tree: &ast::Statement,
+        schema: &Schema,
+        description: &postgres::Description,
+    ) -> Result<sqlite::Program> {
+        let known: Vec<Option<PgType>> = description.parameter_oids.iter().map(|oid| PgType::from_oid(*oid)).collect();
+        let unknown = sql::walk_expressions(tree, |expression| match sql::placeholder_number(expression) {
+            Some(number) if known.get(number - 1) == Some(&None) => ControlFlow::Break(number),
+            _ => ControlFlow::Continue(()),
+        });
+        if let ControlFlow::Break(number) = unknown {
+            return Err(Error::unsupported(
+                format!("parameter ${number} beside an aggregate across shards, since only the shards know its type"),
+                "Cast it to text, or give the key in WHERE.",
+            ));
+        }
+        let declared: Vec<_> = known.into_iter().map(|data_type| data_type.or(Some(PgType::Text))).collect();
+        let types = ParameterTypes {
+            text: "",
+            declared: &declared,
+            client_parameters: self.parsed.client_parameters,
+            lifted: &self.parsed.lifted,
+        };
+        let translated = sql::with_deep_stack(self.parsed.deep, || dialect::translate(tree, schema, types));
+        translated.map_err(Error::without_position)
     }
 
     /// The program of a statement that was derived from this one and shares its parameters.
@@ -237,7 +276,7 @@ fn tag_of(tree: &ast::Statement) -> Tag {
 }
 
 /// The types that a client declared for its parameters; 0 leaves one to be inferred.
-fn declared_types(type_oids: &[u32]) -> Result<Vec<Option<PgType>>> {
+pub(super) fn declared_types(type_oids: &[u32]) -> Result<Vec<Option<PgType>>> {
     let declared = type_oids.iter().map(|&oid| {
         if oid == 0 {
             return Ok(None);

@@ -38,6 +38,7 @@ pub use assigned::AssignedKey;
 pub use explain::{Explanation, PlanKind, explain, explain_error};
 pub use key::KeyExpression;
 pub use route::{Keys, Pin, Route, Slots, Targets};
+pub use scatter::{collated_by_bytes, orders_by_bytes};
 
 use crate::error::{Error, Result, SqlState};
 pub use crate::sql::{Discard, Isolation, Local};
@@ -199,6 +200,8 @@ pub struct SortKey {
     pub column: usize,
     pub descending: bool,
     pub nulls_first: bool,
+    /// Text is ordered by its bytes here, whatever the database does by itself: `ORDER BY name COLLATE "C"`.
+    pub by_bytes: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -190,7 +190,7 @@ fn merge_select(query: &Query, select: &Select, scope: &Scope<'_>) -> Result<Sca
             }
             Sorted::Expression => hidden.add(&item.expr),
         };
-        order.push(sort_key(column, &item.options)?);
+        order.push(sort_key(column, item)?);
     }
     let mut order_by = query.order_by.clone();
     let distinct = match &select.distinct {
@@ -241,7 +241,10 @@ fn match_order(
     if order.is_empty() {
         let plain = || OrderByOptions { sort: None, nulls_first: None };
         let by = |expr: &Expr| OrderByExpr { expr: expr.clone(), options: plain(), with_fill: None };
-        *order = columns.iter().map(|&column| SortKey { column, descending: false, nulls_first: false }).collect();
+        *order = columns
+            .iter()
+            .map(|&column| SortKey { column, descending: false, nulls_first: false, by_bytes: false })
+            .collect();
         let kind = OrderByKind::Expressions(expressions.iter().map(by).collect());
         *order_by = Some(ast::OrderBy { kind, interpolate: None });
         return Ok(());
@@ -274,7 +277,7 @@ fn build_set_operation(query: &Query, op: SetOperator, quantifier: SetQuantifier
     let mut order = Vec::new();
     for item in order_items(query)? {
         if let Sorted::Column(column) = sorted_by(&item.expr, &visible, None)? {
-            order.push(sort_key(column, &item.options)?);
+            order.push(sort_key(column, item)?);
         }
     }
     let distinct =
@@ -297,7 +300,8 @@ pub(super) fn order_items(query: &Query) -> Result<&[OrderByExpr]> {
     }
 }
 
-fn sort_key(column: usize, options: &OrderByOptions) -> Result<SortKey> {
+fn sort_key(column: usize, item: &OrderByExpr) -> Result<SortKey> {
+    let options = &item.options;
     let descending = match &options.sort {
         None | Some(OrderBySort::Asc) => false,
         Some(OrderBySort::Desc) => true,
@@ -307,7 +311,23 @@ fn sort_key(column: usize, options: &OrderByOptions) -> Result<SortKey> {
             _ => return Err(Error::unsupported("ORDER BY ... USING across shards", "Use ASC or DESC.")),
         },
     };
-    Ok(SortKey { column, descending, nulls_first: options.nulls_first.unwrap_or(descending) })
+    Ok(SortKey {
+        column,
+        descending,
+        nulls_first: options.nulls_first.unwrap_or(descending),
+        by_bytes: collated_by_bytes(&item.expr),
+    })
+}
+
+/// `... COLLATE "C"`.
+pub fn collated_by_bytes(expression: &Expr) -> bool {
+    matches!(strip(expression), Expr::Collate { collation, .. } if orders_by_bytes(collation))
+}
+
+/// A collation that orders text by its bytes wherever it is.
+pub fn orders_by_bytes(collation: &ast::ObjectName) -> bool {
+    let name = crate::sql::name_parts(collation).and_then(|mut parts| parts.pop());
+    name.is_some_and(|name| matches!(&*name, "C" | "POSIX" | "ucs_basic"))
 }
 
 /// Takes LIMIT and OFFSET for the merge. Each shard sends as many rows as could be wanted of it alone: both together.

@@ -11,7 +11,9 @@ use sqlparser::parser::{Parser, ParserError};
 use super::cursor::Cursor;
 use super::lexer::{Token, TokenKind, position, syntax_error_at};
 use super::local::{Local, parse_local};
-use super::precedence::{bind_prefix_operators, may_have_prefix_operators};
+use super::precedence::{
+    bind_prefix_operators, may_have_operators_in_a_row, may_have_prefix_operators, set_operators_apart,
+};
 use super::tokens::parser_tokens;
 use super::{LiteralKind, Parsed, Tree, ast, check, with_deep_stack};
 use crate::error::{Error, Result, SqlState};
@@ -79,6 +81,9 @@ fn parse_with<T: ast::VisitMut>(
     let mut tree = with_deep_stack(deep, || read(&mut parser)).map_err(|error| parse_error(text, tokens, &error))?;
     if may_have_prefix_operators(text, tokens) {
         with_deep_stack(deep, || bind_prefix_operators(&mut tree));
+    }
+    if may_have_operators_in_a_row(tokens) {
+        with_deep_stack(deep, || set_operators_apart(&mut tree));
     }
     let rest = parser.peek_token_ref();
     match (&rest.token, rest.span.start.column) {

@@ -1,9 +1,10 @@
 //! Prefix operators (`~ a`) as Postgres binds them: less tightly than `+` and `-`, so that `~ a + b` is `~ (a + b)`.
 //!
-//! The parser has no say in how tightly it binds them, so its tree is mended.
+//! The parser has no say in how tightly it binds them, so its tree is mended. Nor does it print what it read when two of
+//! them meet: `- - a` would become a comment, so the inner one gets parentheses.
 //! <https://www.postgresql.org/docs/15/sql-syntax-lexical.html#SQL-PRECEDENCE>
 
-use super::ast::{BinaryOperator, Expr, UnaryOperator, Value, VisitMut};
+use super::ast::{BinaryOperator, CastKind, Expr, UnaryOperator, Value, VisitMut};
 use super::lexer::{Token, TokenKind};
 use super::walk::walk_expressions_mut;
 
@@ -12,6 +13,35 @@ pub(super) fn may_have_prefix_operators(text: &str, tokens: &[Token]) -> bool {
     tokens
         .iter()
         .any(|token| token.kind == TokenKind::Operator && matches!(token.text(text), "~" | "@" | "|/" | "||/" | "!!"))
+}
+
+/// Whether two operators follow each other, as in `- - a`.
+pub(super) fn may_have_operators_in_a_row(tokens: &[Token]) -> bool {
+    tokens.windows(2).any(|pair| pair.iter().all(|token| token.kind == TokenKind::Operator))
+}
+
+/// Puts parentheses round an operand that begins with an operator itself.
+pub(super) fn set_operators_apart(tree: &mut impl VisitMut) {
+    walk_expressions_mut(tree, |expression| {
+        if let Expr::UnaryOp { expr, .. } = expression
+            && begins_with_operator(expr)
+        {
+            let inner = std::mem::replace(&mut **expr, Expr::Value(Value::Null.with_empty_span()));
+            **expr = Expr::Nested(Box::new(inner));
+        }
+    });
+}
+
+fn begins_with_operator(expression: &Expr) -> bool {
+    match expression {
+        Expr::UnaryOp { .. } => true,
+        Expr::BinaryOp { left, .. } => begins_with_operator(left),
+        Expr::Cast { expr, kind: CastKind::DoubleColon, .. }
+        | Expr::Collate { expr, .. }
+        | Expr::AtTimeZone { timestamp: expr, .. }
+        | Expr::CompoundFieldAccess { root: expr, .. } => begins_with_operator(expr),
+        _ => false,
+    }
 }
 
 /// Takes sums into the operand of the prefix operator that stands before them. Inner ones come first, so that a longer
@@ -67,6 +97,18 @@ fn binds_loosely(op: UnaryOperator) -> bool {
 mod tests {
     use super::*;
     use crate::sql::parse_expression;
+
+    #[test]
+    fn what_is_printed_is_read_as_the_same_again() {
+        for text in
+            ["- -5", "- - a", "~ - a", "- ~ a + 1", "- - -5::int", "1 - -5", "@ -a", "- (-a)", "~ ~ a", "- -a[1]"]
+        {
+            let tree = parse_expression(text).unwrap();
+            let printed = tree.to_string();
+            assert_eq!(parse_expression(&printed).unwrap(), tree, "{text}: {printed}");
+            assert!(!printed.contains("--"), "{printed}");
+        }
+    }
 
     #[test]
     fn sums_belong_to_the_prefix_operator_before_them() {

@@ -110,6 +110,22 @@ pub(super) async fn run_plain(backend: &mut Backend, text: &str, cancel: &Cancel
     finish(backend, &mut exchange, cancel, shard).await
 }
 
+/// The same, with what the shard has to say about it.
+///
+/// # Errors
+/// As [`run_plain`].
+pub(super) async fn run_told(
+    backend: &mut Backend,
+    text: &str,
+    cancel: &CancelFlag,
+    shard: &str,
+) -> Result<Vec<Error>> {
+    request::query(&mut backend.output, text);
+    let mut exchange = Exchange::new(None);
+    finish(backend, &mut exchange, cancel, shard).await?;
+    Ok(exchange.notices)
+}
+
 /// Asks what a statement takes and returns.
 ///
 /// # Errors

@@ -44,7 +44,7 @@ pub use pool::{Pool, PoolLimits, PoolState, Pooled, Totals};
 pub use program::{Description, Program};
 pub use rows::RowStream;
 pub use session_state::SessionSettings;
-pub use shard::PostgresShard;
+pub use shard::{PostgresShard, TextTreatment};
 pub use stream::Stream;
 pub use target::{Target, TargetError};
 pub use transaction::PostgresTransaction;

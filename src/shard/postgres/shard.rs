@@ -1,6 +1,6 @@
 //! A shard on a Postgres server: statements in, rows out, over pooled connections.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::call::Call;
 use super::conversation::{self, lost_alone};
@@ -24,12 +24,23 @@ pub struct PostgresShard {
     id: ShardId,
     /// Each worker's.
     pools: Box<[Arc<Pool>]>,
+    /// Told when its schema is read, which a database is made with.
+    text: OnceLock<TextTreatment>,
+}
+
+/// How a database treats text that says nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextTreatment {
+    /// It is ordered by its bytes.
+    pub ordered_by_bytes: bool,
+    /// `upper`, `lower` and regular expressions know the letters of ASCII only.
+    pub plain_letters: bool,
 }
 
 impl PostgresShard {
     /// `pools`: one for each worker, in their order; at least one.
     pub fn new(name: &str, id: ShardId, pools: Vec<Arc<Pool>>) -> PostgresShard {
-        PostgresShard { name: name.into(), id, pools: pools.into() }
+        PostgresShard { name: name.into(), id, pools: pools.into(), text: OnceLock::new() }
     }
 
     pub fn name(&self) -> &str {
@@ -38,6 +49,11 @@ impl PostgresShard {
 
     pub fn id(&self) -> ShardId {
         self.id
+    }
+
+    /// Nothing is taken for granted before its schema was read.
+    pub fn text(&self) -> TextTreatment {
+        self.text.get().copied().unwrap_or_default()
     }
 
     pub fn pools(&self) -> &[Arc<Pool>] {
@@ -157,6 +173,10 @@ impl PostgresShard {
         let text = format!("{};{};{}", schema::BEGIN.trim_end_matches(';'), schema::CATALOG, schema::END);
         let rows = self.rows_of(&text).await?;
         let mut read = ShardSchema::read(self.id, &self.name, &rows, keyspaces)?;
+        let _ = self.text.set(TextTreatment {
+            ordered_by_bytes: read.server.text_order_is_c,
+            plain_letters: matches!(read.server.character_type.as_str(), "C" | "POSIX"),
+        });
         if let Some(positions) = read.positions_query() {
             read.set_positions(&self.rows_of(&positions).await?)?;
         }

@@ -122,6 +122,23 @@ impl PostgresTransaction {
         Ok(())
     }
 
+    /// Runs a plain statement, and gives the notices that it raised.
+    ///
+    /// # Errors
+    /// The shard refused it.
+    pub async fn run_told(&mut self, text: &str) -> Result<Vec<Error>> {
+        let mut connection = self.place.take().await?;
+        if let Some(begin) = self.begin.take() {
+            let begun = conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await;
+            begun.map_err(lost_in_transaction)?;
+        }
+        let outcome = conversation::run_told(&mut connection, text, &self.cancel, &self.shard).await;
+        if connection.is_in_step() {
+            self.place.put(connection);
+        }
+        outcome.map_err(lost_in_transaction)
+    }
+
     async fn run_plain(&mut self, text: &str) -> Result<()> {
         let mut connection = self.place.take().await?;
         if let Some(begin) = self.begin.take() {
