@@ -13,9 +13,9 @@ use super::text_rules::TextRules;
 use super::transaction::Opened;
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, Scatter};
-use crate::shard::{Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, sqlite};
+use crate::shard::{Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, schema_changed, sqlite};
 use crate::system_catalog::Surroundings;
-use crate::types::{Datum, PgType, ShardId};
+use crate::types::{Datum, Format, PgType, ShardId};
 
 /// How many merged batches may wait for a slow client.
 const MERGED_BATCHES_AHEAD: usize = 2;
@@ -202,8 +202,9 @@ impl Session {
             self.notices.extend(notices);
             match (&columns, told) {
                 (Some(columns), Some(told)) if !same_types(columns, &told) => {
-                    return Err(self.drifted(shards[0], shard));
+                    return Err(self.drifted(shards[0], shard, execution));
                 }
+                (Some(columns), Some(told)) => permit_forms(columns, &told, &formats)?,
                 (None, told) => columns = told,
                 _ => {}
             }
@@ -213,7 +214,14 @@ impl Session {
         Ok((columns, sources))
     }
 
-    fn drifted(&self, first: ShardId, other: ShardId) -> Error {
+    /// Shards return different columns: one of them has committed a change of the schema that others have not, or their
+    /// tables differ.
+    fn drifted(&self, first: ShardId, other: ShardId, execution: &Execution) -> Error {
+        let published = !Arc::ptr_eq(&self.engine.live.snapshot().schema, &execution.statement.schema);
+        let own = self.transaction.as_ref().is_some_and(|transaction| transaction.schema.is_some());
+        if !own && (published || self.engine.schema_change.try_lock().is_err()) {
+            return schema_changed();
+        }
         let (first, other) = (self.engine.shard_name(first), self.engine.shard_name(other));
         Error::new(
             SqlState::INVALID_TABLE_DEFINITION,
@@ -236,8 +244,35 @@ impl Session {
     }
 }
 
+/// The shards' own types have a number on each; by their names they are the same, as the tables are.
 fn same_types(columns: &[OutputColumn], others: &[OutputColumn]) -> bool {
-    columns.iter().map(OutputColumn::type_oid).eq(others.iter().map(OutputColumn::type_oid))
+    let same = |(one, other): (&OutputColumn, &OutputColumn)| match (one.foreign, other.foreign) {
+        (Some(one), Some(other)) => one.size == other.size,
+        _ => one.type_oid() == other.type_oid(),
+    };
+    columns.len() == others.len() && columns.iter().zip(others).all(same)
+}
+
+/// A type's number on a shard may stand within its values: in the binary form of arrays and composites.
+///
+/// # Errors
+/// 0A000: the client would be told one shard's and get another's.
+fn permit_forms(columns: &[OutputColumn], others: &[OutputColumn], formats: &Formats) -> Result<()> {
+    let differs = columns.iter().zip(others).enumerate().find(|(number, (one, other))| {
+        one.foreign != other.foreign
+            && one.foreign.is_some_and(|foreign| foreign.size < 0)
+            && formats.of(*number) == Format::Binary
+    });
+    match differs {
+        None => Ok(()),
+        Some((_, (column, _))) => Err(Error::unsupported(
+            format!(
+                "column \"{}\" in binary form, whose type has another number on each shard, across shards",
+                column.name
+            ),
+            "Ask for the column as text, or give the key in WHERE.",
+        )),
+    }
 }
 
 impl ShardKind {

@@ -23,6 +23,9 @@ use crate::sql;
 use crate::topology::Schema;
 use crate::types::Datum;
 
+/// Changes of the schema that one statement gives way to before it fails.
+const SCHEMA_CHANGES: usize = 5;
+
 /// Who a session is for.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -289,15 +292,14 @@ impl Session {
             return Err(in_failed_transaction());
         }
         let parameters = Arc::new(parameters);
-        let answer = self.run_once(prepared, &parameters, &formats, scope).await;
-        match answer {
-            Err(error) if is_schema_changed(&error) => {
+        for _ in 0..SCHEMA_CHANGES {
+            match self.run_once(prepared, &parameters, &formats, scope).await {
                 // Whoever changes the schema holds this until the new one is published.
-                drop(self.engine.lock_schema().await?);
-                self.run_once(prepared, &parameters, &formats, scope).await
+                Err(error) if is_schema_changed(&error) => drop(self.engine.lock_schema().await?),
+                answer => return answer,
             }
-            answer => answer,
         }
+        self.run_once(prepared, &parameters, &formats, scope).await
     }
 
     async fn run_once(

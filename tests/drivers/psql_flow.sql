@@ -5,8 +5,9 @@
 INSERT INTO venues VALUES (1, 'Hall', 'Köln', '{"seats": 10}');
 INSERT INTO events (event_id, venue_id, title, starts_at, price, popularity)
   SELECT 1, 1, 'Jazz Night', '2026-03-01 20:00+00', 19.90, 0.1;
-INSERT INTO events (event_id, venue_id, title, starts_at, price) VALUES
-  (2, 1, 'Opera', '2026-03-02 20:00+00', 50), (3, 1, 'Rock', '2026-03-03 20:00+00', 45.5), (4, 1, 'Folk', '2026-03-04 20:00+00', 12);
+INSERT INTO events (event_id, venue_id, title, starts_at, price) VALUES (2, 1, 'Opera', '2026-03-02 20:00+00', 50);
+INSERT INTO events (event_id, venue_id, title, starts_at, price) VALUES (3, 1, 'Rock', '2026-03-03 20:00+00', 45.5);
+INSERT INTO events (event_id, venue_id, title, starts_at, price) VALUES (4, 1, 'Folk', '2026-03-04 20:00+00', 12);
 INSERT INTO seats (event_id, seat_id, price) SELECT 3, n, 10.50 FROM generate_series(1, 10) n;
 BEGIN;
 UPDATE seats SET status = 'held', hold_id = 'a1b2c3d4-e5f6-4711-8899-aabbccddeeff', hold_expires_at = now() + interval '5 minutes'

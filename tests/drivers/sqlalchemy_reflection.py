@@ -6,13 +6,18 @@ import sqlalchemy
 from sqlalchemy import MetaData, create_engine, inspect
 
 
+def own(name):
+    """On Postgres shards the tables of the HTTP door's entries are seen, too."""
+    return not name.startswith("shardd_")
+
+
 def describe(engine):
     inspector = inspect(engine)
     print("schemas", sorted(inspector.get_schema_names()), inspector.default_schema_name)
-    print("sequences", sorted(inspector.get_sequence_names()))
+    print("sequences", sorted(filter(own, inspector.get_sequence_names())))
     print("views", inspector.get_view_names(), inspector.get_materialized_view_names())
     print("enums", inspector.get_enums(), inspector.get_domains())
-    for table in sorted(inspector.get_table_names()):
+    for table in sorted(filter(own, inspector.get_table_names())):
         print(table, inspector.has_table(table), inspector.has_table(table, schema="public"))
         for column in inspector.get_columns(table):
             column["type"] = repr(column["type"])
@@ -30,7 +35,7 @@ def describe(engine):
 
 def reflect(engine):
     metadata = MetaData()
-    metadata.reflect(bind=engine)
+    metadata.reflect(bind=engine, only=lambda name, _: own(name))
     for table in sorted(metadata.tables.values(), key=lambda table: table.name):
         defaults = [column.server_default and str(column.server_default.arg) for column in table.columns]
         print(table.name, [column.name for column in table.columns], defaults)

@@ -1,7 +1,7 @@
 //! Real clients run the ticket flow: hold, confirm, an idempotent order, the best available seats, errors, reports.
 //!
-//! Each script runs on a plain Postgres first, which shows that the script is right, and then on shardd, which must
-//! give it nothing to complain about.
+//! Each script runs on a plain Postgres first, which shows that the script is right, and then on shardd over SQLite shards
+//! and over Postgres shards, which must give it nothing to complain about.
 
 use std::process::{Command, Output, Stdio};
 
@@ -9,34 +9,43 @@ use crate::support::client::{DATABASE, USER};
 use crate::support::postgres::binary;
 use crate::support::{Client, Postgres, Shardd, read, root};
 
-/// Both servers, each with the empty ticket schema.
+/// All servers, each with the empty ticket schema.
 struct Servers {
     postgres: Postgres,
     shardd: Shardd,
+    over_postgres: Shardd,
 }
+
+/// What ran on each.
+const NAMES: [&str; 3] = ["Postgres", "shardd over SQLite", "shardd over Postgres"];
 
 impl Servers {
     fn start() -> Servers {
-        let servers = Servers { postgres: Postgres::start(), shardd: Shardd::start() };
+        let postgres = Postgres::start();
+        let over_postgres = Shardd::start_over(&postgres);
+        let servers = Servers { postgres, shardd: Shardd::start(), over_postgres };
         for port in servers.ports() {
             Client::connect(port).expect("a connection").run(&read("tests/drivers/schema.sql"));
         }
         servers
     }
 
-    fn ports(&self) -> [u16; 2] {
-        [self.postgres.port, self.shardd.ports.postgres]
+    fn ports(&self) -> [u16; 3] {
+        [self.postgres.port, self.shardd.ports.postgres, self.over_postgres.ports.postgres]
     }
 
     /// Runs a command against each server, with its address in the environment, and gives the outputs.
-    fn run(&self, command: impl Fn() -> Command) -> [String; 2] {
+    fn run(&self, command: impl Fn() -> Command) -> [String; 3] {
+        let mut names = NAMES.into_iter();
         self.ports().map(|port| {
             let mut command = command();
             command.env("DATABASE_URL", format!("postgres://{USER}@127.0.0.1:{port}/{DATABASE}"));
             command.env("PGHOST", "127.0.0.1").env("PGPORT", port.to_string()).env("PGUSER", USER);
             command.env("PGDATABASE", DATABASE).env("PGCONNECT_TIMEOUT", "30").env("LC_ALL", "C.UTF-8");
-            let name = if port == self.postgres.port { "Postgres" } else { "shardd" };
-            succeeded(name, &command.stdin(Stdio::null()).output().expect("the client runs"))
+            succeeded(
+                names.next().unwrap_or_default(),
+                &command.stdin(Stdio::null()).output().expect("the client runs"),
+            )
         })
     }
 }
@@ -57,7 +66,14 @@ pub(crate) fn driver(program: &str, script: &str) -> Command {
     command
 }
 
-fn completes(outputs: &[String; 2]) {
+/// shardd's answers are Postgres's to the letter.
+fn agree(outputs: &[String; 3]) {
+    for (output, name) in outputs.iter().zip(NAMES).skip(1) {
+        assert_eq!(*output, outputs[0], "{name}'s answers (left) are not Postgres's");
+    }
+}
+
+fn completes(outputs: &[String; 3]) {
     assert!(outputs.iter().all(|output| output.contains("flow complete")), "{outputs:?}");
 }
 
@@ -75,7 +91,7 @@ fn asyncpg_runs_the_ticket_flow() {
 fn sqlalchemy_reads_the_schema_back_as_from_postgres() {
     let outputs = Servers::start().run(|| driver("python", "sqlalchemy_reflection.py"));
     completes(&outputs);
-    assert_eq!(outputs[1], outputs[0], "shardd's answers (left) are not Postgres's");
+    agree(&outputs);
 }
 
 #[test]
@@ -91,7 +107,7 @@ fn psql_runs_the_ticket_flow() {
         command
     });
     completes(&outputs);
-    assert_eq!(outputs[1], outputs[0], "shardd's answers (left) are not Postgres's");
+    agree(&outputs);
 }
 
 /// pgbench in each of its protocols, with several clients; afterwards every update is counted.

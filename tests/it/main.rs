@@ -25,4 +25,5 @@ mod shard_down;
 mod spanning;
 mod support_works;
 mod system_catalog;
+mod text_order;
 mod tls_drivers;

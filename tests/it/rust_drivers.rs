@@ -1,4 +1,4 @@
-//! Rust's own drivers run the ticket flow, on Postgres and on shardd: tokio-postgres and sqlx. Both ask for binary rows.
+//! Rust's own drivers run the ticket flow, on Postgres and on shardd over both kinds of shards: tokio-postgres and sqlx. Both ask for binary rows.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -12,10 +12,11 @@ use crate::support::client::{DATABASE, USER};
 use crate::support::{Client, Postgres, Shardd, read};
 
 /// Runs a flow on Postgres and then on shardd, each with the empty ticket schema.
-fn on_both<F: Future<Output = ()>>(flow: impl Fn(String) -> F) {
+fn on_all<F: Future<Output = ()>>(flow: impl Fn(String) -> F) {
     let (postgres, shardd) = (Postgres::start(), Shardd::start());
+    let over_postgres = Shardd::start_over(&postgres);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    for port in [postgres.port, shardd.ports.postgres] {
+    for port in [postgres.port, shardd.ports.postgres, over_postgres.ports.postgres] {
         Client::connect(port).expect("a connection").run(&read("tests/drivers/schema.sql"));
         let url = format!("postgres://{USER}@127.0.0.1:{port}/{DATABASE}");
         runtime.block_on(async {
@@ -38,7 +39,7 @@ const REPORT: &str = "SELECT status, count(*), sum(price)::text FROM seats GROUP
 
 #[test]
 fn tokio_postgres_runs_the_ticket_flow() {
-    on_both(|url| async move {
+    on_all(|url| async move {
         let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("a connection");
         let driving = tokio::spawn(connection);
         tokio_postgres_fills(&client).await;
@@ -142,7 +143,7 @@ async fn tokio_postgres_meets_errors(client: &mut tokio_postgres::Client) {
 
 #[test]
 fn sqlx_runs_the_ticket_flow() {
-    on_both(|url| async move {
+    on_all(|url| async move {
         // One connection: a dropped transaction is rolled back before the pool gives its connection out again.
         let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect(&url).await.expect("a pool");
         sqlx_fills(&pool).await;
@@ -240,10 +241,11 @@ fn example(name: &str) -> std::path::PathBuf {
 
 #[test]
 fn the_example_sells_every_seat_once() {
-    let shardd = Shardd::start();
-    let mut command = std::process::Command::new(example("box_office"));
-    let output = command.env("DATABASE_URL", shardd.url()).output().expect("built by `cargo build --examples`");
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}{complained}");
-    assert!(said.ends_with("200 seats bought, none of them twice\n"), "{said}");
+    for shardd in Shardd::of_each_kind() {
+        let mut command = std::process::Command::new(example("box_office"));
+        let output = command.env("DATABASE_URL", shardd.url()).output().expect("built by `cargo build --examples`");
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{said}{complained}");
+        assert!(said.ends_with("200 seats bought, none of them twice\n"), "{said}");
+    }
 }

@@ -1,16 +1,17 @@
-//! Generated statements must get from shardd, with four SQLite shards, what they get from Postgres.
+//! Generated statements must get from shardd what they get from Postgres: with four SQLite shards, and with three Postgres
+//! shards.
 //!
 //! Each statement is asked of both: through the simple and the extended protocol, with inline values and with
 //! parameters, with text and with binary rows. Rows, column names, types, modifiers, command tags, SQLSTATEs, the
 //! transaction's state and, after a write, the table's rows are compared. What shardd refuses (0A000) must be in
-//! `docs/sql-refused.md`. A difference is shrunk, shown with both answers, and fails the test.
+//! `docs/sql-refused.md`, or `docs/sql-refused-postgres.md` for Postgres shards. A difference is shrunk, shown with both answers, and fails the test.
 //!
-//! * `SHARDD_DIFFERENTIAL_STATEMENTS`: how many statements (2,000).
+//! * `SHARDD_DIFFERENTIAL_STATEMENTS`: how many statements (2,000; 1,500 for Postgres shards).
 //! * `SHARDD_DIFFERENTIAL_SEED`: where to begin (1); each script has a seed of its own, which the report names.
 //! * `SHARDD_DIFFERENTIAL_FAMILY`: only scripts of this family, e.g. `aggregate`.
 //! * `SHARDD_UPDATE_DOCS=1`: adds new refusals to the list instead of failing.
 //!
-//! The whole report is written to `target/tmp/differential.txt`.
+//! The whole report is written to `target/tmp/differential.txt` and `target/tmp/differential-postgres.txt`.
 
 pub mod compare;
 mod expressions;
@@ -176,23 +177,58 @@ fn read_known_differences() -> Vec<String> {
         .collect()
 }
 
+/// What is compared with Postgres.
+struct Subject {
+    port: u16,
+    statements: usize,
+    report: &'static str,
+    refused: refused::List,
+    /// The kinds of differences that are known.
+    known: Vec<String>,
+}
+
+fn compare_with(postgres: &Postgres, subject: &Subject) {
+    let mut pair = Pair::new(postgres.port, subject.port);
+    let statements = number("SHARDD_DIFFERENTIAL_STATEMENTS", subject.statements);
+    let tally = generate(&mut pair, number("SHARDD_DIFFERENTIAL_SEED", 1), statements);
+    let text = report(&mut pair, &tally);
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(subject.report);
+    std::fs::write(&path, &text).expect("the report is written");
+    println!("{text}");
+    let unlisted = refused::check(subject.refused, &tally.refused);
+    let new: Vec<_> = tally.mismatches.keys().filter(|kind| !subject.known.contains(kind)).collect();
+    assert!(new.is_empty(), "differences that {DIFFERENCES} does not know: {new:#?}; see {}", path.display());
+    assert!(unlisted.is_empty(), "refused, but not in {}: {unlisted:#?}", subject.refused.document);
+    let percent = tally.refused.len() * 100 / tally.statements;
+    assert!(percent <= MOST_REFUSED_PERCENT, "{percent} % of the statements were refused");
+}
+
 #[test]
 fn shardd_answers_as_postgres_does() {
     let (postgres, shardd) = (Postgres::start(), Shardd::start());
-    let mut pair = Pair::new(postgres.port, shardd.ports.postgres);
-    let statements = number("SHARDD_DIFFERENTIAL_STATEMENTS", 2000);
-    let tally = generate(&mut pair, number("SHARDD_DIFFERENTIAL_SEED", 1), statements);
-    let text = report(&mut pair, &tally);
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("differential.txt");
-    std::fs::write(&path, &text).expect("the report is written");
-    println!("{text}");
-    let unlisted = refused::check(&tally.refused);
-    let known = read_known_differences();
-    let new: Vec<_> = tally.mismatches.keys().filter(|kind| !known.contains(&kind.to_string())).collect();
-    assert!(new.is_empty(), "differences that {DIFFERENCES} does not know: {new:#?}; see {}", path.display());
-    assert!(unlisted.is_empty(), "refused, but not in {}: {unlisted:#?}", refused::DOCUMENT);
-    let percent = tally.refused.len() * 100 / tally.statements;
-    assert!(percent <= MOST_REFUSED_PERCENT, "{percent} % of the statements were refused");
+    let subject = Subject {
+        port: shardd.ports.postgres,
+        statements: 2000,
+        report: "differential.txt",
+        refused: refused::SQLITE,
+        known: read_known_differences(),
+    };
+    compare_with(&postgres, &subject);
+}
+
+/// Whatever shard answers is a Postgres itself: no difference is known.
+#[test]
+fn shardd_over_postgres_shards_answers_as_one_postgres_does() {
+    let postgres = Postgres::start();
+    let shardd = Shardd::start_over(&postgres);
+    let subject = Subject {
+        port: shardd.ports.postgres,
+        statements: 1500,
+        report: "differential-postgres.txt",
+        refused: refused::POSTGRES,
+        known: Vec::new(),
+    };
+    compare_with(&postgres, &subject);
 }
 
 /// Two Postgres databases must never differ: a generated statement has one right answer.

@@ -1,25 +1,53 @@
-//! The list of what shardd refuses: `docs/sql-refused.md`, kept true by the statements that met it.
+//! The lists of what shardd refuses, `docs/sql-refused.md` and `docs/sql-refused-postgres.md`, kept true by the statements that met it.
 
 use std::collections::BTreeMap;
 
 use super::pair::Refused;
 use crate::support::{read, root};
 
-pub const DOCUMENT: &str = "docs/sql-refused.md";
+/// One list.
+#[derive(Clone, Copy, Debug)]
+pub struct List {
+    pub document: &'static str,
+    head: &'static str,
+}
 
-const HEAD: &str = "# What shardd refuses
+pub const SQLITE: List = List {
+    document: "docs/sql-refused.md",
+    head: "# What shardd refuses
 
 These constructs are answered with SQLSTATE 0A000 where Postgres would answer them. Nothing is sent to a shard to mean
 something else. Each line was met by the differential test, which fails when shardd refuses what is not listed here;
-`SHARDD_UPDATE_DOCS=1 cargo test --test it differential` adds to it.
+`SHARDD_UPDATE_DOCS=1 cargo test --test it differential` adds to it. This is the list of SQLite shards; that of Postgres
+shards is [shorter](sql-refused-postgres.md).
 
 | Construct | For example | What to do |
 |---|---|---|
-";
+",
+};
+
+pub const POSTGRES: List = List {
+    document: "docs/sql-refused-postgres.md",
+    head: "# What shardd refuses over Postgres shards
+
+A statement whose rows are all of one shard runs there as its client wrote it, and whatever that Postgres answers is the
+answer. These constructs need several shards, and are answered with SQLSTATE 0A000. Each line was met by the differential
+test, which fails when shardd refuses what is not listed here; `SHARDD_UPDATE_DOCS=1 cargo test --test it differential` adds
+to it.
+
+Besides, and not met by the test: across shards, text is ordered, and min() and max() of it are found, only where the
+databases order it by its bytes (`LC_COLLATE` C, or `COLLATE \"C\"` in the statement), since the collation's order is the
+servers' own; text of another collation is not told apart (DISTINCT, GROUP BY), and values of types that only the shards
+know (enums, citext, those of extensions) are neither ordered nor told apart: cast them to text.
+
+| Construct | For example | What to do |
+|---|---|---|
+",
+};
 
 /// The constructs that were refused and are not listed; with `SHARDD_UPDATE_DOCS` they are added instead.
-pub fn check(refused: &[(&'static str, Refused)]) -> Vec<String> {
-    let document = if root().join(DOCUMENT).exists() { read(DOCUMENT) } else { String::new() };
+pub fn check(list: List, refused: &[(&'static str, Refused)]) -> Vec<String> {
+    let document = if root().join(list.document).exists() { read(list.document) } else { String::new() };
     let mut rows: BTreeMap<String, String> = BTreeMap::new();
     for line in document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Construct")) {
         rows.insert(line.trim_start_matches("| ").split(" | ").next().unwrap_or_default().to_owned(), line.to_owned());
@@ -39,7 +67,8 @@ pub fn check(refused: &[(&'static str, Refused)]) -> Vec<String> {
     }
     if std::env::var_os("SHARDD_UPDATE_DOCS").is_some() {
         let lines: Vec<String> = rows.into_values().collect();
-        std::fs::write(root().join(DOCUMENT), format!("{HEAD}{}\n", lines.join("\n"))).expect("the list is written");
+        std::fs::write(root().join(list.document), format!("{}{}\n", list.head, lines.join("\n")))
+            .expect("the list is written");
     }
     unlisted
 }

@@ -36,72 +36,77 @@ fn blocked(server: &Shardd) -> (Client, Client) {
 
 #[test]
 fn a_waiting_statement_is_cancelled_and_its_session_goes_on() {
-    let server = Shardd::start();
-    let (mut holder, mut waiter) = blocked(&server);
-    let key = waiter.cancel_key.clone();
-    cancel(&server, &key);
-    assert_eq!(waiter.answers().expect("answered")[0].sqlstate(), "57014");
-    holder.run("COMMIT");
-    assert_eq!(waiter.query("SELECT status FROM seats WHERE event_id = 1").value(), "held");
-    // Late requests hit nothing.
-    cancel(&server, &key);
-    assert_eq!(waiter.query("SELECT 1").value(), "1");
+    for server in Shardd::of_each_kind() {
+        let (mut holder, mut waiter) = blocked(&server);
+        let key = waiter.cancel_key.clone();
+        cancel(&server, &key);
+        assert_eq!(waiter.answers().expect("answered")[0].sqlstate(), "57014");
+        holder.run("COMMIT");
+        assert_eq!(waiter.query("SELECT status FROM seats WHERE event_id = 1").value(), "held");
+        // Late requests hit nothing.
+        cancel(&server, &key);
+        assert_eq!(waiter.query("SELECT 1").value(), "1");
+    }
 }
 
 #[test]
 fn a_statement_s_own_time_limit_ends_it() {
-    let server = Shardd::start();
-    let (mut holder, mut waiter) = blocked(&server);
-    holder.run("ROLLBACK");
-    waiter.answers().expect("answered");
-    holder.run("BEGIN; UPDATE seats SET status = 'held' WHERE event_id = 1 AND seat = 1");
-    waiter.run("SET statement_timeout = '100ms'");
-    let answer = waiter.query("UPDATE seats SET status = 'sold' WHERE event_id = 1 AND seat = 1");
-    let error = answer.error.expect("an error");
-    assert_eq!((error.sqlstate(), error.message()), ("57014", "canceling statement due to statement timeout"));
+    for server in Shardd::of_each_kind() {
+        let (mut holder, mut waiter) = blocked(&server);
+        holder.run("ROLLBACK");
+        waiter.answers().expect("answered");
+        holder.run("BEGIN; UPDATE seats SET status = 'held' WHERE event_id = 1 AND seat = 1");
+        waiter.run("SET statement_timeout = '100ms'");
+        let answer = waiter.query("UPDATE seats SET status = 'sold' WHERE event_id = 1 AND seat = 1");
+        let error = answer.error.expect("an error");
+        assert_eq!((error.sqlstate(), error.message()), ("57014", "canceling statement due to statement timeout"));
+    }
 }
 
 #[test]
 fn a_transaction_whose_client_is_silent_ends() {
-    let server = Shardd::start();
-    let mut client = server.client();
-    client.run("SET idle_in_transaction_session_timeout = '200ms'");
-    client.run("BEGIN");
-    let message = client.receive().expect("an error");
-    assert_eq!(super::sqlstate(&message), "25P03");
-    assert!(client.receive().is_err());
+    for server in Shardd::of_each_kind() {
+        let mut client = server.client();
+        client.run("SET idle_in_transaction_session_timeout = '200ms'");
+        client.run("BEGIN");
+        let message = client.receive().expect("an error");
+        assert_eq!(super::sqlstate(&message), "25P03");
+        assert!(client.receive().is_err());
+    }
 }
 
 #[test]
 fn a_client_that_vanishes_gives_back_what_it_held_and_waits_for_nothing() {
-    let server = Shardd::start();
-    let (holder, waiter) = blocked(&server);
-    // The waiter vanishes: its statement must not run when the holder's transaction ends.
-    drop(waiter);
-    std::thread::sleep(Duration::from_millis(200));
-    drop(holder);
-    let mut third = server.client();
-    let begin = Instant::now();
-    loop {
-        let answer = third.query("UPDATE seats SET seat = 2 WHERE event_id = 1 AND seat = 1 RETURNING status");
-        match &answer.error {
-            None => break assert_eq!(answer.value(), "free", "both transactions were rolled back"),
-            Some(error) => assert!(begin.elapsed() < PATIENCE, "{error:?}"),
+    for server in Shardd::of_each_kind() {
+        let (holder, waiter) = blocked(&server);
+        // The waiter vanishes: its statement must not run when the holder's transaction ends.
+        drop(waiter);
+        std::thread::sleep(Duration::from_millis(200));
+        drop(holder);
+        let mut third = server.client();
+        let begin = Instant::now();
+        loop {
+            let answer = third.query("UPDATE seats SET seat = 2 WHERE event_id = 1 AND seat = 1 RETURNING status");
+            match &answer.error {
+                None => break assert_eq!(answer.value(), "free", "both transactions were rolled back"),
+                Some(error) => assert!(begin.elapsed() < PATIENCE, "{error:?}"),
+            }
         }
     }
 }
 
 #[test]
 fn what_was_sent_before_a_terminate_is_done() {
-    let server = Shardd::start();
-    let mut client = server.client();
-    client.run(SEATS);
-    send(&mut client, |writer| writer.query("INSERT INTO seats VALUES (9, 9, 'x')").terminate());
-    drop(client);
-    let mut other = server.client();
-    let begin = Instant::now();
-    while other.query("SELECT count(*) FROM seats WHERE event_id = 9").value() != "1" {
-        assert!(begin.elapsed() < PATIENCE, "the insert is lost");
+    for server in Shardd::of_each_kind() {
+        let mut client = server.client();
+        client.run(SEATS);
+        send(&mut client, |writer| writer.query("INSERT INTO seats VALUES (9, 9, 'x')").terminate());
+        drop(client);
+        let mut other = server.client();
+        let begin = Instant::now();
+        while other.query("SELECT count(*) FROM seats WHERE event_id = 9").value() != "1" {
+            assert!(begin.elapsed() < PATIENCE, "the insert is lost");
+        }
     }
 }
 

@@ -41,10 +41,12 @@ fn sqlstate(message: &Message) -> String {
     crate::support::client::server_error(message).sqlstate().to_owned()
 }
 
-/// Runs a test on Postgres, which proves the test, and on shardd.
+/// Runs a test on Postgres, which proves the test, and on shardd over both kinds of shards.
 fn everywhere(test: impl Fn(&dyn Fn() -> Client)) {
     let postgres = Postgres::start();
     test(&|| postgres.client());
+    let over_postgres = Shardd::start_over(&postgres);
+    test(&|| over_postgres.client());
     let server = Shardd::start();
     test(&|| server.client());
 }

@@ -132,8 +132,7 @@ fn names_of_statements_are_the_session_s_and_unique() {
 fn answers_never_change_places() {
     const CLIENTS: usize = 8;
     const ROUNDS: usize = 40;
-    let server = Shardd::start();
-    let work = |client_number: usize| {
+    let work = |server: &Shardd, client_number: usize| {
         let mut client = server.client();
         for round in 0..ROUNDS {
             let tag = |step: usize| (client_number * 1_000_000 + round * 100 + step).to_string();
@@ -157,11 +156,14 @@ fn answers_never_change_places() {
             }
         }
     };
-    std::thread::scope(|scope| {
-        for client_number in 0..CLIENTS {
-            scope.spawn(move || work(client_number));
-        }
-    });
+    for server in Shardd::of_each_kind() {
+        std::thread::scope(|scope| {
+            for client_number in 0..CLIENTS {
+                let (work, server) = (&work, &server);
+                scope.spawn(move || work(server, client_number));
+            }
+        });
+    }
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Postgres {
         for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "TimeZone=UTC"] {
             server.args(["-c", setting]);
         }
-        server.args(["-c", "max_prepared_transactions=20", "-c", "max_connections=100"]);
+        server.args(["-c", "max_prepared_transactions=20", "-c", "max_connections=200"]);
         for setting in settings(directory.path()) {
             server.args(["-c", &setting]);
         }
@@ -123,7 +123,20 @@ impl Postgres {
         self.client_of(DATABASE)
     }
 
-    fn client_of(&self, database: &str) -> Client {
+    /// Makes databases `s1`, `s2`, ... whose clients are those of one shardd.
+    pub fn make_shards(&self, count: usize) -> Vec<String> {
+        self.make_shards_with(count, "")
+    }
+
+    /// The same, with these clauses of CREATE DATABASE.
+    pub fn make_shards_with(&self, count: usize, clauses: &str) -> Vec<String> {
+        let mut client = self.client_of("postgres");
+        let names: Vec<String> = (1..=count).map(|number| format!("s{number}")).collect();
+        names.iter().for_each(|name| client.run(&format!("CREATE DATABASE {name} {clauses}")));
+        names
+    }
+
+    pub fn client_of(&self, database: &str) -> Client {
         Client::connect_with(self.port, &[("user", USER), ("database", database), ("TimeZone", "UTC")])
             .expect("Postgres accepts a client")
     }

@@ -1,4 +1,4 @@
-//! A shardd of our own: the built binary, four SQLite shards in a temporary directory, free ports.
+//! A shardd of our own: the built binary, four SQLite shards in a temporary directory or Postgres databases, free ports.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::client::{ASKS_FOR_A_PASSWORD, Client, DATABASE, USER, WANTS_TLS};
+use super::postgres::Postgres;
 use super::{PATIENCE, free_port, signal};
 
 /// The listeners of one server.
@@ -33,6 +34,9 @@ impl Ports {
     }
 }
 
+/// The databases that are shards.
+const POSTGRES_SHARDS: usize = 3;
+
 /// What `abort()` raises.
 const SIGABRT: i32 = 6;
 
@@ -41,6 +45,8 @@ pub struct Shardd {
     process: Option<Child>,
     pub ports: Ports,
     directory: TempDir,
+    /// What its shards are on, when they are nobody else's.
+    servers: Option<Postgres>,
 }
 
 impl Shardd {
@@ -53,9 +59,42 @@ impl Shardd {
     pub fn start_with(configuration: &str) -> Shardd {
         let directory = tempfile::Builder::new().prefix("shardd-").tempdir().expect("a directory");
         std::fs::write(directory.path().join("shardd.toml"), configuration).expect("a configuration");
-        let mut server = Shardd { process: None, ports: Ports::free(), directory };
+        let mut server = Shardd { process: None, ports: Ports::free(), directory, servers: None };
         server.launch();
         server
+    }
+
+    /// A server whose shards are three databases of this Postgres.
+    pub fn start_over(postgres: &Postgres) -> Shardd {
+        Shardd::start_over_with(postgres, "")
+    }
+
+    /// The same, with these lines in its configuration, too.
+    pub fn start_over_with(postgres: &Postgres, configuration: &str) -> Shardd {
+        Shardd::start_on(postgres, &postgres.make_shards(POSTGRES_SHARDS), configuration)
+    }
+
+    /// A server whose shards are these databases.
+    pub fn start_on(postgres: &Postgres, shards: &[String], configuration: &str) -> Shardd {
+        let mut configuration = configuration.to_owned();
+        for shard in shards {
+            let url = format!("postgres://{USER}@127.0.0.1:{}/{shard}", postgres.port);
+            configuration += &format!("\n[[shards]]\nname = \"{shard}\"\nurl = \"{url}\"\n");
+        }
+        Shardd::start_with(&configuration)
+    }
+
+    /// A server over three databases of a Postgres of its own.
+    pub fn start_over_postgres() -> Shardd {
+        let postgres = Postgres::start();
+        let mut server = Shardd::start_over(&postgres);
+        server.servers = Some(postgres);
+        server
+    }
+
+    /// A server over SQLite shards, then one over Postgres shards: a test that names neither holds for both.
+    pub fn of_each_kind() -> impl Iterator<Item = Shardd> {
+        [Shardd::start, Shardd::start_over_postgres].into_iter().map(|start| start())
     }
 
     /// The program under test: `SHARDD_TEST_BINARY` (a release build, say), or the one built with the tests.
