@@ -170,8 +170,9 @@ pub(super) async fn logs(State(door): DoorState, query: Result<Query<LogQuery>, 
 
 /// `GET /metrics`.
 pub(super) async fn metrics(State(door): DoorState) -> Response {
-    for (_, health) in health_of_all(&door.control).await {
+    for (id, health) in health_of_all(&door.control).await {
         door.metrics.shard(&health.shard).set_up(health.up);
+        door.metrics.set_pool(&health.shard, &door.control.statistics(id));
     }
     let topology = door.control.topology();
     door.metrics.set_topology(topology.epoch.0, &view::slot_counts(&topology));

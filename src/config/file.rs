@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::limits::LimitsFile;
+use super::limits::{LimitsFile, PoolFile};
 
 /// A configuration file may not be longer.
 pub(super) const FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) admin: AdminFile,
     pub(super) catalog: CatalogFile,
     pub(super) limits: LimitsFile,
+    pub(super) pool: PoolFile,
     pub(super) keyspaces: Option<Vec<KeyspaceFile>>,
     pub(super) shards: Option<Vec<ShardFile>>,
     pub(super) users: Vec<UserFile>,

@@ -13,36 +13,40 @@ pub struct LimitSetting {
     pub meaning: &'static str,
 }
 
-macro_rules! limits {
-    ($($name:ident = $default:expr, $least:literal ..= $most:expr, $meaning:literal;)*) => {
-        /// The bounds of one server.
+/// Makes a section of numbers: the values, the section as it is written, and the list of its settings.
+macro_rules! bounds {
+    (
+        $(#[doc = $about:literal])* $Bounds:ident, $BoundsFile:ident, $SETTINGS:ident:
+        $($name:ident = $default:expr, $least:literal ..= $most:expr, $meaning:literal;)*
+    ) => {
+        $(#[doc = $about])*
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-        pub struct Limits {
+        pub struct $Bounds {
             $(#[doc = $meaning] pub $name: u64,)*
         }
 
-        /// The `[limits]` section as it is written.
+        /// The section as it is written.
         #[derive(Default, serde::Deserialize)]
         #[serde(deny_unknown_fields, default)]
-        pub(super) struct LimitsFile {
+        pub(super) struct $BoundsFile {
             $(pub(super) $name: Option<u64>,)*
         }
 
-        /// All limits, in the order of the reference.
-        pub const LIMIT_SETTINGS: &[LimitSetting] = &[
+        /// All of the section's settings, in the order of the reference.
+        pub const $SETTINGS: &[LimitSetting] = &[
             $(LimitSetting {
                 name: stringify!($name), default: $default, least: $least, most: $most, meaning: $meaning,
             },)*
         ];
 
-        impl Default for Limits {
-            fn default() -> Limits {
-                Limits { $($name: $default,)* }
+        impl Default for $Bounds {
+            fn default() -> $Bounds {
+                $Bounds { $($name: $default,)* }
             }
         }
 
-        impl Limits {
-            /// The value of the limit of this name, as in [`LIMIT_SETTINGS`].
+        impl $Bounds {
+            /// The value of the setting of this name, as in the list.
             pub fn get(&self, name: &str) -> Option<u64> {
                 match name {
                     $(stringify!($name) => Some(self.$name),)*
@@ -51,7 +55,7 @@ macro_rules! limits {
             }
         }
 
-        impl LimitsFile {
+        impl $BoundsFile {
             pub(super) fn set(&mut self, name: &str, value: u64) {
                 match name {
                     $(stringify!($name) => self.$name = Some(value),)*
@@ -59,14 +63,14 @@ macro_rules! limits {
                 }
             }
 
-            /// The limits, and those that are out of range.
-            pub(super) fn validated(&self) -> (Limits, Vec<&'static LimitSetting>) {
-                let limits = Limits { $($name: self.$name.unwrap_or($default),)* };
-                let out_of_range = LIMIT_SETTINGS.iter().filter(|setting| {
-                    limits.get(setting.name).is_some_and(|value| value < setting.least || value > setting.most)
+            /// The values, and the settings that are out of range.
+            pub(super) fn validated(&self) -> ($Bounds, Vec<&'static LimitSetting>) {
+                let bounds = $Bounds { $($name: self.$name.unwrap_or($default),)* };
+                let out_of_range = $SETTINGS.iter().filter(|setting| {
+                    bounds.get(setting.name).is_some_and(|value| value < setting.least || value > setting.most)
                 });
                 let out_of_range = out_of_range.collect();
-                (limits, out_of_range)
+                (bounds, out_of_range)
             }
         }
     };
@@ -76,7 +80,9 @@ const MIB: u64 = 1024 * 1024;
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
-limits! {
+bounds! {
+    /// The bounds of one server.
+    Limits, LimitsFile, LIMIT_SETTINGS:
     max_clients = 1_000, 1..=100_000,
         "Connections to the Postgres door. One more is refused with 53300.";
     login_timeout_ms = 10_000, 100..=DAY_MS,
@@ -125,4 +131,23 @@ limits! {
         "Named prepared statements of one session; 53400 past it.";
     shutdown_grace_ms = 10_000, 0..=DAY_MS,
         "From the order to stop until what is unfinished is cut off.";
+}
+
+bounds! {
+    /// The connections to each Postgres shard.
+    PoolSettings, PoolFile, POOL_SETTINGS:
+    size = 20, 1..=10_000,
+        "Connections to one Postgres shard at most. Its server needs room for as many from every shardd, and for a few more.";
+    minimum = 0, 0..=10_000,
+        "Connections to one shard that are opened before anybody asks, and kept though nobody uses them.";
+    queue_clients = 1_000, 0..=100_000,
+        "Clients that wait for a connection to one shard. One more is refused with 53300.";
+    checkout_deadline_ms = 5_000, 1..=DAY_MS,
+        "How long a statement waits for a connection; 57014 past it.";
+    connect_timeout_ms = 3_000, 10..=DAY_MS,
+        "For a connection to be made and logged in. connect_timeout in a shard's URL may say less.";
+    max_lifetime_ms = 60 * MINUTE_MS, 0..=30 * DAY_MS,
+        "A connection is not given out again after this, give or take a tenth. 0 is no limit.";
+    idle_timeout_ms = 10 * MINUTE_MS, 0..=30 * DAY_MS,
+        "A connection that nobody used for so long is closed, down to the minimum. 0 is no limit.";
 }

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use difference::differences;
-pub use limits::{LIMIT_SETTINGS, LimitSetting, Limits};
+pub use limits::{LIMIT_SETTINGS, LimitSetting, Limits, POOL_SETTINGS, PoolSettings};
 pub use problem::{ConfigErrors, Origin, Problem};
 pub use settings::{SETTINGS, Setting, environment_name, scalar_keys};
 pub use show::{Shown, check_report};
@@ -71,6 +71,7 @@ pub struct Config {
     pub users: Vec<User>,
     pub tokens: Vec<Token>,
     pub limits: Limits,
+    pub pool: PoolSettings,
     /// What is odd but no error: to be logged at the start.
     pub warnings: Vec<String>,
     origins: Origins,

@@ -3,7 +3,7 @@
 //! `limits.max_clients` is `SHARDD_LIMITS_MAX_CLIENTS`. Lists (keyspaces, shards, users) are in the file only.
 
 use super::file::File;
-use super::limits::LIMIT_SETTINGS;
+use super::limits::{LIMIT_SETTINGS, POOL_SETTINGS};
 
 /// A setting that is one value.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub struct Setting {
     pub meaning: &'static str,
 }
 
-/// The settings other than limits, in the order of the reference.
+/// The settings other than numbers, in the order of the reference.
 pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "data_dir",
@@ -124,7 +124,8 @@ pub fn environment_name(key: &str) -> String {
 /// The keys of all settings that are one value.
 pub fn scalar_keys() -> impl Iterator<Item = String> {
     let limits = LIMIT_SETTINGS.iter().map(|limit| format!("limits.{}", limit.name));
-    SETTINGS.iter().map(|setting| setting.key.to_owned()).chain(limits)
+    let pool = POOL_SETTINGS.iter().map(|setting| format!("pool.{}", setting.name));
+    SETTINGS.iter().map(|setting| setting.key.to_owned()).chain(limits).chain(pool)
 }
 
 /// Sets a value that came as text, from the environment or a flag.
@@ -153,9 +154,12 @@ pub(super) fn set(file: &mut File, key: &str, text: &str) -> Result<(), String> 
         "listen.admin" => file.listen.admin = string,
         "catalog.url" => file.catalog.url = string,
         _ => {
-            let name = key.strip_prefix("limits.").unwrap_or(key);
             let value = text.parse().map_err(|_| "this should be a whole number, not negative".to_owned())?;
-            file.limits.set(name, value);
+            match key.split_once('.') {
+                Some(("pool", name)) => file.pool.set(name, value),
+                Some((_, name)) => file.limits.set(name, value),
+                None => {}
+            }
         }
     }
     Ok(())

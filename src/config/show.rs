@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{Config, ConfigErrors, Credential, LIMIT_SETTINGS, Origin, SETTINGS};
+use super::{Config, ConfigErrors, Credential, LIMIT_SETTINGS, Origin, POOL_SETTINGS, SETTINGS};
 use crate::types::KeyType;
 
 /// One value that holds.
@@ -35,6 +35,10 @@ impl Config {
         for limit in LIMIT_SETTINGS {
             let value = self.limits.get(limit.name).unwrap_or(limit.default);
             add(format!("limits.{}", limit.name), value.to_string());
+        }
+        for setting in POOL_SETTINGS {
+            let value = self.pool.get(setting.name).unwrap_or(setting.default);
+            add(format!("pool.{}", setting.name), value.to_string());
         }
         for (index, keyspace) in self.keyspaces.iter().enumerate() {
             let key = |field: &str| format!("keyspaces[{index}].{field}");

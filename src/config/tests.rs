@@ -89,6 +89,10 @@ fn the_reference_names_every_setting_with_its_default() {
         let range = format!("From {} to {}.", limit.least, limit.most);
         table.push_str(&format!("| `limits.{}` | `{}` | {} {range} |\n", limit.name, limit.default, limit.meaning));
     }
+    for setting in POOL_SETTINGS {
+        let range = format!("From {} to {}.", setting.least, setting.most);
+        table.push_str(&format!("| `pool.{}` | `{}` | {} {range} |\n", setting.name, setting.default, setting.meaning));
+    }
     assert!(REFERENCE.contains(&table), "docs/configuration.md should hold this table:\n{table}");
     for key in [
         "name",
@@ -490,4 +494,44 @@ key_column = 'event_id'
     Arc::make_mut(&mut heavier.keyspaces[0]).name = "gone".to_owned();
     assert_eq!(differences(&config, &heavier).len(), 3);
     assert_eq!(differences(&load("").unwrap(), &topology), Vec::<String>::new(), "defaults are compared with nothing");
+}
+
+#[test]
+fn a_server_s_url_is_read_before_it_is_asked() {
+    let shards = |urls: &[&str]| {
+        let shard = |(number, url): (usize, &&str)| format!("[[shards]]\nname = 's{number}'\nurl = '{url}'\n");
+        urls.iter().enumerate().map(shard).collect::<String>()
+    };
+    assert!(load(&shards(&["postgres://app@a/x", "postgres://app@b:5433/x?sslmode=require"])).is_ok());
+    for (urls, problem) in [
+        (&["postgres://app:canary@a/x?sslmode=alwayss"][..], "3 shards[0].url: sslmode must be disable, prefer"),
+        (&["postgres://app:canary@a/x?ssl=on"], "3 shards[0].url: unknown option \"ssl\"; known are host"),
+        (&["postgres://a/x"], "3 shards[0].url: it has no user"),
+        (
+            &["postgres://app@a/x?password_file=/nowhere"],
+            "3 shards[0].url: its password's file /nowhere cannot be read",
+        ),
+        (
+            &["postgres://app@a/x", "postgres://other:canary@a:5432/x?sslmode=disable"],
+            "6 shards[1].url: another shard has this URL",
+        ),
+        (&["postgres://app@a/x", "sqlite:a.db"], "6 shards[1].url: the shards of a cluster are all"),
+    ] {
+        let problems = problems(&shards(urls));
+        assert!(problems.iter().any(|told| told.starts_with(problem)), "{problem}: {problems:?}");
+        assert!(!problems.join("").contains("canary"), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_pool_keeps_no_more_connections_than_it_may_have() {
+    assert_eq!(load("[pool]\nsize = 3\nminimum = 3\n").unwrap().pool.size, 3);
+    let problems = problems("[pool]\nsize = 3\nminimum = 4\nqueue_clients = 100001\n");
+    assert_eq!(
+        problems,
+        [
+            "3 pool.minimum: this should not be more than pool.size",
+            "4 pool.queue_clients: this should be from 0 to 100000"
+        ]
+    );
 }

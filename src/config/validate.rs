@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::file::{File, KeyspaceFile, ShardFile};
-use super::{Config, ConfigErrors, Limits, Listen, Origin, Origins, Problem};
+use super::{Config, ConfigErrors, LimitSetting, Limits, Listen, Origin, Origins, PoolSettings, Problem};
+use crate::topology::server::{PasswordSource, Target};
 use crate::topology::{
     KV_KEYSPACE, KeyspaceSpec, SHARD_NAME_RULE, SHARD_NUMBER_MAX, ShardSpec, ShardUrl, WEIGHT_MAX, is_shard_name,
 };
@@ -27,6 +28,7 @@ pub(super) fn validate(
     let data_dir = check.data_dir(file.data_dir.as_deref());
     let database = check.database(file.database.clone());
     let limits = check.limits(&file);
+    let pool = check.pool(&file);
     let shards = match &file.shards {
         Some(shards) => check.shards(shards),
         None => default_shards(&data_dir),
@@ -81,6 +83,7 @@ pub(super) fn validate(
         users,
         tokens,
         limits,
+        pool,
         warnings,
         origins,
     })
@@ -155,11 +158,24 @@ impl Check {
 
     fn limits(&mut self, file: &File) -> Limits {
         let (limits, out_of_range) = file.limits.validated();
-        for limit in out_of_range {
-            let message = format!("this should be from {} to {}", limit.least, limit.most);
-            self.note(format!("limits.{}", limit.name), message);
-        }
+        self.out_of_range("limits", &out_of_range);
         limits
+    }
+
+    fn pool(&mut self, file: &File) -> PoolSettings {
+        let (pool, out_of_range) = file.pool.validated();
+        self.out_of_range("pool", &out_of_range);
+        if pool.minimum > pool.size {
+            self.note("pool.minimum", "this should not be more than pool.size");
+        }
+        pool
+    }
+
+    fn out_of_range(&mut self, section: &str, settings: &[&LimitSetting]) {
+        for setting in settings {
+            let message = format!("this should be from {} to {}", setting.least, setting.most);
+            self.note(format!("{section}.{}", setting.name), message);
+        }
     }
 
     fn shards(&mut self, given: &[ShardFile]) -> Vec<ShardSpec> {
@@ -208,9 +224,27 @@ impl Check {
         match given.map(ShardUrl::parse) {
             None => self.note(key, "the shard needs a URL, as in sqlite:data/shard-1.db"),
             Some(Err(error)) => self.note(key, error.to_string()),
-            Some(Ok(url)) => return Some(url),
+            Some(Ok(url)) => {
+                if let ShardUrl::Postgres(text) = &url {
+                    self.server(key, text);
+                }
+                return Some(url);
+            }
         }
         None
+    }
+
+    /// What can be known of a server before it is asked.
+    fn server(&mut self, key: &str, url: &str) {
+        let password = match Target::parse(url) {
+            Err(error) => return self.note(key, error.to_string()),
+            Ok(target) => target.password,
+        };
+        if let PasswordSource::File(path) | PasswordSource::PassFile(path) = password
+            && let Err(error) = std::fs::metadata(&path)
+        {
+            self.note(key, format!("its password's file {} cannot be read: {error}", path.display()));
+        }
     }
 
     fn catalog_url(&mut self, given: Option<&str>, data_dir: &Path, shards: &[ShardSpec]) -> ShardUrl {
@@ -390,11 +424,14 @@ impl Protection {
     }
 }
 
-/// The same for two spellings of one file.
+/// The same for two spellings of one file, and two logins of one database.
 fn identity(url: &ShardUrl) -> String {
     match url {
         ShardUrl::Sqlite(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
-        ShardUrl::Postgres(url) => url.clone(),
+        ShardUrl::Postgres(url) => match Target::parse(url) {
+            Ok(target) => format!("{}/{}", target.address(), target.database()),
+            Err(_) => url.clone(),
+        },
     }
 }
 

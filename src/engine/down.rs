@@ -189,7 +189,8 @@ impl Session {
             let mut held = own.participants.iter().map(|participant| participant.shard);
             held.find(|id| keyspace.shards.contains(id))
         });
-        kept.or_else(|| keyspace.shards.iter().copied().find(|id| set.open.contains_key(id)))
+        let open = || keyspace.shards.iter().copied().filter(|id| set.open.contains_key(id));
+        kept.or_else(|| open().find(|id| set.open[id].shard.is_reachable())).or_else(|| open().next())
     }
 }
 
@@ -216,9 +217,11 @@ fn down_error(name: &str, reason: &Error, need: Option<&str>) -> Error {
 
 /// A message about the shard, after its name.
 fn of_itself(name: &str, message: &str) -> String {
-    for (named, unnamed) in
-        [(format!("shard \"{name}\" "), "it "), (format!("the file of shard \"{name}\" "), "its file ")]
-    {
+    for (named, unnamed) in [
+        (format!("shard \"{name}\" is down: "), ""),
+        (format!("shard \"{name}\" "), "it "),
+        (format!("the file of shard \"{name}\" "), "its file "),
+    ] {
         if let Some(rest) = message.strip_prefix(&named) {
             return format!("{unnamed}{rest}");
         }
@@ -245,6 +248,7 @@ mod tests {
     #[test]
     fn a_reason_that_names_another_shard_is_told_as_it_is() {
         assert_eq!(of_itself("s2", "shard \"s2\" is damaged"), "it is damaged");
+        assert_eq!(of_itself("s2", "shard \"s2\" is down: no route"), "no route");
         assert_eq!(of_itself("s2", "shard \"s20\" is damaged"), "shard \"s20\" is damaged");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::session::{Execution, Session};
 use super::statement::{Prepared, Statement, declared_types};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::{Plan, ReadSource};
 use crate::shard::postgres::{self, Program, StatementName, Way};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
@@ -98,11 +98,7 @@ impl Session {
         let own = self.transaction.as_mut().and_then(|transaction| transaction.participants.first_mut());
         let description = match own.map(|participant| &mut participant.transaction) {
             Some(ShardTransaction::Postgres(transaction)) => transaction.describe(text, type_oids).await?,
-            _ => {
-                let shard = self.any_shard()?;
-                let settings = self.settings.for_shards();
-                self.engine.shard(shard)?.postgres()?.describe(text, type_oids, settings, &self.cancel).await?
-            }
+            _ => self.describe_anywhere(text, type_oids).await?,
         };
         program.describe(description);
         Ok(())
@@ -117,6 +113,26 @@ impl Session {
         first.map_or_else(|| self.any_shard(), Ok)
     }
 
+    /// Asks one shard, and the others in turn where it cannot be reached: its trouble is not that of their keys. Nothing is
+    /// executed by it.
+    async fn describe_anywhere(&self, text: &str, type_oids: &[u32]) -> Result<postgres::Description> {
+        let first = self.any_shard()?;
+        let set = self.engine.shards.load_full();
+        let mut others = set.open.iter().filter(|(id, _)| **id != first).map(|(_, open)| Arc::clone(&open.shard));
+        let mut shard = self.engine.shard(first)?;
+        loop {
+            let settings = self.settings.for_shards();
+            let described = shard.postgres()?.describe(text, type_oids, settings, &self.cancel).await;
+            match described {
+                Err(error) if is_out_of_reach(&error) => match others.next() {
+                    Some(other) => shard = other,
+                    None => return Err(error),
+                },
+                described => return described,
+            }
+        }
+    }
+
     /// A shard for a statement that any can answer: one that the transaction has to do with already, or any.
     ///
     /// # Errors
@@ -127,7 +143,10 @@ impl Session {
         }
         let set = self.engine.shards.load();
         let turn = self.engine.turn.fetch_add(1, Ordering::Relaxed);
-        let open = set.open.keys().nth(turn % set.open.len().max(1)).copied();
+        let count = set.open.len();
+        let in_turn = || set.open.iter().cycle().skip(turn % count.max(1)).take(count);
+        let reachable = in_turn().find(|(_, open)| open.shard.is_reachable());
+        let open = reachable.or_else(|| in_turn().next()).map(|(id, _)| *id);
         open.ok_or_else(|| match set.down.keys().next() {
             Some(down) => self.engine.not_open(*down),
             None => Error::internal("there are no shards"),
@@ -191,4 +210,10 @@ pub(super) fn asks_of_its_session(parsed: &Parsed, plan: &Plan, type_oids: &[u32
         };
         !program.reads_catalog && program.environment.iter().any(of_session)
     })
+}
+
+/// The shard could not be asked, or gave no answer.
+fn is_out_of_reach(error: &Error) -> bool {
+    error.get_fault() != Fault::Client
+        && matches!(error.sqlstate(), SqlState::CONNECTION_FAILURE | SqlState::TOO_MANY_CONNECTIONS)
 }

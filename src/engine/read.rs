@@ -302,7 +302,12 @@ async fn stream(mut merger: Merger) -> Result<Rows> {
             }
             next = match after.take() {
                 Some(batch) => Ok(Some(batch)),
-                None => merger.next().await,
+                None => tokio::select! {
+                    biased;
+                    next = merger.next() => next,
+                    // A shard that is slow must not keep the others from being told that nobody waits.
+                    () = sender.closed() => return,
+                },
             };
         }
     });

@@ -1,5 +1,6 @@
 //! The set of shards: what they hold, how they are, and how one is added.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::{Engine, OpenShard};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::TransactionMode;
 use crate::shard::sqlite::{
-    Call, Effect, Environment, Opening, Program, ShardFile, SqliteShard, SqliteTransaction, Statistics, dialect,
+    Call, Effect, Environment, Opening, Program, ShardFile, SqliteShard, SqliteTransaction, dialect,
 };
 use crate::shard::{CancelFlag, Formats, OutputColumn, Shard, Tag};
 use crate::topology::{Schema, ShardSpec, ShardUrl, Table, TableKind, Topology};
@@ -47,12 +48,17 @@ impl Engine {
         })
     }
 
-    /// What a shard has measured of itself.
+    /// Whether the schema has this table.
+    pub fn has_table(&self, name: &str) -> bool {
+        self.live.snapshot().schema.table(name).is_some()
+    }
+
+    /// What a shard counts about itself, by name.
     ///
     /// # Errors
     /// The shard is not open.
-    pub fn statistics(&self, id: ShardId) -> Result<Statistics> {
-        Ok(self.shard(id)?.sqlite()?.statistics())
+    pub fn statistics(&self, id: ShardId) -> Result<BTreeMap<String, u64>> {
+        Ok(self.shard(id)?.statistics())
     }
 
     /// Closes every shard, then the catalog. Nothing is served after it.

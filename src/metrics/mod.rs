@@ -7,9 +7,10 @@
 //! Invariant: never a key, a value or a statement's text in a label.
 
 mod handles;
+mod pools;
 mod process;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -37,6 +38,7 @@ pub struct Metrics {
     slots: IntGaugeVec,
     topology_epoch: IntGauge,
     process: process::ProcessMetrics,
+    pools: pools::PoolMetrics,
     /// Statements whose parse, plan and translation were found in the cache.
     pub plan_cache_hits: IntCounter,
     /// Statements that had to be parsed, planned and translated.
@@ -93,6 +95,7 @@ impl Metrics {
                 IntGauge::new("shardd_topology_epoch", "The epoch of the topology that statements are routed by."),
             ),
             process: process::ProcessMetrics::register(&registry),
+            pools: pools::PoolMetrics::register(&registry),
             plan_cache_hits: register(
                 &registry,
                 IntCounter::new("shardd_plan_cache_hits_total", "Statements found parsed and planned."),
@@ -147,6 +150,11 @@ impl Metrics {
             let count = i64::try_from(line.slots).unwrap_or(i64::MAX);
             self.slots.with_label_values(&[line.shard, line.keyspace]).set(count);
         }
+    }
+
+    /// Takes over what the pool of a shard has counted, by name. Called before a scrape; a SQLite shard has no pool.
+    pub fn set_pool(&self, shard: &str, counted: &BTreeMap<String, u64>) {
+        self.pools.set(shard, counted);
     }
 
     /// The text that `/metrics` answers.
@@ -206,6 +214,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_pool_counts_is_scraped_as_it_counts_it() {
+        let metrics = Metrics::new();
+        let counted = |checkouts| {
+            BTreeMap::from([("connections_idle", 3), ("checkouts", checkouts)].map(|(name, n)| (name.to_owned(), n)))
+        };
+        metrics.set_pool("s1", &counted(7));
+        metrics.set_pool("s1", &counted(9));
+        metrics.set_pool("s2", &BTreeMap::from([("file_bytes".to_owned(), 1)]));
+        let text = metrics.render();
+        assert!(text.contains("shardd_pool_checkouts_total{shard=\"s1\"} 9"), "{text}");
+        assert!(text.contains("shardd_pool_connections{shard=\"s1\",state=\"idle\"} 3"), "{text}");
+        assert!(!text.contains("shard=\"s2\""), "{text}");
+    }
+
+    #[test]
     fn slots_of_a_shard_that_left_are_forgotten() {
         let metrics = Metrics::new();
         metrics.set_topology(3, &[SlotCount { shard: "s1", keyspace: "default", slots: 9 }]);
@@ -225,6 +248,7 @@ mod tests {
         shard.group_commit(1, Duration::ZERO);
         shard.queue_wait(Duration::ZERO);
         metrics.set_topology(1, &[SlotCount { shard: "s1", keyspace: "default", slots: 1 }]);
+        metrics.set_pool("s1", &BTreeMap::from([("connections_idle".to_owned(), 1)]));
         let text = metrics.render();
         let told: std::collections::BTreeSet<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();

@@ -21,13 +21,7 @@ impl Control for EngineControl {
     }
 
     fn statistics(&self, shard: ShardId) -> BTreeMap<String, u64> {
-        let Ok(statistics) = self.0.statistics(shard) else { return BTreeMap::new() };
-        match serde_json::to_value(statistics) {
-            Ok(serde_json::Value::Object(members)) => {
-                members.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect()
-            }
-            _ => BTreeMap::new(),
-        }
+        self.0.statistics(shard).unwrap_or_default()
     }
 
     fn explain(&self, statement: String) -> Pending<'_, Result<Vec<String>>> {

@@ -55,6 +55,7 @@ pub(super) async fn engine(
         limits: shard_limits(config),
         metrics: Arc::clone(metrics),
         workers: Arc::new(Workers::start(workers).map_err(StartError::Threads)?),
+        pool: pool_limits(config),
     };
     let (shards, down) = open_all(&opener, &topology).await?;
     let parts = engine::Parts {
@@ -160,6 +161,8 @@ pub(super) struct ShardOpener {
     limits: sqlite::Limits,
     metrics: Arc<Metrics>,
     workers: Arc<Workers>,
+    /// Of all workers together.
+    pool: PoolLimits,
 }
 
 impl ShardOpener {
@@ -170,8 +173,9 @@ impl ShardOpener {
     /// A pool for each worker, whose runtime then watches its connections.
     fn pools(&self, shard: &str, target: &Target) -> Vec<Arc<Pool>> {
         let handles = self.workers.handles();
-        let all = PoolLimits::default();
-        let limits = PoolLimits { size: all.size.div_ceil(handles.len().max(1)), ..all };
+        let share = |of_all: usize| of_all.div_ceil(handles.len().max(1));
+        let all = self.pool;
+        let limits = PoolLimits { size: share(all.size), minimum: share(all.minimum), queue: share(all.queue), ..all };
         let pool = |handle: &Handle| {
             let _inside = handle.enter();
             Pool::new(shard, target.clone(), limits)
@@ -198,7 +202,8 @@ impl ShardOpener {
             }
             Ok(ShardUrl::Postgres(url)) => {
                 let target = Target::parse(&url).map_err(|error| bad_url(&shard.name, &error))?;
-                let opened = PostgresShard::new(&shard.name, shard.id, self.pools(&shard.name, &target));
+                let pools = self.pools(&shard.name, &target);
+                let opened = PostgresShard::new(&shard.name, shard.id, pools, self.metrics.shard(&shard.name));
                 opened.check_hashes().await?;
                 Ok(shard::Shard::Postgres(opened))
             }
@@ -262,6 +267,20 @@ fn shard_limits(config: &Config) -> sqlite::Limits {
         queue_deadline: Duration::from_millis(limits.queue_wait_ms),
         idle_in_transaction,
         ..defaults
+    }
+}
+
+fn pool_limits(config: &Config) -> PoolLimits {
+    let pool = &config.pool;
+    let optional = |milliseconds: u64| (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
+    PoolLimits {
+        size: size(pool.size),
+        minimum: size(pool.minimum),
+        queue: size(pool.queue_clients),
+        checkout_deadline: Duration::from_millis(pool.checkout_deadline_ms),
+        connect_timeout: Duration::from_millis(pool.connect_timeout_ms),
+        max_lifetime: optional(pool.max_lifetime_ms),
+        idle_timeout: optional(pool.idle_timeout_ms),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One shard, whichever database it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::postgres::{self, PostgresShard, PostgresTransaction, SessionSettings};
@@ -124,7 +125,30 @@ impl Shard {
     pub async fn inspect(&self) -> Result<()> {
         match self {
             Shard::Sqlite(shard) => shard.inspect().await,
-            Shard::Postgres(shard) => shard.rows_of("SELECT 1").await.map(|_| ()),
+            Shard::Postgres(shard) => shard.inspect().await,
+        }
+    }
+
+    /// Whether nothing is known that keeps statements from it: to be preferred where another would do as well.
+    pub fn is_reachable(&self) -> bool {
+        match self {
+            Shard::Sqlite(_) => true,
+            Shard::Postgres(shard) => !shard.is_down(),
+        }
+    }
+
+    /// What it counts about itself, by name.
+    pub fn statistics(&self) -> BTreeMap<String, u64> {
+        match self {
+            Shard::Sqlite(shard) => match serde_json::to_value(shard.statistics()) {
+                Ok(serde_json::Value::Object(members)) => {
+                    members.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect()
+                }
+                _ => BTreeMap::new(),
+            },
+            Shard::Postgres(shard) => {
+                shard.pool_state().counted().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod placement;
 mod ranges;
 mod ring;
 mod schema;
+pub mod server;
 mod shard_url;
 
 use std::sync::Arc;

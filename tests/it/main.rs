@@ -13,6 +13,7 @@ mod crash;
 mod differential;
 mod documents;
 mod drivers;
+mod faults;
 mod hash_golden;
 mod http;
 mod lifecycle;

@@ -364,7 +364,7 @@ async fn a_row_of_64_mebibytes_passes_in_parts() {
 async fn a_cold_pool_serves_64_clients_within_a_second_and_finds_its_server_again() {
     let postgres = server();
     let url = format!("postgres://scram_user:{ENCODED}@127.0.0.1:{}/{DATABASE}?sslmode=disable", postgres.port);
-    let limits = PoolLimits { size: 8, check_idle_after: Duration::ZERO, ..PoolLimits::default() };
+    let limits = PoolLimits { size: 8, ..PoolLimits::default() };
     let pool = Pool::new("a", Target::parse(&url).expect("a target"), limits);
     let clients = |count: usize| {
         let begin = Instant::now();
@@ -405,7 +405,7 @@ async fn an_idle_connection_that_is_quiet_is_given_out_again_whatever_carries_it
     let socket = postgres.directory().display().to_string();
     let unix = format!("postgres:///{DATABASE}?user=app&port={}&host={socket}", postgres.port);
     for url in [tcp("sslmode=disable"), tcp("sslmode=require"), unix] {
-        let limits = PoolLimits { check_idle_after: Duration::ZERO, ..PoolLimits::default() };
+        let limits = PoolLimits::default();
         let pool = Pool::new("a", Target::parse(&url).expect("a target"), limits);
         for _ in 0..5 {
             let mut pooled = pool.checkout().await.expect("a connection");

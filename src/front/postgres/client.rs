@@ -436,7 +436,7 @@ async fn watch<T>(
 /// A cancelled statement whose deadline had passed says that, and not that somebody asked for it.
 fn timed_out(error: Error) -> Error {
     if error.sqlstate() == SqlState::QUERY_CANCELED {
-        return Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout");
+        return error.with_message("canceling statement due to statement timeout");
     }
     error
 }

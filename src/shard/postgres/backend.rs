@@ -66,6 +66,17 @@ pub struct Backend {
     pub(super) due: u32,
     /// A read or a write failed, or the server closed it.
     lost: bool,
+    /// What of a cancel request there may be on its way.
+    canceling: Canceling,
+}
+
+/// How far a request to cancel what the connection runs has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Canceling {
+    /// None was sent, or it has arrived: what it could have hit has ended.
+    Settled,
+    /// Nobody knows where it is: it may yet hit what the connection runs then.
+    Adrift,
 }
 
 impl Backend {
@@ -102,6 +113,7 @@ impl Backend {
             state: ConnectionState::default(),
             due: 0,
             lost: false,
+            canceling: Canceling::Settled,
         };
         let started = timeout_at(deadline, backend.start(target, encryption)).await;
         let error = match started.unwrap_or_else(|_| Err(timed_out(target, "logging in"))) {
@@ -384,12 +396,34 @@ impl Backend {
         self.lost
     }
 
-    /// Whether the connection holds nothing that the next client could take for its own.
+    /// Whether every message that was due has come and was taken.
     pub(super) fn is_in_step(&self) -> bool {
         !self.lost && self.due == 0 && self.input.is_empty() && self.output.is_empty()
     }
 
-    /// Whether the server neither sent anything nor closed the connection while nobody used it.
+    /// Whether the connection holds nothing that the next client could take for its own, and nothing is on its way to it.
+    pub(super) fn is_clean(&self) -> bool {
+        self.is_in_step() && self.canceling == Canceling::Settled
+    }
+
+    /// Whether the server still owes an answer that could be waited for.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.lost && self.due > 0
+    }
+
+    /// Asks the server to cancel what the connection runs.
+    ///
+    /// # Errors
+    /// The request is not known to have been passed on: the connection can end what it does, and is then closed.
+    pub(super) async fn tell_to_cancel(&mut self, deadline: Duration) -> Result<()> {
+        // Until it is known to have arrived, also when this is abandoned.
+        self.canceling = Canceling::Adrift;
+        self.cancel.send(deadline).await?;
+        self.canceling = Canceling::Settled;
+        Ok(())
+    }
+
+    /// Whether the server neither sent anything nor closed the connection while nobody used it. What came is lost.
     pub(super) fn is_quiet(&self) -> bool {
         self.stream.is_quiet()
     }

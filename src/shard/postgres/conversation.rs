@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
 use super::backend::Backend;
 use super::call::{Call, Way};
 use super::exchange::{Exchange, Progress};
@@ -15,8 +17,11 @@ use crate::types::Format;
 use crate::wire::request::{self, Values};
 use crate::wire::response::{self, Status};
 
-/// How long a shard may take to end a statement that it was told to cancel.
-const CANCEL_GRACE: Duration = Duration::from_secs(10);
+/// How long a shard may take to end a statement that it was told to cancel. Past it the client is answered, and the
+/// connection is given up.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+/// How long a COMMIT whose client has given up may still take: no server can take one back.
+const COMMIT_GRACE: Duration = Duration::from_secs(5);
 
 /// Makes the connection's settings the session's. Nothing is sent in the usual case.
 ///
@@ -158,7 +163,7 @@ pub(super) async fn rows_of(
     request::query(&mut backend.output, text);
     let mut exchange = Exchange::new(None);
     let mut all = Vec::new();
-    send(backend, shard).await?;
+    send(backend, cancel, shard).await?;
     while !exchange.ended() {
         let mut rows = RowBatch::default();
         proceed(backend, &mut exchange, &mut rows, cancel, shard).await?;
@@ -179,7 +184,7 @@ pub(super) async fn rows_of(
 /// The shard's error, or the connection was lost.
 async fn finish(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelFlag, shard: &str) -> Result<Status> {
     let mut rows = RowBatch::default();
-    send(backend, shard).await?;
+    send(backend, cancel, shard).await?;
     while !exchange.ended() {
         proceed(backend, exchange, &mut rows, cancel, shard).await?;
         rows = RowBatch::default();
@@ -190,14 +195,51 @@ async fn finish(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelF
     }
 }
 
+/// Runs COMMIT. A client that gives up meanwhile is not followed at once: only the answer tells what became of its work.
+///
+/// # Errors
+/// The shard's error, or the connection was lost, or the answer is too late.
+pub(super) async fn commit(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<Status> {
+    let mut exchange = Exchange::new(None);
+    let never = CancelFlag::new();
+    let committed = async {
+        request::query(&mut backend.output, "COMMIT");
+        finish(backend, &mut exchange, &never, shard).await
+    };
+    let given_up = async {
+        let reason = cancel.raised().await;
+        tokio::time::sleep(COMMIT_GRACE).await;
+        unanswered(&reason, shard)
+    };
+    tokio::select! {
+        biased;
+        committed = committed => committed,
+        reason = given_up => Err(reason),
+    }
+}
+
 /// Sends what was written, which ends in one Sync or is one simple query.
 ///
 /// # Errors
-/// The connection was lost; what of it the shard has got is unknown.
-pub(super) async fn send(backend: &mut Backend, shard: &str) -> Result<()> {
+/// The connection was lost. The error is [`Retry::Safe`] where nothing can have been executed: the shard got none of it, or
+/// too little.
+pub(super) async fn send(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<()> {
     backend.due += 1;
+    let whole = backend.output.len();
     while !backend.output.is_empty() {
-        backend.flush().await.map_err(|error| lost(shard, &error))?;
+        let flushed = tokio::select! {
+            biased;
+            flushed = backend.flush() => flushed,
+            reason = cancel.raised() => match tokio::time::timeout(CANCEL_GRACE, backend.flush()).await {
+                Ok(flushed) => flushed,
+                // It never got the end, and so has executed nothing that lasts.
+                Err(_) => return Err(unanswered(&reason, shard).retry(Retry::Safe)),
+            },
+        };
+        if let Err(error) = flushed {
+            let unsent = backend.output.len() == whole;
+            return Err(lost(shard, &error, None).retry(if unsent { Retry::Safe } else { Retry::Unknown }));
+        }
     }
     Ok(())
 }
@@ -217,71 +259,105 @@ pub(super) async fn proceed(
         if exchange.advance(backend, rows)? == Progress::Ended || rows.rows > 0 {
             return Ok(());
         }
-        fill(backend, cancel, shard).await?;
+        fill(backend, exchange, cancel, shard).await?;
     }
 }
 
 /// Reads once. When the client cancels meanwhile, the shard is told, and its answer is still waited for, so that the
 /// connection stays in step.
-async fn fill(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<()> {
-    let read = tokio::select! {
-        biased;
-        read = backend.fill() => read,
-        canceled = cancel.raised() => {
-            let told = backend.cancel_key().send(CANCEL_GRACE).await;
-            if let Err(error) = told {
-                tracing::warn!(shard, %error, "a statement could not be canceled");
+async fn fill(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelFlag, shard: &str) -> Result<()> {
+    let read = match exchange.give_up_at {
+        None => tokio::select! {
+            biased;
+            read = backend.fill() => read,
+            _ = cancel.raised() => {
+                exchange.give_up_at = Some(Instant::now() + CANCEL_GRACE);
+                if let Err(error) = backend.tell_to_cancel(CANCEL_GRACE).await {
+                    tracing::warn!(shard, %error, "a statement could not be canceled");
+                }
+                return Ok(());
             }
-            tokio::time::timeout(CANCEL_GRACE, backend.fill()).await.map_err(|_| canceled)?
-        }
+        },
+        Some(give_up_at) => match timeout_at(give_up_at, backend.fill()).await {
+            Ok(read) => read,
+            Err(_) => return Err(unanswered(&cancel.error().unwrap_or_else(canceled), shard)),
+        },
     };
     match read {
-        Ok(0) => Err(lost(shard, &io::ErrorKind::UnexpectedEof.into())),
+        Ok(0) => Err(lost(shard, &io::ErrorKind::UnexpectedEof.into(), exchange.error.take())),
         Ok(_) => Ok(()),
-        Err(error) => Err(lost(shard, &error)),
+        Err(error) => Err(lost(shard, &error, exchange.error.take())),
     }
 }
 
-/// The connection broke while a statement was under way. Whoever knows what the statement was says what became of it.
-fn lost(shard: &str, error: &io::Error) -> Error {
-    let reason = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
-        _ => error.to_string(),
-    };
-    Error::new(SqlState::CONNECTION_FAILURE, format!("the connection to shard \"{shard}\" was lost: {reason}"))
+fn canceled() -> Error {
+    Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
+}
+
+/// The client has given up, and the shard does not follow: its connection is given up.
+fn unanswered(reason: &Error, shard: &str) -> Error {
+    Error::new(SqlState::QUERY_CANCELED, reason.message())
+        .detail(format!("Shard \"{shard}\" did not answer when it was told so; the connection to it is closed."))
         .fault(Fault::Shard)
         .retry(Retry::Unknown)
 }
 
-/// What a lost connection means for a statement that stood alone: a read changed nothing, a write may have.
+/// The connection broke while a statement was under way. Whoever knows what the statement was says what became of it.
+/// `told` is what the server said last, such as that it is being shut down.
+fn lost(shard: &str, error: &io::Error, told: Option<Error>) -> Error {
+    let reason = match (&told, error.kind()) {
+        (Some(told), _) => told.message().to_owned(),
+        (None, io::ErrorKind::UnexpectedEof) => "the server closed the connection".to_owned(),
+        (None, _) => error.to_string(),
+    };
+    let lost =
+        Error::new(SqlState::CONNECTION_FAILURE, format!("the connection to shard \"{shard}\" was lost: {reason}"))
+            .fault(Fault::Shard)
+            .retry(Retry::Unknown);
+    match told.as_ref().and_then(Error::get_detail) {
+        Some(detail) => lost.detail(detail),
+        None => lost,
+    }
+}
+
+/// What a connection that was given up means for a statement that stood alone: a read changed nothing, a write may have.
 pub(super) fn lost_alone(call: &Call, error: Error) -> Error {
-    if error.sqlstate() != SqlState::CONNECTION_FAILURE {
-        return error;
+    if error.get_retry() == Retry::Safe {
+        return error.hint("Nothing was executed: send it again.");
     }
     if call.reads_only() {
-        return error.retry(Retry::Safe).hint("Nothing was changed: send it again.");
+        return error.retry(Retry::Safe).hint("It was a read, and changed nothing: send it again.");
     }
     error
         .with_sqlstate(SqlState::STATEMENT_COMPLETION_UNKNOWN)
+        .fault(Fault::Shard)
         .retry(Retry::Unknown)
         .hint("The statement may have been executed: read before you send it again.")
 }
 
-/// In a transaction: the shard rolls it back.
-pub(super) fn lost_in_transaction(error: Error) -> Error {
-    if error.sqlstate() != SqlState::CONNECTION_FAILURE {
-        return error;
-    }
-    error.retry(Retry::Safe).hint("The transaction was rolled back: run the whole of it again.")
+/// What [`send`] failed with when nothing had left this side: it can be sent over another connection, whatever it is.
+pub(super) fn never_sent(error: &Error) -> bool {
+    error.sqlstate() == SqlState::CONNECTION_FAILURE && error.get_retry() == Retry::Safe
 }
 
-/// While COMMIT was under way.
+/// In a transaction: the shard rolls it back.
+pub(super) fn lost_in_transaction(error: Error) -> Error {
+    match (error.sqlstate(), error.get_retry()) {
+        (SqlState::CONNECTION_FAILURE, _) | (_, Retry::Unknown) => {
+            error.retry(Retry::Safe).hint("The transaction was rolled back: run the whole of it again.")
+        }
+        _ => error,
+    }
+}
+
+/// While COMMIT was under way, on a connection that was given up.
 pub(super) fn lost_in_commit(error: Error) -> Error {
-    if error.sqlstate() != SqlState::CONNECTION_FAILURE {
-        return error;
+    if error.get_retry() == Retry::Safe {
+        return lost_in_transaction(error);
     }
     error
         .with_sqlstate(SqlState::TRANSACTION_RESOLUTION_UNKNOWN)
+        .fault(Fault::Shard)
         .retry(Retry::Unknown)
         .hint("The transaction may have been committed: read before you run it again.")
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::frames::{Next, next_frame};
@@ -38,6 +39,8 @@ pub(super) struct Exchange {
     pub(super) error: Option<Error>,
     /// Of the ReadyForQuery, once it came.
     pub(super) status: Option<Status>,
+    /// The shard was told to cancel it, and its answer is waited for until then.
+    pub(super) give_up_at: Option<Instant>,
 }
 
 impl Exchange {
@@ -52,6 +55,7 @@ impl Exchange {
             notices: Vec::new(),
             error: None,
             status: None,
+            give_up_at: None,
         }
     }
 

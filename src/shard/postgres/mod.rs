@@ -28,14 +28,14 @@ pub mod schema;
 mod session_state;
 mod shard;
 mod stream;
-mod target;
-mod target_url;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod transaction;
 mod worker;
 
+use crate::topology::server as target;
+pub use crate::topology::server::{Target, TargetError};
 pub use backend::{Backend, Moved};
 pub use call::{Call, StatementName, Way};
 pub use cancel::CancelTarget;
@@ -46,6 +46,5 @@ pub use rows::RowStream;
 pub use session_state::SessionSettings;
 pub use shard::{PostgresShard, TextTreatment};
 pub use stream::Stream;
-pub use target::{Target, TargetError};
 pub use transaction::PostgresTransaction;
 pub use worker::become_worker;

@@ -1,10 +1,12 @@
 //! A shard on a Postgres server: statements in, rows out, over pooled connections.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use super::call::Call;
-use super::conversation::{self, lost_alone};
-use super::pool::{Pool, Pooled};
+use super::conversation::{self, lost_alone, never_sent};
+use super::exchange::Exchange;
+use super::pool::{Pool, PoolState, Pooled};
 use super::program::Description;
 use super::rows::{RowStream, Running};
 use super::schema::{self, ShardSchema};
@@ -12,10 +14,14 @@ use super::session_state::SessionSettings;
 use super::transaction::PostgresTransaction;
 use super::worker;
 use crate::error::Result;
+use crate::metrics::ShardMetrics;
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::{Keyspace, Schema};
 use crate::types::ShardId;
 use crate::wire::response::Status;
+
+/// Connections that are tried for one statement, when the first turns out to be closed before anything was sent.
+const CONNECTIONS_TRIED: u32 = 2;
 
 /// A Postgres server that holds rows.
 #[derive(Debug)]
@@ -26,6 +32,7 @@ pub struct PostgresShard {
     pools: Box<[Arc<Pool>]>,
     /// Told when its schema is read, which a database is made with.
     text: OnceLock<TextTreatment>,
+    metrics: Arc<ShardMetrics>,
 }
 
 /// How a database treats text that says nothing else.
@@ -39,8 +46,8 @@ pub struct TextTreatment {
 
 impl PostgresShard {
     /// `pools`: one for each worker, in their order; at least one.
-    pub fn new(name: &str, id: ShardId, pools: Vec<Arc<Pool>>) -> PostgresShard {
-        PostgresShard { name: name.into(), id, pools: pools.into(), text: OnceLock::new() }
+    pub fn new(name: &str, id: ShardId, pools: Vec<Arc<Pool>>, metrics: Arc<ShardMetrics>) -> PostgresShard {
+        PostgresShard { name: name.into(), id, pools: pools.into(), text: OnceLock::new(), metrics }
     }
 
     pub fn name(&self) -> &str {
@@ -61,7 +68,7 @@ impl PostgresShard {
     }
 
     /// A connection: of this worker's own, or another worker's that nobody uses when there can be no more of its own.
-    async fn take_connection(&self) -> Result<Pooled> {
+    async fn take_connection(&self, cancel: &CancelFlag) -> Result<Pooled> {
         let own = &self.pools[worker::current() % self.pools.len()];
         if let Some(connection) = own.try_checkout() {
             return Ok(connection);
@@ -72,21 +79,36 @@ impl PostgresShard {
                 return Ok(connection);
             }
         }
-        own.checkout().await
+        let begun = Instant::now();
+        let outcome = tokio::select! {
+            biased;
+            outcome = own.checkout() => outcome,
+            canceled = cancel.raised() => Err(canceled),
+        };
+        self.metrics.queue_wait(begun.elapsed());
+        outcome
     }
 
     async fn checkout(&self, settings: &Arc<SessionSettings>, cancel: &CancelFlag) -> Result<Pooled> {
-        let mut connection = self.take_connection().await?;
-        if connection.state.is_attached_to(settings) {
-            return Ok(connection);
-        }
-        if let Err(error) = conversation::attach(&mut connection, settings, cancel, &self.name).await {
-            if connection.is_in_step() {
-                connection.give_back();
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let mut connection = self.take_connection(cancel).await?;
+            if connection.state.is_attached_to(settings) {
+                return Ok(connection);
             }
-            return Err(error);
+            match conversation::attach(&mut connection, settings, cancel, &self.name).await {
+                Ok(()) => return Ok(connection),
+                // Nothing of the client's work was sent yet.
+                Err(_) if connection.is_lost() && tried < CONNECTIONS_TRIED => {}
+                Err(error) => {
+                    if connection.is_in_step() {
+                        connection.give_back();
+                    }
+                    return Err(error);
+                }
+            }
         }
-        Ok(connection)
     }
 
     /// Runs a statement that stands alone.
@@ -94,11 +116,22 @@ impl PostgresShard {
     /// # Errors
     /// The shard's own, or the connection was lost: whether it was executed, the error says.
     pub async fn run(&self, call: Call) -> Result<Output> {
-        let mut connection = self.checkout(&call.settings, &call.cancel).await?;
-        let mut exchange = conversation::write(&mut connection, &call, None);
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let mut connection = self.checkout(&call.settings, &call.cancel).await?;
+            let exchange = conversation::write(&mut connection, &call, None);
+            match conversation::send(&mut connection, &call.cancel, &self.name).await {
+                Ok(()) => return self.answer(connection, exchange, &call).await,
+                Err(error) if never_sent(&error) && tried < CONNECTIONS_TRIED => {}
+                Err(error) => return Err(lost_alone(&call, error)),
+            }
+        }
+    }
+
+    async fn answer(&self, mut connection: Pooled, mut exchange: Exchange, call: &Call) -> Result<Output> {
         let mut rows = RowBatch::default();
         let arrived = async {
-            conversation::send(&mut connection, &self.name).await?;
             conversation::proceed(&mut connection, &mut exchange, &mut rows, &call.cancel, &self.name).await?;
             // With the first rows the end has often come, too.
             if !exchange.ended() {
@@ -106,7 +139,7 @@ impl PostgresShard {
             }
             Ok(())
         };
-        arrived.await.map_err(|error| lost_alone(&call, error))?;
+        arrived.await.map_err(|error| lost_alone(call, error))?;
         let ((columns, row_description), affected) = (exchange.columns(), exchange.affected);
         let notices = std::mem::take(&mut exchange.notices);
         let rows = if exchange.ended() {
@@ -118,10 +151,39 @@ impl PostgresShard {
             }
             Rows::Ready(rows)
         } else {
-            let running = Running { connection, exchange, cancel: call.cancel, shard: Arc::clone(&self.name) };
+            let running = Running { connection, exchange, cancel: call.cancel.clone(), shard: Arc::clone(&self.name) };
             Rows::Postgres(Box::new(RowStream::own(rows, running)))
         };
         Ok(Output { columns, row_description, rows, affected, notices })
+    }
+
+    /// All of its pools at one moment.
+    pub fn pool_state(&self) -> PoolState {
+        self.pools.iter().map(|pool| pool.state()).reduce(PoolState::and).unwrap_or_default()
+    }
+
+    /// Whether the last attempt to connect to it has failed.
+    pub fn is_down(&self) -> bool {
+        self.pools.iter().any(|pool| pool.is_down())
+    }
+
+    /// Whether the server answers. A pool whose connections are all in use is no dead server: it is asked over a connection
+    /// of its own then.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn inspect(&self) -> Result<()> {
+        let cancel = CancelFlag::new();
+        let mut connection = match self.pools.iter().find_map(Pool::try_checkout) {
+            Some(connection) => connection,
+            None if self.pool_state().active > 0 => return self.pools[0].knock().await,
+            None => self.take_connection(&cancel).await?,
+        };
+        let answered = conversation::rows_of(&mut connection, "SELECT 1", &cancel, &self.name).await;
+        if connection.is_in_step() {
+            connection.give_back();
+        }
+        answered.map(|_| ())
     }
 
     /// Asks what a statement takes and returns.

@@ -1,7 +1,6 @@
 //! A connection's bytes, over TCP, a Unix socket or TLS.
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -15,6 +14,8 @@ use tokio_rustls::client::TlsStream;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
+/// And one that takes nothing of what was sent to it, after this.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub enum Stream {
@@ -41,21 +42,22 @@ impl Stream {
         }
     }
 
-    /// Whether nothing came from the server and it did not close the connection. One system call; takes no bytes.
+    /// Whether nothing came from the server and it did not close the connection. Free of system calls while nothing did: the
+    /// runtime knows what its sockets have reported. A byte that did come is taken, so the connection is of no more use.
     pub(super) fn is_quiet(&self) -> bool {
-        let socket = match self {
-            Stream::Tcp(stream) => SockRef::from(stream),
-            Stream::Unix(stream) => SockRef::from(stream),
+        let mut byte = [0];
+        let read = match self {
+            Stream::Tcp(stream) => stream.try_read(&mut byte),
+            Stream::Unix(stream) => stream.try_read(&mut byte),
             Stream::Tls(stream) => {
                 let (tcp, session) = stream.get_ref();
                 if !session.wants_read() {
                     return false;
                 }
-                SockRef::from(tcp)
+                tcp.try_read(&mut byte)
             }
         };
-        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Writes what the socket takes at once, for a farewell that nobody waits for.
@@ -72,7 +74,9 @@ pub(super) fn set_options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive =
         TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
 impl AsyncRead for Stream {

@@ -4,9 +4,10 @@
 //! rolls it back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::call::Call;
-use super::conversation::{self, lost_in_commit, lost_in_transaction};
+use super::conversation::{self, lost_in_commit, lost_in_transaction, never_sent};
 use super::pool::Pooled;
 use super::program::Description;
 use super::rows::{Place, RowStream, Running};
@@ -16,6 +17,9 @@ use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::Keyspace;
 use crate::types::ShardId;
 use crate::wire::response::Status;
+
+/// How long a rollback is waited for.
+const ROLLBACK_TIME: Duration = Duration::from_secs(2);
 
 /// A shard's part of a transaction.
 #[derive(Debug)]
@@ -55,14 +59,22 @@ impl PostgresTransaction {
     /// # Errors
     /// The statement failed: only a rollback, whole or to a savepoint, may follow.
     pub async fn run(&mut self, call: Call) -> Result<Output> {
-        let connection = self.place.take().await?;
-        self.run_on(connection, call).await.map_err(lost_in_transaction)
+        self.run_here(&call).await.map_err(lost_in_transaction)
     }
 
-    async fn run_on(&mut self, mut connection: Pooled, call: Call) -> Result<Output> {
-        self.attach(&mut connection, &call).await?;
-        let mut exchange = conversation::write(&mut connection, &call, self.begin.as_deref());
-        conversation::send(&mut connection, &self.shard).await?;
+    async fn run_here(&mut self, call: &Call) -> Result<Output> {
+        let mut connection = self.place.take().await?;
+        self.attach(&mut connection, call).await?;
+        let mut exchange = conversation::write(&mut connection, call, self.begin.as_deref());
+        let mut sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
+        if self.begin.is_some() && sent.as_ref().is_err_and(never_sent) {
+            // The server had closed it before BEGIN was sent: another one will do.
+            connection = connection.pool().checkout().await?;
+            self.attach(&mut connection, call).await?;
+            exchange = conversation::write(&mut connection, call, self.begin.as_deref());
+            sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
+        }
+        sent?;
         let mut rows = RowBatch::default();
         conversation::proceed(&mut connection, &mut exchange, &mut rows, &call.cancel, &self.shard).await?;
         if !exchange.ended() {
@@ -83,7 +95,8 @@ impl PostgresTransaction {
             self.begin = None;
             self.statements += 1;
             let shard = Arc::clone(&self.shard);
-            self.place.leave_running(self.statements, Running { connection, exchange, cancel: call.cancel, shard });
+            self.place
+                .leave_running(self.statements, Running { connection, exchange, cancel: call.cancel.clone(), shard });
             Rows::Postgres(Box::new(RowStream::in_transaction(rows, Arc::clone(&self.place), self.statements)))
         };
         Ok(Output { columns, row_description, rows, affected, notices })
@@ -140,7 +153,7 @@ impl PostgresTransaction {
     }
 
     async fn run_plain(&mut self, text: &str) -> Result<()> {
-        let mut connection = self.place.take().await?;
+        let mut connection = self.place.take().await.map_err(lost_in_transaction)?;
         if let Some(begin) = self.begin.take() {
             let begun = conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await;
             begun.map_err(lost_in_transaction)?;
@@ -210,32 +223,34 @@ impl PostgresTransaction {
     /// # Errors
     /// Nothing was committed, unless the error's [`Retry`](crate::error::Retry) is `Unknown`.
     pub async fn commit(self) -> Result<()> {
-        let mut connection = self.place.take().await?;
+        // Portals end here: what is left of their rows is for nobody.
+        let mut connection = self.place.take_without_rows().await.map_err(lost_in_transaction)?;
         if self.begin.is_some() {
             connection.give_back();
             return Ok(());
         }
-        let committed = conversation::run_plain(&mut connection, "COMMIT", &CancelFlag::new(), &self.shard).await;
-        let status = committed.as_ref().ok().copied();
-        if connection.is_in_step() {
-            connection.give_back();
+        let committed = conversation::commit(&mut connection, &self.cancel, &self.shard).await;
+        if !connection.is_in_step() {
+            return committed.map(|_| ()).map_err(lost_in_commit);
         }
-        committed.map_err(lost_in_commit)?;
-        match status {
-            Some(Status::Idle) => Ok(()),
+        connection.give_back();
+        match committed? {
+            Status::Idle => Ok(()),
             other => Err(Error::internal(format!("after COMMIT, a shard says that its transaction is {other:?}"))),
         }
     }
 
-    /// Takes everything back. If the shard cannot answer, the connection is closed and it does so by itself.
+    /// Takes everything back. If the shard cannot answer in time, the connection is closed and it does so by itself.
     pub async fn rollback(self) {
-        let Ok(mut connection) = self.place.take().await else { return };
+        let Some(mut connection) = self.place.take_for_rollback().await else { return };
         if self.begin.is_some() {
             connection.give_back();
             return;
         }
-        let outcome = conversation::run_plain(&mut connection, "ROLLBACK", &CancelFlag::new(), &self.shard).await;
-        if matches!(outcome, Ok(Status::Idle)) {
+        let never = CancelFlag::new();
+        let rollback = conversation::run_plain(&mut connection, "ROLLBACK", &never, &self.shard);
+        let outcome = tokio::time::timeout(ROLLBACK_TIME, rollback).await;
+        if matches!(outcome, Ok(Ok(Status::Idle))) {
             if self.settings_changed {
                 connection.state.forget_settings();
             }

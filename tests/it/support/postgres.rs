@@ -1,5 +1,6 @@
 //! A throw-away Postgres 15 with the locale that shardd promises: C collation, UTF-8.
 
+use std::fs::OpenOptions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ pub struct Postgres {
     process: Child,
     pub port: u16,
     directory: TempDir,
+    /// `name=value` of its own.
+    settings: Vec<String>,
 }
 
 impl Postgres {
@@ -68,22 +71,24 @@ impl Postgres {
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
 
         let port = free_port();
-        let log = std::fs::File::create(directory.path().join("log")).expect("a log");
-        let mut server = as_user(&binary("postgres"), owner);
-        server.arg("-D").arg(&data).args(["-c", &format!("port={port}")]);
-        server.args(["-c", &format!("unix_socket_directories={}", directory.path().display())]);
-        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "TimeZone=UTC"] {
-            server.args(["-c", setting]);
-        }
-        server.args(["-c", "max_prepared_transactions=20", "-c", "max_connections=200"]);
-        for setting in settings(directory.path()) {
-            server.args(["-c", &setting]);
-        }
-        server.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
-        let postgres = Postgres { process: server.spawn().expect("postgres runs"), port, directory };
+        let settings = settings(directory.path());
+        let process = serve(directory.path(), port, &settings);
+        let postgres = Postgres { process, port, directory, settings };
         postgres.wait_until_ready();
         postgres.client_of("postgres").run(&format!("CREATE DATABASE {DATABASE}"));
         postgres
+    }
+
+    /// Ends the server as `pg_ctl stop -m fast` does: its clients are told, and nothing is lost.
+    pub fn stop(&mut self) {
+        signal("INT", self.process.id());
+        self.process.wait().expect("wait");
+    }
+
+    /// Starts it again after [`Postgres::stop`], on the same port.
+    pub fn start_again(&mut self) {
+        self.process = serve(self.directory.path(), self.port, &self.settings);
+        self.wait_until_ready();
     }
 
     fn wait_until_ready(&self) {
@@ -142,9 +147,29 @@ impl Postgres {
     }
 }
 
+/// Runs the server of a directory that initdb has made.
+fn serve(directory: &Path, port: u16, settings: &[String]) -> Child {
+    let log = OpenOptions::new().create(true).append(true).open(directory.join("log")).expect("a log");
+    let mut server = as_user(&binary("postgres"), server_user());
+    server.arg("-D").arg(directory.join("data")).args(["-c", &format!("port={port}")]);
+    server.args(["-c", &format!("unix_socket_directories={}", directory.display())]);
+    for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "TimeZone=UTC"] {
+        server.args(["-c", setting]);
+    }
+    server.args(["-c", "max_prepared_transactions=20", "-c", "max_connections=200"]);
+    for setting in settings {
+        server.args(["-c", setting]);
+    }
+    server.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
+    server.spawn().expect("postgres runs")
+}
+
 impl Drop for Postgres {
     fn drop(&mut self) {
-        signal("QUIT", self.process.id());
+        // It may have been stopped.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            signal("QUIT", self.process.id());
+        }
         let _ = self.process.wait();
     }
 }

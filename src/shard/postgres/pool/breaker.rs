@@ -28,6 +28,10 @@ impl Breaker {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Breaker::Open { .. })
+    }
+
     pub(super) fn succeed(&mut self) {
         *self = Breaker::Closed;
     }

@@ -20,9 +20,6 @@ pub struct PoolLimits {
     pub max_lifetime: Option<Duration>,
     /// A connection that nobody used for so long is closed. `None`: no limit.
     pub idle_timeout: Option<Duration>,
-    /// A connection that nobody used for so long is looked at, to see whether the server closed it, before it is given
-    /// out: one system call.
-    pub check_idle_after: Duration,
 }
 
 impl Default for PoolLimits {
@@ -35,7 +32,6 @@ impl Default for PoolLimits {
             connect_timeout: Duration::from_secs(3),
             max_lifetime: Some(Duration::from_secs(3_600)),
             idle_timeout: Some(Duration::from_secs(600)),
-            check_idle_after: Duration::from_secs(1),
         }
     }
 }
@@ -71,4 +67,55 @@ pub struct Totals {
     pub refused: u64,
     /// Clients whose wait was too long.
     pub timed_out: u64,
+}
+
+impl PoolState {
+    /// Everything, by the names that operators see.
+    pub fn counted(&self) -> [(&'static str, u64); 14] {
+        let totals = &self.totals;
+        [
+            ("connections_idle", self.idle as u64),
+            ("connections_active", self.active as u64),
+            ("connections_connecting", self.connecting as u64),
+            ("waiting", self.waiting as u64),
+            ("breaker_open", u64::from(self.breaker_open)),
+            ("checkouts", totals.checkouts),
+            ("checkouts_after_a_wait", totals.waits),
+            ("connected", totals.connected),
+            ("connect_failures", totals.connect_failures),
+            ("closed_unclean", totals.discarded),
+            ("closed_retired", totals.retired),
+            ("closed_stale", totals.stale),
+            ("refused_queue_full", totals.refused),
+            ("refused_too_late", totals.timed_out),
+        ]
+    }
+
+    /// Two pools of one shard together.
+    pub(in crate::shard::postgres) fn and(self, other: PoolState) -> PoolState {
+        PoolState {
+            idle: self.idle + other.idle,
+            active: self.active + other.active,
+            connecting: self.connecting + other.connecting,
+            waiting: self.waiting + other.waiting,
+            breaker_open: self.breaker_open || other.breaker_open,
+            totals: self.totals.and(other.totals),
+        }
+    }
+}
+
+impl Totals {
+    fn and(self, other: Totals) -> Totals {
+        Totals {
+            checkouts: self.checkouts + other.checkouts,
+            waits: self.waits + other.waits,
+            connected: self.connected + other.connected,
+            connect_failures: self.connect_failures + other.connect_failures,
+            discarded: self.discarded + other.discarded,
+            retired: self.retired + other.retired,
+            stale: self.stale + other.stale,
+            refused: self.refused + other.refused,
+            timed_out: self.timed_out + other.timed_out,
+        }
+    }
 }

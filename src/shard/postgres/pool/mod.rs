@@ -15,6 +15,7 @@ mod state;
 mod upkeep;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -29,6 +30,9 @@ use state::{Down, State, Waiter};
 use super::backend::Backend;
 use super::target::Target;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
+
+/// How long it may take to tell a server that nobody waits for a statement any more.
+const CANCEL_TIME: Duration = Duration::from_secs(5);
 
 pub struct Pool {
     /// The shard's name, for messages.
@@ -95,8 +99,7 @@ impl Pool {
                 state.totals.checkouts += 1;
                 held
             };
-            let rested = now.saturating_duration_since(held.idle_since) >= self.limits.check_idle_after;
-            let stale = rested && !held.backend.is_quiet();
+            let stale = !held.backend.is_quiet();
             if !stale && !held.is_expired(now) {
                 return Some(Pooled::new(Arc::clone(self), held));
             }
@@ -181,7 +184,7 @@ impl Pool {
 
     /// Takes back a connection that is counted as active: for the first that waits, or among the idle.
     fn receive(self: &Arc<Self>, mut held: Held) {
-        if !held.backend.is_in_step() {
+        if !held.backend.is_clean() {
             drop(held);
             return self.discarded();
         }
@@ -217,6 +220,41 @@ impl Pool {
     fn retire(self: &Arc<Self>, held: Held) {
         held.backend.terminate();
         self.closed_one(|totals| totals.retired += 1);
+    }
+
+    /// Closes a connection in the middle of something. Its place is free when the server was told to end that.
+    fn give_up(self: &Arc<Self>, mut held: Held) {
+        if !held.backend.is_busy() {
+            drop(held);
+            return self.discarded();
+        }
+        let pool = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let told = held.backend.tell_to_cancel(CANCEL_TIME).await;
+            if let Err(error) = told {
+                tracing::warn!(shard = pool.name, %error, "a statement that nobody waits for could not be canceled");
+            }
+            drop(held);
+            pool.discarded();
+        });
+    }
+
+    /// Whether the server lets somebody in, asked over a connection that is closed again.
+    ///
+    /// # Errors
+    /// It does not, for another reason than that it has no room.
+    pub async fn knock(&self) -> Result<()> {
+        match Backend::connect(&self.target, self.limits.connect_timeout).await {
+            Ok(backend) => backend.terminate(),
+            Err(error) if error.sqlstate() == SqlState::TOO_MANY_CONNECTIONS => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Runs what a connection has still to do when its client has gone.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
     }
 
     fn discarded(self: &Arc<Self>) {
@@ -307,6 +345,11 @@ impl Pool {
         }
     }
 
+    /// Whether the last attempt to connect has failed.
+    pub fn is_down(&self) -> bool {
+        self.state.lock().breaker.is_open()
+    }
+
     pub fn state(&self) -> PoolState {
         let state = self.state.lock();
         PoolState {
@@ -314,7 +357,7 @@ impl Pool {
             active: state.active,
             connecting: state.connecting,
             waiting: state.waiters.len(),
-            breaker_open: state.breaker.reason(Instant::now()).is_some(),
+            breaker_open: state.breaker.is_open(),
             totals: state.totals,
         }
     }
@@ -326,7 +369,12 @@ impl Pool {
             format!("the next attempt is in {} ms", down.delay.as_millis())
         };
         let message = format!("shard \"{}\" is down: {}; {again}", self.name, down.reason.message());
-        down.reason.clone().with_message(message).retry(Retry::Safe)
+        // Whatever is wrong with shardd's login there, it is not the client's that was refused.
+        let sqlstate = match down.reason.sqlstate() {
+            full @ SqlState::TOO_MANY_CONNECTIONS => full,
+            _ => SqlState::CONNECTION_FAILURE,
+        };
+        down.reason.clone().with_message(message).with_sqlstate(sqlstate).retry(Retry::Safe)
     }
 
     fn exhausted(&self, state: &State) -> Error {

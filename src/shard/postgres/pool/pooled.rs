@@ -25,7 +25,7 @@ impl Held {
 }
 
 /// A pool's connection in the hands of one client. Dropping it closes the connection, since nobody vouched for its
-/// state; [`Pooled::give_back`] is how the next client gets it.
+/// state, and cancels what it runs; [`Pooled::give_back`] is how the next client gets it.
 #[derive(Debug)]
 pub struct Pooled {
     pool: Arc<Pool>,
@@ -68,8 +68,7 @@ impl DerefMut for Pooled {
 impl Drop for Pooled {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            drop(held);
-            self.pool.discarded();
+            self.pool.give_up(held);
         }
     }
 }

@@ -9,6 +9,9 @@ use super::fake::Fake;
 use super::*;
 use crate::error::{Retry, SqlState};
 
+/// 1234 << 16 | 5678.
+const CANCEL_REQUEST: [u8; 4] = [0x04, 0xd2, 0x16, 0x2e];
+
 fn limits(size: usize) -> PoolLimits {
     PoolLimits { size, ..PoolLimits::default() }
 }
@@ -57,6 +60,63 @@ async fn a_connection_that_nobody_vouches_for_is_closed() {
     let state = pool.state();
     assert_eq!((state.idle, state.active, state.totals.discarded), (0, 0, 2));
     assert!(pool.checkout().await.is_ok(), "its place is free again");
+}
+
+/// A connection that owes an answer.
+async fn busy(pool: &Arc<Pool>) -> Pooled {
+    let mut pooled = pool.checkout().await.unwrap();
+    pooled.output().extend_from_slice(b"Q\0\0\0\x05\0");
+    pooled.flush().await.unwrap();
+    pooled.due = 1;
+    pooled
+}
+
+#[tokio::test]
+async fn a_connection_that_is_let_go_of_in_the_middle_of_something_is_canceled_before_it_is_closed() {
+    let canceled = Arc::new(tokio::sync::Notify::new());
+    let told = Arc::clone(&canceled);
+    let server = Fake::start(move |mut peer, number| {
+        let told = Arc::clone(&told);
+        async move {
+            if number == 0 {
+                peer.let_in(7).await;
+                peer.message().await;
+                told.notified().await;
+                peer.until_closed().await;
+            } else if peer.packet().await.unwrap() == [&CANCEL_REQUEST[..], b"\0\0\0\x07key!"].concat() {
+                told.notify_one();
+            }
+        }
+    })
+    .await;
+    let pool = pool(server.port, limits(1));
+    drop(busy(&pool).await);
+    assert_eq!(pool.state().active, 1, "its place is not free before");
+    until(|| server.open() == 0).await;
+    until(|| pool.state().totals.discarded == 1).await;
+    assert_eq!((server.accepted(), pool.state().active), (2, 0));
+}
+
+#[tokio::test]
+async fn a_connection_that_a_cancel_may_still_reach_is_not_given_out_again() {
+    let server = Fake::start(|mut peer, number| async move {
+        if number == 0 {
+            peer.let_in(0).await;
+        } else {
+            // The cancel request is taken, and nobody knows what becomes of it.
+            peer.packet().await;
+            std::future::pending::<()>().await;
+        }
+        peer.until_closed().await;
+    })
+    .await;
+    let pool = pool(server.port, limits(1));
+    let mut pooled = busy(&pool).await;
+    pooled.tell_to_cancel(Duration::from_millis(50)).await.unwrap_err();
+    pooled.due = 0;
+    assert!(pooled.is_in_step() && !pooled.is_clean());
+    pooled.give_back();
+    assert_eq!((pool.state().idle, pool.state().totals.discarded), (0, 1));
 }
 
 #[tokio::test]
@@ -279,7 +339,7 @@ async fn a_connection_that_the_server_closed_meanwhile_is_not_given_out() {
         }
     })
     .await;
-    let pool = pool(server.port, PoolLimits { check_idle_after: Duration::ZERO, ..limits(2) });
+    let pool = pool(server.port, limits(2));
     pool.checkout().await.unwrap().give_back();
     let quiet = pool.checkout().await.unwrap();
     assert_eq!(process(&quiet), 0, "nothing came from it");

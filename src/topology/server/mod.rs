@@ -5,25 +5,27 @@
 //!
 //! <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS>
 
+mod url;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::target_url::{self, Pieces};
+use url::Pieces;
 
 const DEFAULT_PORT: u16 = 5432;
 const DEFAULT_APPLICATION_NAME: &str = "shardd";
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(String);
+pub struct Secret(String);
 
 impl Secret {
-    pub(super) fn new(text: String) -> Secret {
+    pub fn new(text: String) -> Secret {
         Secret(text)
     }
 
-    pub(super) fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -35,7 +37,7 @@ impl fmt::Debug for Secret {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub enum Host {
     /// A DNS name or an address; an IPv6 address without its brackets.
     Tcp(String),
     /// The directory that holds the server's socket.
@@ -43,7 +45,7 @@ pub(super) enum Host {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PasswordSource {
+pub enum PasswordSource {
     Nowhere,
     Url(Secret),
     /// The file's first line is the password.
@@ -54,7 +56,7 @@ pub(super) enum PasswordSource {
 
 /// What is demanded of the encryption, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum SslMode {
+pub enum SslMode {
     Disable,
     Prefer,
     Require,
@@ -63,7 +65,7 @@ pub(super) enum SslMode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RootCertificates {
+pub enum RootCertificates {
     Unset,
     /// `sslrootcert=system`: those that the machine trusts.
     System,
@@ -71,15 +73,15 @@ pub(super) enum RootCertificates {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TlsOptions {
-    pub(super) mode: SslMode,
-    pub(super) roots: RootCertificates,
+pub struct TlsOptions {
+    pub mode: SslMode,
+    pub roots: RootCertificates,
     /// The files of the certificate and of the key that shardd shows to the server.
-    pub(super) identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ChannelBindingMode {
+pub enum ChannelBindingMode {
     Disable,
     Prefer,
     Require,
@@ -87,7 +89,7 @@ pub(super) enum ChannelBindingMode {
 
 /// A way to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub enum Method {
     Trust,
     Cleartext,
     Md5,
@@ -97,20 +99,20 @@ pub(super) enum Method {
 /// A server, a database and a login.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
-    pub(super) host: Host,
-    pub(super) port: u16,
-    pub(super) user: String,
-    pub(super) database: String,
-    pub(super) password: PasswordSource,
-    pub(super) tls: TlsOptions,
-    pub(super) channel_binding: ChannelBindingMode,
+    pub host: Host,
+    pub port: u16,
+    pub user: String,
+    pub database: String,
+    pub password: PasswordSource,
+    pub tls: TlsOptions,
+    pub channel_binding: ChannelBindingMode,
     /// `require_auth`: only these; `None` leaves the choice to the server.
-    pub(super) methods: Option<Vec<Method>>,
+    pub methods: Option<Vec<Method>>,
     /// `None` leaves it to the pool.
-    pub(super) connect_timeout: Option<Duration>,
-    pub(super) application_name: String,
+    pub connect_timeout: Option<Duration>,
+    pub application_name: String,
     /// Command-line options for the server, as in `-c statement_timeout=5s`.
-    pub(super) options: Option<String>,
+    pub options: Option<String>,
 }
 
 /// Why a text is no target. It holds no part of the text but an option's name.
@@ -136,7 +138,7 @@ pub enum TargetError {
     Database,
     #[error("an option needs the form name=value, with '@', '&' and '=' in the value percent-encoded")]
     OptionForm,
-    #[error("unknown option \"{0}\"; known are {known}", known = target_url::KNOWN_OPTIONS)]
+    #[error("unknown option \"{0}\"; known are {known}", known = url::KNOWN_OPTIONS)]
     UnknownOption(String),
     #[error("\"{0}\" is given twice")]
     Twice(&'static str),
@@ -157,8 +159,8 @@ pub enum TargetError {
 impl Target {
     /// # Errors
     /// The text is no URL of a Postgres server, or asks for what cannot be given.
-    pub fn parse(url: &str) -> Result<Target, TargetError> {
-        let mut pieces = target_url::pieces(url)?;
+    pub fn parse(text: &str) -> Result<Target, TargetError> {
+        let mut pieces = url::pieces(text)?;
         let (host, port) = place(&mut pieces)?;
         let user = pieces.take("user").ok_or(TargetError::NoUser)?;
         let database = pieces.take("dbname").unwrap_or_else(|| user.clone());
@@ -199,7 +201,7 @@ impl Target {
         &self.database
     }
 
-    pub(super) fn socket_path(&self, directory: &Path) -> PathBuf {
+    pub fn socket_path(&self, directory: &Path) -> PathBuf {
         directory.join(format!(".s.PGSQL.{}", self.port))
     }
 }

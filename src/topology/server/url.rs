@@ -2,7 +2,7 @@
 //!
 //! Stricter than libpq where leniency would be a guess: a raw '@' or '/' in a password could as well begin the host.
 
-use super::target::TargetError;
+use super::TargetError;
 
 const NAMES: [&str; 16] = [
     "host",
@@ -94,7 +94,7 @@ fn host_and_port(address: &str) -> Result<(&str, &str), TargetError> {
     let (host, rest) = bracketed.split_once(']').ok_or(TargetError::Host)?;
     // A zone may follow the address.
     let bare = host.split('%').next().unwrap_or_default();
-    if bare.parse::<std::net::Ipv6Addr>().is_err() {
+    if bare.parse::<core::net::Ipv6Addr>().is_err() {
         return Err(TargetError::Host);
     }
     match rest.strip_prefix(':') {
