@@ -159,7 +159,9 @@ impl Session {
                 .then(|| self.engine.statement_names.name(prepared, &execution.statement));
             Way::Extended { type_oids, parameters: Arc::clone(&execution.raw), name }
         };
+        let known = self.engine.servers.known();
         Ok(postgres::Call {
+            aftermath: program.aftermath(known.version, &known.hazards),
             program: Arc::clone(program),
             text,
             way,

@@ -71,6 +71,9 @@ impl Session {
         }
         let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
         self.engine.require(&targets.shards, Need::Read)?;
+        if self.engine.kind == ShardKind::Postgres && scatter.reads_values() {
+            self.settings.require_readable_values()?;
+        }
         let program = execution.statement.scattered(scatter)?;
         let text = self.text_rules(read, &targets.shards, &execution.statement)?;
         let apart = Apart { program: &program, shards: &targets.shards, text };

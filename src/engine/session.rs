@@ -100,7 +100,8 @@ pub(super) struct Execution {
 
 impl Session {
     pub(super) fn new(engine: Arc<Engine>, identity: Identity, startup: &[(String, String)]) -> Result<Session> {
-        let settings = Settings::new(&identity.user, startup)?;
+        let defaults = Arc::clone(&engine.servers.known().defaults);
+        let settings = Settings::new(&identity.user, startup, &defaults)?;
         let door = Door::from_label(identity.door);
         Ok(Session {
             engine,

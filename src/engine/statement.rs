@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::plan::{self, Local, Plan, ReadSource, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::{OutputColumn, Program, ShardKind, Tag, postgres, sqlite};
-use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, ast};
+use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, Tree, ast};
 use crate::topology::{Keyspace, Schema};
 use crate::types::{Datum, PgType, TextStyle};
 
@@ -109,7 +109,11 @@ impl Statement {
         };
         let tag = whole_statement(&plan).map(tag_of);
         Statement {
-            program: tag.map(|tag| Program::Postgres(Arc::new(postgres::Program::as_written(tag)))),
+            program: tag.map(|tag| {
+                let calls = called_functions(&parsed);
+                let program = postgres::Program::as_written(tag, Arc::clone(&parsed.text), calls);
+                Program::Postgres(Arc::new(program))
+            }),
             parsed,
             schema: Arc::clone(schema),
             plan,
@@ -200,9 +204,9 @@ impl Statement {
     /// # Errors
     /// It has no translation.
     pub(super) fn derive(&self, tree: &ast::Statement) -> Result<Program> {
-        if let Some(Program::Postgres(_)) = self.program {
+        if let Some(Program::Postgres(whole)) = &self.program {
             let template = sql::with_deep_stack(self.parsed.deep, || tree.to_string());
-            return Ok(Program::Postgres(Arc::new(postgres::Program::derived(tag_of(tree), template))));
+            return Ok(Program::Postgres(Arc::new(postgres::Program::derived(tag_of(tree), template, whole))));
         }
         Ok(Program::Sqlite(Arc::new(self.translate_over(tree, &self.schema)?)))
     }
@@ -273,6 +277,23 @@ fn tag_of(tree: &ast::Statement) -> Tag {
         ast::Statement::Merge(_) => Tag::Merge,
         _ => Tag::Select,
     }
+}
+
+/// The functions that a statement calls by their names.
+fn called_functions(parsed: &Parsed) -> Box<[Box<str>]> {
+    let Tree::Sql(tree) = &parsed.tree else { return Box::default() };
+    let mut names = std::collections::BTreeSet::new();
+    let _ = sql::with_deep_stack(parsed.deep, || {
+        sql::walk_expressions::<()>(&**tree, |expression| {
+            if let ast::Expr::Function(function) = expression
+                && let Some(name) = sql::name_parts(&function.name).and_then(|mut parts| parts.pop())
+            {
+                names.insert(Box::from(&*name));
+            }
+            std::ops::ControlFlow::Continue(())
+        })
+    });
+    names.into_iter().collect()
 }
 
 /// The types that a client declared for its parameters; 0 leaves one to be inferred.

@@ -54,7 +54,7 @@ pub(super) struct Transaction {
     /// Held from the first change of the schema to the end.
     schema_lock: Option<OwnedMutexGuard<()>>,
     /// SET LOCAL: what the end of the transaction brings back.
-    pub(super) local_settings: Vec<(String, String)>,
+    pub(super) local_settings: Vec<(String, Option<super::settings::Set>)>,
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 use super::ast;
 use super::cursor::Cursor;
 use super::lexer::TokenKind;
+use super::name::quote_identifier;
 use super::parse::{parse_data_types, parse_expressions};
 use crate::error::{Error, Result};
 
@@ -301,10 +302,10 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Local> {
     if cursor.eat_word("role") {
         // It is a setting too: `SET role = none`.
         let _ = cursor.eat_word("to") || cursor.eat_operator("=");
-        return set_role(cursor, "SET ROLE", local);
+        return set_role(cursor, "role", local);
     }
     if (session && cursor.eat_word("authorization")) || cursor.eat_words(&["session", "authorization"]) {
-        return set_role(cursor, "SET SESSION AUTHORIZATION", local);
+        return set_role(cursor, "session_authorization", local);
     }
     if cursor.eat_word("constraints") {
         return Err(Error::unsupported("SET CONSTRAINTS", "Constraints are checked at once."));
@@ -316,18 +317,20 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Local> {
     if cursor.eat_word("default") {
         return Ok(Local::Set { name, value: None, local });
     }
-    let mut values = vec![setting_value(cursor)?];
+    // Each word of these is a name, whatever is in it.
+    let names = ["search_path", "temp_tablespaces"].iter().any(|list| name.eq_ignore_ascii_case(list));
+    let written = |value: String| if names { quote_identifier(&value) } else { value };
+    let mut values = vec![written(setting_value(cursor)?)];
     while cursor.eat(TokenKind::Comma) {
-        values.push(setting_value(cursor)?);
+        values.push(written(setting_value(cursor)?));
     }
     Ok(Local::Set { name, value: Some(values.join(", ")), local })
 }
 
-fn set_role(cursor: &mut Cursor<'_>, what: &str, local: bool) -> Result<Local> {
-    if cursor.eat_word("none") || cursor.eat_word("default") {
-        return Ok(Local::Set { name: "role".into(), value: None, local });
-    }
-    Err(Error::unsupported(what, "Connect as the user whose rights are wanted."))
+fn set_role(cursor: &mut Cursor<'_>, name: &str, local: bool) -> Result<Local> {
+    let none = cursor.eat_word("default") || (name == "role" && cursor.eat_word("none"));
+    let value = if none { None } else { Some(setting_value(cursor)?) };
+    Ok(Local::Set { name: name.to_owned(), value, local })
 }
 
 fn time_zone(cursor: &mut Cursor<'_>) -> Result<Option<String>> {

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::call::Aftermath;
+use super::clean;
 use super::conversation::proceed;
 use super::exchange::Exchange;
 use super::pool::Pooled;
 use crate::error::{Error, Result, SqlState};
 use crate::shard::{CancelFlag, RowBatch};
+use crate::wire::response::Status;
 
 /// Rows of a suspended portal that are kept when its transaction goes on with another statement.
 const PARKED_BYTES: usize = 64 << 20;
@@ -24,7 +27,7 @@ pub struct RowStream {
 #[derive(Debug)]
 enum Rest {
     /// The statement stands alone: its connection goes back to the pool when it ends.
-    Own(Box<Running>),
+    Own(Box<Running>, Aftermath),
     /// In a transaction, whose connection it is.
     In(Arc<Place>, u64),
     Ended,
@@ -59,8 +62,8 @@ impl Running {
 }
 
 impl RowStream {
-    pub(super) fn own(first: RowBatch, running: Running) -> RowStream {
-        RowStream { first, rest: Rest::Own(Box::new(running)) }
+    pub(super) fn own(first: RowBatch, running: Running, aftermath: Aftermath) -> RowStream {
+        RowStream { first, rest: Rest::Own(Box::new(running), aftermath) }
     }
 
     pub(super) fn in_transaction(first: RowBatch, place: Arc<Place>, statement: u64) -> RowStream {
@@ -78,16 +81,16 @@ impl RowStream {
         match &mut self.rest {
             Rest::Ended => Ok(None),
             Rest::In(place, statement) => place.next(*statement).await,
-            Rest::Own(running) => {
+            Rest::Own(running, _) => {
                 let next = running.next().await;
                 if matches!(next, Ok(Some(_))) {
                     return next;
                 }
                 // Ended in step, or lost: then it is closed by being dropped.
-                if let Rest::Own(running) = std::mem::replace(&mut self.rest, Rest::Ended)
-                    && running.exchange.ended()
+                if let Rest::Own(running, aftermath) = std::mem::replace(&mut self.rest, Rest::Ended)
+                    && running.exchange.status == Some(Status::Idle)
                 {
-                    running.connection.give_back();
+                    clean::release(running.connection, aftermath);
                 }
                 next
             }

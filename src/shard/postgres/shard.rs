@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::call::Call;
+use super::clean;
 use super::conversation::{self, lost_alone};
 use super::pool::{Pool, Pooled};
 use super::program::Description;
@@ -38,6 +39,9 @@ pub struct TextTreatment {
 }
 
 impl PostgresShard {
+    /// Gives the rows that [`Hazards`](super::Hazards) are read from.
+    pub const HAZARDS: &str = super::hazards::CATALOG;
+
     /// `pools`: one for each worker, in their order; at least one.
     pub fn new(name: &str, id: ShardId, pools: Vec<Arc<Pool>>) -> PostgresShard {
         PostgresShard { name: name.into(), id, pools: pools.into(), text: OnceLock::new() }
@@ -80,6 +84,10 @@ impl PostgresShard {
         if connection.state.is_attached_to(settings) {
             return Ok(connection);
         }
+        while connection.state.shows_others(settings) {
+            drop(connection);
+            connection = self.take_connection().await?;
+        }
         if let Err(error) = conversation::attach(&mut connection, settings, cancel, &self.name).await {
             if connection.is_in_step() {
                 connection.give_back();
@@ -111,7 +119,7 @@ impl PostgresShard {
         let notices = std::mem::take(&mut exchange.notices);
         let rows = if exchange.ended() {
             if exchange.status == Some(Status::Idle) {
-                connection.give_back();
+                clean::release(connection, call.aftermath);
             }
             if let Some(error) = exchange.error {
                 return Err(error);
@@ -119,7 +127,7 @@ impl PostgresShard {
             Rows::Ready(rows)
         } else {
             let running = Running { connection, exchange, cancel: call.cancel, shard: Arc::clone(&self.name) };
-            Rows::Postgres(Box::new(RowStream::own(rows, running)))
+            Rows::Postgres(Box::new(RowStream::own(rows, running, call.aftermath)))
         };
         Ok(Output { columns, row_description, rows, affected, notices })
     }
@@ -148,9 +156,21 @@ impl PostgresShard {
     /// # Errors
     /// The shard's error, or the connection was lost.
     pub async fn rows_of(&self, text: &str) -> Result<Vec<Vec<Option<String>>>> {
-        let cancel = CancelFlag::new();
-        let mut connection = self.checkout(&Arc::default(), &cancel).await?;
-        let rows = conversation::rows_of(&mut connection, text, &cancel, &self.name).await;
+        self.rows_with(text, &Arc::default(), &CancelFlag::new()).await
+    }
+
+    /// The same for a session.
+    ///
+    /// # Errors
+    /// As [`PostgresShard::rows_of`].
+    pub async fn rows_with(
+        &self,
+        text: &str,
+        settings: &Arc<SessionSettings>,
+        cancel: &CancelFlag,
+    ) -> Result<Vec<Vec<Option<String>>>> {
+        let mut connection = self.checkout(settings, cancel).await?;
+        let rows = conversation::rows_of(&mut connection, text, cancel, &self.name).await;
         if connection.is_in_step() {
             connection.give_back();
         }

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
-use super::call::Call;
+use super::call::{Aftermath, Call};
+use super::clean;
 use super::conversation::{self, lost_in_commit, lost_in_transaction};
 use super::pool::Pooled;
 use super::program::Description;
 use super::rows::{Place, RowStream, Running};
 use super::schema::{self, ShardSchema};
+use super::session_state::SessionSettings;
 use crate::error::{Error, Result, SqlState};
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::Keyspace;
@@ -29,6 +31,8 @@ pub struct PostgresTransaction {
     statements: u64,
     /// A rollback takes back settings that the connection was told.
     settings_changed: bool,
+    /// The worst of its statements'.
+    aftermath: Aftermath,
 }
 
 impl PostgresTransaction {
@@ -47,6 +51,7 @@ impl PostgresTransaction {
             cancel: cancel.clone(),
             statements: 0,
             settings_changed: false,
+            aftermath: Aftermath::Keep,
         }
     }
 
@@ -60,7 +65,8 @@ impl PostgresTransaction {
     }
 
     async fn run_on(&mut self, mut connection: Pooled, call: Call) -> Result<Output> {
-        self.attach(&mut connection, &call).await?;
+        self.attach(&mut connection, &call.settings).await?;
+        self.aftermath = self.aftermath.max(call.aftermath);
         let mut exchange = conversation::write(&mut connection, &call, self.begin.as_deref());
         conversation::send(&mut connection, &self.shard).await?;
         let mut rows = RowBatch::default();
@@ -90,12 +96,12 @@ impl PostgresTransaction {
     }
 
     /// Tells the connection what the session has set since the transaction began.
-    async fn attach(&mut self, connection: &mut Pooled, call: &Call) -> Result<()> {
-        if connection.state.is_attached_to(&call.settings) {
+    async fn attach(&mut self, connection: &mut Pooled, settings: &Arc<SessionSettings>) -> Result<()> {
+        if connection.state.is_attached_to(settings) {
             return Ok(());
         }
-        self.settings_changed = self.begin.is_none();
-        let attached = conversation::attach(connection, &call.settings, &call.cancel, &self.shard).await;
+        self.settings_changed |= self.begin.is_none();
+        let attached = conversation::attach(connection, settings, &self.cancel, &self.shard).await;
         if attached.is_err() {
             connection.state.forget_settings();
         }
@@ -116,6 +122,8 @@ impl PostgresTransaction {
 
     /// Runs plain statements, one by one.
     pub async fn run_batch(&mut self, statements: &[String]) -> Result<()> {
+        // Event triggers run what they like.
+        self.aftermath = self.aftermath.max(Aftermath::Reset);
         for statement in statements {
             self.run_plain(statement).await?;
         }
@@ -127,6 +135,8 @@ impl PostgresTransaction {
     /// # Errors
     /// The shard refused it.
     pub async fn run_told(&mut self, text: &str) -> Result<Vec<Error>> {
+        // Event triggers run what they like.
+        self.aftermath = self.aftermath.max(Aftermath::Reset);
         let mut connection = self.place.take().await?;
         if let Some(begin) = self.begin.take() {
             let begun = conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await;
@@ -137,6 +147,26 @@ impl PostgresTransaction {
             self.place.put(connection);
         }
         outcome.map_err(lost_in_transaction)
+    }
+
+    /// Runs one plain text that leaves nothing behind; its rows, as texts.
+    ///
+    /// # Errors
+    /// The shard's error: the transaction has failed then; or the connection was lost.
+    pub async fn rows_of(&mut self, text: &str, settings: &Arc<SessionSettings>) -> Result<Vec<Vec<Option<String>>>> {
+        let mut connection = self.place.take().await?;
+        let outcome = async {
+            self.attach(&mut connection, settings).await?;
+            if let Some(begin) = self.begin.take() {
+                conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await?;
+            }
+            conversation::rows_of(&mut connection, text, &self.cancel, &self.shard).await
+        };
+        let rows = outcome.await;
+        if connection.is_in_step() {
+            self.place.put(connection);
+        }
+        rows.map_err(lost_in_transaction)
     }
 
     async fn run_plain(&mut self, text: &str) -> Result<()> {
@@ -217,8 +247,12 @@ impl PostgresTransaction {
         }
         let committed = conversation::run_plain(&mut connection, "COMMIT", &CancelFlag::new(), &self.shard).await;
         let status = committed.as_ref().ok().copied();
-        if connection.is_in_step() {
-            connection.give_back();
+        if committed.is_err() && self.settings_changed {
+            // It was a rollback.
+            connection.state.forget_settings();
+        }
+        if connection.is_in_step() && !matches!(status, Some(Status::InTransaction | Status::InFailedTransaction)) {
+            clean::release(connection, self.aftermath);
         }
         committed.map_err(lost_in_commit)?;
         match status {
@@ -239,7 +273,7 @@ impl PostgresTransaction {
             if self.settings_changed {
                 connection.state.forget_settings();
             }
-            connection.give_back();
+            clean::release(connection, self.aftermath);
         }
     }
 }
