@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::session::Session;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::ShardTransaction;
-use crate::shard::postgres::quoted;
+use crate::shard::postgres::{SessionSettings, quoted};
 
 impl Session {
     /// Has a shard look at the settings of the start-up message.
@@ -73,12 +73,23 @@ impl Session {
         let own = self.transaction.as_mut().and_then(|transaction| transaction.participants.first_mut());
         let rows = match own.map(|participant| &mut participant.transaction) {
             Some(ShardTransaction::Postgres(transaction)) => transaction.rows_of(text, &settings).await,
-            _ => {
-                let shard = self.any_shard()?;
-                self.engine.shard(shard)?.postgres()?.rows_with(text, &settings, &self.cancel).await
-            }
+            _ => self.ask_any(text, &settings).await,
         };
         let value = rows.map_err(Error::without_position)?.into_iter().flatten().next().flatten();
         value.ok_or_else(|| Error::new(SqlState::INTERNAL_ERROR, "a shard gave no value for a setting"))
+    }
+
+    /// One shard's trouble is none of what any can answer.
+    async fn ask_any(&self, text: &str, settings: &Arc<SessionSettings>) -> Result<Vec<Vec<Option<String>>>> {
+        let mut others = self.engine.shards.load().open.len();
+        loop {
+            others = others.saturating_sub(1);
+            let shard = self.any_shard()?;
+            let rows = self.engine.shard(shard)?.postgres()?.rows_with(text, settings, &self.cancel).await;
+            match rows {
+                Err(error) if others > 0 && error.get_fault() == Fault::Shard => {}
+                rows => return rows,
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::answer::{Answer, RowBatch, Rows, TagCount};
+use super::by_key::KEY;
 use super::session::{Execution, Scope, Session};
 use super::settings::{Settings, show_isolation};
 use super::statement::Prepared;
@@ -79,7 +80,9 @@ impl Session {
             Local::Prepare { name, types, text } => self.prepare_named(name, types, text).await,
             Local::Execute { name, arguments } => self.execute_named(name, arguments, execution).await,
             Local::Deallocate(name) => self.deallocate(name.as_deref()),
-            Local::Explain { text, json } => self.explain(text, *json, execution).await,
+            Local::Explain { .. } => self.explain(local, execution).await,
+            Local::OnKeyShard { tag } => self.run_on_key_shard(tag, execution).await,
+            Local::Declare { .. } | Local::Fetch { .. } | Local::Close(_) => self.cursor(local, execution).await,
             Local::Nothing { tag } => Ok(Answer::command(tag)),
             Local::VoidCall { .. } => self.text_answer(execution, "SELECT", &[vec![String::new()]]),
         }
@@ -243,6 +246,9 @@ impl Session {
     }
 
     async fn assign(&mut self, name: &str, value: &str, local: bool) -> Result<String> {
+        if name.eq_ignore_ascii_case(KEY) && self.engine.kind == ShardKind::Postgres {
+            self.check_key(value, local)?;
+        }
         if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
             return self.assign_to_transaction(name, value);
         }

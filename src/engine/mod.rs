@@ -10,6 +10,7 @@
 mod agreement;
 mod answer;
 mod asking;
+mod by_key;
 mod ddl;
 mod down;
 mod evaluate;

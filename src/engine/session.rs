@@ -240,7 +240,11 @@ impl Session {
         let schema = own_schema.unwrap_or(&topology.schema);
         let scope =
             PlanScope { schema, keyspaces: &topology.keyspaces, shared: own_schema.is_none(), kind: self.engine.kind };
-        self.engine.plans.prepare(text, type_oids, scope, self.settings.text_style())
+        let prepared = self.engine.plans.prepare(text, type_oids, scope, self.settings.text_style());
+        match prepared {
+            Err(error) => self.unread(text, type_oids, schema)?.ok_or(error),
+            prepared => prepared,
+        }
     }
 
     /// The schema as this session sees it: with the changes of its own open transaction.

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::by_key::{is_passed_on, takes_locks_only};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::Metrics;
 use crate::plan::{self, Local, Plan, ReadSource, Scatter};
@@ -49,6 +50,13 @@ impl Statement {
     ) -> Result<Statement> {
         let PlanScope { schema, keyspaces, kind, .. } = scope;
         let parsed = sql::parse(text, client_parameters, lifted.to_vec())?;
+        if kind == ShardKind::Postgres
+            && let Tree::Sql(tree) = &parsed.tree
+            && takes_locks_only(tree)
+        {
+            let plan = Plan::Local(Box::new(Local::OnKeyShard { tag: "SELECT" }));
+            return Ok(Statement::as_written(parsed, plan, schema));
+        }
         let plan = plan::plan(&parsed, schema, keyspaces)?;
         if kind == ShardKind::Postgres {
             return match super::passing_on::asks_of_its_session(&parsed, &plan, type_oids) {
@@ -94,7 +102,7 @@ impl Statement {
     }
 
     /// A statement for Postgres shards, which are asked about its types when they are needed.
-    fn as_written(parsed: Parsed, plan: Plan, schema: &Arc<Schema>) -> Statement {
+    pub(super) fn as_written(parsed: Parsed, plan: Plan, schema: &Arc<Schema>) -> Statement {
         let literals = parsed.lifted.iter().map(|kind| match kind {
             LiteralKind::Int4 => PgType::Int4,
             LiteralKind::Int8 => PgType::Int8,
@@ -102,18 +110,22 @@ impl Statement {
             LiteralKind::Text => PgType::Text,
         });
         let (placeholders, columns) = match &plan {
-            Plan::Local(_) | Plan::Ddl(_) => {
+            Plan::Local(_) | Plan::Ddl(_) if !is_passed_on(&plan) => {
                 super::local::describe(&plan, parsed.client_parameters + parsed.lifted.len())
             }
             _ => (std::iter::repeat_n(PgType::Unknown, parsed.client_parameters).chain(literals).collect(), None),
         };
         let tag = whole_statement(&plan).map(tag_of);
         Statement {
-            program: tag.map(|tag| {
-                let calls = called_functions(&parsed);
-                let program = postgres::Program::as_written(tag, Arc::clone(&parsed.text), calls);
-                Program::Postgres(Arc::new(program))
-            }),
+            program: if is_passed_on(&plan) {
+                Some(Statement::passed_on(&parsed))
+            } else {
+                tag.map(|tag| {
+                    let calls = called_functions(&parsed);
+                    let program = postgres::Program::as_written(tag, Arc::clone(&parsed.text), calls);
+                    Program::Postgres(Arc::new(program))
+                })
+            },
             parsed,
             schema: Arc::clone(schema),
             plan,
@@ -494,7 +506,8 @@ impl PlanCache {
                 let compiled = Statement::compile(&lifted.text, lifted.client_parameters, &kinds, type_oids, scope);
                 self.metrics.prepare_seconds.observe(begun.elapsed().as_secs_f64());
                 let statement = Arc::new(compiled.map_err(|error| as_written(error, text, &lifted))?);
-                if shared {
+                // What a cursor returns is not its text's to say.
+                if shared && !is_passed_on(&statement.plan) {
                     self.insert(&lifted, &kinds, type_oids, &statement);
                 }
                 statement

@@ -58,11 +58,32 @@ pub enum Local {
         arguments: Vec<ast::Expr>,
     },
     Deallocate(Option<String>),
-    /// EXPLAIN, with or without SHARDD among its options: `text` is what it explains.
+    /// EXPLAIN: `text` is what it explains, `prefix` what stands before it.
     Explain {
+        prefix: String,
         text: String,
         json: bool,
+        /// shardd's own plan is asked for.
+        shardd: bool,
+        analyze: bool,
     },
+    /// For the shard of the key that the transaction was given: no key is read in it.
+    OnKeyShard {
+        tag: &'static str,
+    },
+    /// `query` is the statement's own.
+    Declare {
+        name: String,
+        hold: bool,
+        query: String,
+    },
+    Fetch {
+        name: String,
+        /// MOVE.
+        moves: bool,
+    },
+    /// `None`: all.
+    Close(Option<String>),
     /// A statement that has nothing to undo here: answered by its tag alone (`CLOSE CURSOR ALL`, `UNLISTEN`).
     Nothing {
         tag: &'static str,
@@ -134,6 +155,8 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
         "deallocate" => deallocate(cursor)?,
         "explain" => explain(cursor)?,
         "close" => close(cursor)?,
+        "declare" => declare(cursor)?,
+        "fetch" | "move" => fetch(cursor)?,
         "unlisten" => {
             cursor.advance();
             if !cursor.eat_operator("*") {
@@ -174,9 +197,6 @@ fn refused(word: &str) -> Option<Error> {
     let (construct, hint) = match word {
         "listen" | "notify" => ("LISTEN/NOTIFY", "Use a message queue, or poll an outbox table by its key."),
         "copy" => ("COPY", "Send rows with INSERT ... VALUES of many rows; they are split by shard."),
-        "declare" | "fetch" | "move" => {
-            ("a SQL cursor", "Use the protocol's portals (a fetch size in the driver), or LIMIT with a key condition.")
-        }
         "lock" => ("LOCK TABLE", "Use SELECT ... FOR UPDATE on the rows of one key."),
         "vacuum" | "analyze" | "analyse" | "reindex" | "cluster" | "checkpoint" => {
             ("maintenance of tables by SQL", "Run it on each shard directly; SQLite shards need none.")
@@ -445,14 +465,8 @@ fn deallocate(cursor: &mut Cursor<'_>) -> Result<Local> {
 }
 
 fn explain(cursor: &mut Cursor<'_>) -> Result<Local> {
-    let analyze = || {
-        Error::unsupported(
-            "EXPLAIN ANALYZE",
-            "Use EXPLAIN (SHARDD) for shardd's plan; run the statement to measure it.",
-        )
-    };
     cursor.advance();
-    let mut json = false;
+    let (mut json, mut shardd, mut analyze) = (false, false, false);
     if cursor.eat(TokenKind::LeftParen) {
         loop {
             let option = cursor.name()?;
@@ -460,8 +474,10 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Local> {
                 Some(TokenKind::Comma | TokenKind::RightParen) => String::new(),
                 _ => setting_value(cursor)?.to_ascii_lowercase(),
             };
+            let on = !matches!(value.as_str(), "false" | "off" | "0");
             match option.as_str() {
-                "analyze" if !matches!(value.as_str(), "false" | "off" | "0") => return Err(analyze()),
+                "analyze" => analyze = on,
+                "shardd" => shardd = on,
                 "format" => json = value == "json",
                 _ => {}
             }
@@ -473,19 +489,53 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Local> {
             return Err(cursor.error());
         }
     } else {
-        if cursor.eat_word("analyze") || cursor.eat_word("analyse") {
-            return Err(analyze());
-        }
+        analyze = cursor.eat_word("analyze") || cursor.eat_word("analyse");
         cursor.eat_word("verbose");
     }
-    Ok(Local::Explain { text: cursor.rest()?.to_owned(), json })
+    let (whole, rest) = (cursor.text(), cursor.rest()?);
+    let before = (rest.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    let prefix = whole.get(..before).unwrap_or_default().to_owned();
+    Ok(Local::Explain { prefix, text: rest.to_owned(), json, shardd, analyze })
 }
 
 fn close(cursor: &mut Cursor<'_>) -> Result<Local> {
     cursor.advance();
     if cursor.eat_word("all") {
-        return Ok(Local::Nothing { tag: "CLOSE CURSOR ALL" });
+        return Ok(Local::Close(None));
     }
+    Ok(Local::Close(Some(cursor.name()?)))
+}
+
+fn declare(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
     let name = cursor.name()?;
-    Err(Error::new(crate::error::SqlState::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist")))
+    while !cursor.eat_word("cursor") {
+        if cursor.at_end() {
+            return Err(cursor.error());
+        }
+        cursor.advance();
+    }
+    let hold = cursor.eat_words(&["with", "hold"]);
+    if !hold {
+        cursor.eat_words(&["without", "hold"]);
+    }
+    cursor.expect_word("for")?;
+    Ok(Local::Declare { name, hold, query: cursor.rest()?.to_owned() })
+}
+
+/// The cursor's name is the last word; the shard reads what stands before it.
+fn fetch(cursor: &mut Cursor<'_>) -> Result<Local> {
+    let moves = cursor.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("move"));
+    cursor.advance();
+    loop {
+        let before_last = cursor.clone();
+        if cursor.at_end() {
+            return Err(cursor.error());
+        }
+        cursor.advance();
+        if cursor.at_end() {
+            *cursor = before_last;
+            return Ok(Local::Fetch { name: cursor.name()?, moves });
+        }
+    }
 }

@@ -89,6 +89,12 @@ pub(super) struct Set {
     value: String,
 }
 
+impl Set {
+    pub(super) fn value(&self) -> &str {
+        &self.value
+    }
+}
+
 /// One session's settings. Values that the hot path needs are kept parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -154,6 +160,8 @@ impl Settings {
             let known = self.defaults.by_name.contains_key(folded) || folded == "session_authorization";
             if limit && self.defaults.value(folded).is_some_and(|value| value != "0") {
                 all.push((set.name.clone(), "0".to_owned()));
+            } else if folded.starts_with("shardd.") {
+                // They are for shardd.
             } else if !KEPT_HERE.contains(&folded.as_str()) && (known || folded.contains('.')) {
                 // A name without a dot came with the start-up message, and may be no setting at all.
                 all.push((set.name.clone(), set.value.clone()));

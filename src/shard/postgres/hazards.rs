@@ -11,37 +11,37 @@ use super::call::Aftermath;
 
 /// Built-in functions that change their session, or run a text that can.
 const BUILT_IN: &[(&str, Aftermath)] = &[
-    ("cursor_to_xml", Aftermath::Reset),
+    ("cursor_to_xml", Aftermath::Close),
     ("pg_advisory_lock", Aftermath::Reset),
     ("pg_advisory_lock_shared", Aftermath::Reset),
     ("pg_try_advisory_lock", Aftermath::Reset),
     ("pg_try_advisory_lock_shared", Aftermath::Reset),
-    ("query_to_xml", Aftermath::Reset),
-    ("query_to_xml_and_xmlschema", Aftermath::Reset),
-    ("query_to_xmlschema", Aftermath::Reset),
-    ("set_config", Aftermath::Reset),
+    ("query_to_xml", Aftermath::Close),
+    ("query_to_xml_and_xmlschema", Aftermath::Close),
+    ("query_to_xmlschema", Aftermath::Close),
+    ("set_config", Aftermath::Close),
     // No statement puts the generator back.
     ("setseed", Aftermath::Close),
-    ("ts_rewrite", Aftermath::Reset),
-    ("ts_stat", Aftermath::Reset),
+    ("ts_rewrite", Aftermath::Close),
+    ("ts_stat", Aftermath::Close),
 ];
 
 /// Functions of extensions that do.
 const OF_EXTENSIONS: &[(&str, Aftermath)] = &[
-    ("connectby", Aftermath::Reset),
-    ("crosstab", Aftermath::Reset),
-    ("crosstab2", Aftermath::Reset),
-    ("crosstab3", Aftermath::Reset),
-    ("crosstab4", Aftermath::Reset),
+    ("connectby", Aftermath::Close),
+    ("crosstab", Aftermath::Close),
+    ("crosstab2", Aftermath::Close),
+    ("crosstab3", Aftermath::Close),
+    ("crosstab4", Aftermath::Close),
     ("set_limit", Aftermath::Reset),
-    ("xpath_table", Aftermath::Reset),
+    ("xpath_table", Aftermath::Close),
 ];
 
 /// Words of a function's body that do, wherever they stand.
 const IN_BODIES: &[(&str, Aftermath)] = &[
     ("deallocate", Aftermath::Reset),
     ("discard", Aftermath::Reset),
-    ("execute", Aftermath::Reset),
+    ("execute", Aftermath::Close),
     ("hold", Aftermath::Reset),
     ("listen", Aftermath::Reset),
     ("load", Aftermath::Close),
@@ -58,7 +58,7 @@ SELECT DISTINCT 'b', proname::text, '', '' FROM pg_catalog.pg_proc WHERE proname
 UNION ALL SELECT 'f', p.proname::text, \
  CASE WHEN p.prosrc = '' AND p.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END, \
  CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::regclass \
-  AND d.objid = p.oid AND d.deptype = 'e') THEN 'extension' ELSE l.lanname::text END \
+  AND d.objid = p.oid AND d.deptype = 'e') THEN 'extension' ELSE l.lanname::text END || CASE p.provolatile WHEN 'v' THEN ' volatile' ELSE '' END \
  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
  WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) \
 UNION ALL SELECT 'r', p.proname::text, pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn), '' \
@@ -97,6 +97,8 @@ pub struct Hazards {
     names: HashMap<String, Aftermath>,
     /// Functions that are known, so that a new one is told.
     functions: HashSet<String>,
+    /// Functions of the user's that may change something.
+    volatile: HashSet<String>,
     /// Of statements that need name nothing: an operator or a cast is a hazard.
     everything: Aftermath,
 }
@@ -121,6 +123,11 @@ impl Hazards {
             let (text, language) = (text.as_deref().unwrap_or_default(), language.as_deref().unwrap_or_default());
             if matches!(kind, "b" | "f") {
                 hazards.functions.insert(name.to_lowercase());
+            }
+            let is_volatile = language.ends_with(" volatile");
+            let language = language.trim_end_matches(" volatile");
+            if is_volatile && language != "extension" {
+                hazards.volatile.insert(name.to_lowercase());
             }
             match kind {
                 "f" => things.push(function(name, text, language)),
@@ -159,11 +166,25 @@ impl Hazards {
         }
     }
 
+    pub(super) fn is_volatile(&self, function: &str) -> bool {
+        self.volatile.contains(&function.to_lowercase())
+    }
+
     /// What has to follow a statement: its text without literals, and the functions that it calls.
     pub fn aftermath(&self, text: &str, calls: &[Box<str>]) -> Aftermath {
         let named = words(text).filter_map(|word| self.names.get(&word).copied()).max().unwrap_or_default();
         let unknown = calls.iter().any(|name| !self.functions.contains(&name.to_lowercase()));
-        named.max(self.everything).max(if unknown { Aftermath::Reset } else { Aftermath::Keep })
+        named.max(self.everything).max(if unknown { Aftermath::Close } else { Aftermath::Keep })
+    }
+
+    /// What has to follow a text that nobody has read, whose strings may be the body of a DO.
+    pub fn aftermath_of_unread(&self, text: &str) -> Aftermath {
+        let tokens: Vec<String> = tokens(text).collect();
+        let is_call = tokens.first().is_some_and(|word| word == "call");
+        let called = tokens.iter().position(|token| token == "(").and_then(|at| tokens.get(at.checked_sub(1)?));
+        let unknown = is_call && called.is_none_or(|name| !self.functions.contains(name));
+        let least = if unknown { Aftermath::Close } else { Aftermath::Reset };
+        least.max(of_body(text)).max(self.aftermath(text, &[]))
     }
 }
 
@@ -191,13 +212,26 @@ fn of_body(body: &str) -> Aftermath {
         let begins = matches!(before, None | Some(";" | "begin" | "then" | "else" | "loop" | "$"));
         let after = tokens.get(at + 1).map(String::as_str);
         let found = match token.as_str() {
-            "set" if begins && !matches!(after, Some("local" | "transaction" | "constraints")) => Aftermath::Reset,
-            "set_config" if !is_local(&tokens[at..]) => Aftermath::Reset,
+            "set" if begins && !matches!(after, Some("local" | "transaction" | "constraints")) => {
+                of_set(&tokens[at + 1..])
+            }
+            "set_config" if !is_local(&tokens[at..]) => match tokens.get(at + 2).map(String::as_str) {
+                Some("'") => of_set(&tokens[at + 3..]),
+                _ => Aftermath::Close,
+            },
             word => of(IN_BODIES, word),
         };
         worst = worst.max(found);
     }
     worst
+}
+
+/// A name with a dot is one that the server never forgets, and so is one that cannot be read.
+fn of_set(name: &[String]) -> Aftermath {
+    let name = if name.first().is_some_and(|word| word == "session") { &name[1..] } else { name };
+    let is_known = name.first().is_some_and(|word| word.starts_with(is_word_part));
+    let has_dot = name.get(1).is_none_or(|token| token == ".");
+    if is_known && !has_dot { Aftermath::Reset } else { Aftermath::Close }
 }
 
 /// Whether the call that begins here ends in `, true)`.
@@ -256,11 +290,13 @@ mod tests {
             ("BEGIN UPDATE t SET a = 1; RETURN NEW; END", Aftermath::Keep),
             ("BEGIN PERFORM set_config('a.b', 'c', true); RETURN NEW; END", Aftermath::Keep),
             ("BEGIN SET LOCAL a.b = 1; RETURN NEW; END", Aftermath::Keep),
-            ("BEGIN PERFORM set_config('a.b', coalesce(x, 'c'), false); END", Aftermath::Reset),
-            ("BEGIN PERFORM set_config('a.b', 'c', l); END", Aftermath::Reset),
-            ("BEGIN SET a.b = 1; END", Aftermath::Reset),
+            ("BEGIN PERFORM set_config('a.b', coalesce(x, 'c'), false); END", Aftermath::Close),
+            ("BEGIN PERFORM set_config('a', 'c', l); END", Aftermath::Reset),
+            ("BEGIN PERFORM set_config(a, 'c', false); END", Aftermath::Close),
+            ("BEGIN SET a.b = 1; END", Aftermath::Close),
+            ("BEGIN SET work_mem = 1; END", Aftermath::Reset),
             ("SET ROLE x", Aftermath::Reset),
-            ("BEGIN EXECUTE format('x'); END", Aftermath::Reset),
+            ("BEGIN EXECUTE format('x'); END", Aftermath::Close),
             ("BEGIN LOAD 'x'; END", Aftermath::Close),
         ] {
             assert_eq!(of_body(body), expected, "{body}");
@@ -281,15 +317,15 @@ mod tests {
         ]);
         for (text, expected) in [
             ("SELECT lower($1)", Aftermath::Keep),
-            ("SELECT outer_one()", Aftermath::Reset),
-            ("DELETE FROM parent", Aftermath::Reset),
+            ("SELECT outer_one()", Aftermath::Close),
+            ("DELETE FROM parent", Aftermath::Close),
             ("INSERT INTO calm VALUES ($1)", Aftermath::Keep),
             ("SELECT py()", Aftermath::Close),
             ("SELECT setseed($1)", Aftermath::Close),
         ] {
             assert_eq!(hazards.aftermath(text, &[]), expected, "{text}");
         }
-        assert_eq!(hazards.aftermath("SELECT f()", &["f".into()]), Aftermath::Reset);
+        assert_eq!(hazards.aftermath("SELECT f()", &["f".into()]), Aftermath::Close);
         assert_eq!(hazards.aftermath("SELECT LOWER(a)", &["lower".into()]), Aftermath::Keep);
     }
 

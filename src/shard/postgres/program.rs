@@ -86,6 +86,11 @@ impl Program {
         aftermath
     }
 
+    /// Whether it calls a function of the user's that may change something.
+    pub fn calls(&self, hazards: &Hazards) -> bool {
+        self.calls.iter().any(|name| hazards.is_volatile(name))
+    }
+
     pub fn description(&self) -> Option<&Description> {
         self.description.get()
     }
