@@ -42,7 +42,8 @@ impl Engine {
                 self.take_down(other.shard, drifted).await;
             }
         }
-        self.adopt_schema(Arc::new(ruling.schema.clone()))
+        self.adopt_schema(Arc::new(ruling.schema.clone()))?;
+        self.read_servers().await
     }
 }
 

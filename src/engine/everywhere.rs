@@ -172,8 +172,20 @@ fn refuse_outside_of_transactions(tree: &ast::Statement) -> Result<()> {
             "CREATE INDEX CONCURRENTLY",
             "Create the index without CONCURRENTLY, or with it on each server directly.",
         )),
+        ast::Statement::CreateTable(create) if create.temporary => Err(temporary()),
+        ast::Statement::CreateSequence { temporary: true, .. } => Err(temporary()),
+        ast::Statement::CreateView(create) if create.temporary => Err(temporary()),
+        // In a name, too.
+        _ if tree.to_string().to_ascii_lowercase().contains("pg_temp") => Err(temporary()),
         _ => Ok(()),
     }
+}
+
+fn temporary() -> Error {
+    Error::unsupported(
+        "a temporary table, view or sequence",
+        "It would belong to one connection, and the next statement may be on another: use WITH, or a table of its own.",
+    )
 }
 
 /// The copies stay equal only if the statement does the same to each.

@@ -1,14 +1,35 @@
-//! EXPLAIN: what shardd would do with a statement.
+//! EXPLAIN: what shardd would do with a statement, and what a shard would.
 
-use super::answer::Answer;
+use std::sync::Arc;
+
+use super::answer::{Answer, TagCount};
+use super::parameters;
 use super::session::{Execution, Session};
 use crate::error::{Error, Result};
-use crate::plan::{self, Explanation};
+use crate::plan::{self, Explanation, Local, Plan};
+use crate::shard::postgres::{self, Aftermath, Way};
+use crate::shard::{Call, RawParameters, ShardKind, Tag};
+use crate::types::Format;
 
 impl Session {
-    pub(super) async fn explain(&mut self, text: &str, json: bool, execution: &Execution) -> Result<Answer> {
+    pub(super) async fn explain(&mut self, local: &Local, execution: &Execution) -> Result<Answer> {
+        let Local::Explain { prefix, text, json, shardd, analyze } = local else {
+            return Err(Error::internal("a statement is no EXPLAIN"));
+        };
+        if self.engine.kind == ShardKind::Postgres
+            && !shardd
+            && let Some(answer) = self.explain_on_shard(prefix, text, *analyze, execution).await?
+        {
+            return Ok(answer);
+        }
+        if *analyze {
+            return Err(Error::unsupported(
+                "EXPLAIN ANALYZE",
+                "Use EXPLAIN (SHARDD) for shardd's plan; run the statement to measure it.",
+            ));
+        }
         let explanation = self.explanation(text).await;
-        let lines = if json {
+        let lines = if *json {
             let text = serde_json::to_string_pretty(&[explanation])
                 .map_err(|error| Error::internal(format!("a plan cannot be written as JSON: {error}")))?;
             vec![text]
@@ -17,6 +38,58 @@ impl Session {
         };
         let rows: Vec<Vec<String>> = lines.into_iter().map(|line| vec![line]).collect();
         self.text_answer(execution, "EXPLAIN", &rows)
+    }
+
+    /// The plan of the one shard that the statement would run on; `None` when there are several, or none.
+    async fn explain_on_shard(
+        &mut self,
+        prefix: &str,
+        text: &str,
+        analyze: bool,
+        execution: &Execution,
+    ) -> Result<Option<Answer>> {
+        let mut inner = Arc::new(self.prepare_checked(text, &[])?);
+        let mut raw = RawParameters::default();
+        if let Plan::Local(local) = &inner.statement.plan
+            && let Local::Execute { name, arguments } = &**local
+        {
+            let named = self.statement(name)?;
+            let values = self.evaluate(arguments, &named.parameter_types()?, execution).await?;
+            raw = RawParameters { formats: vec![Format::Binary], values };
+            inner = named;
+        }
+        if raw.values.len() != inner.parameter_count() || (analyze && !matches!(inner.statement.plan, Plan::Read(_))) {
+            return Ok(None);
+        }
+        let raw = Arc::new(raw);
+        let mut values = parameters::decode(&inner.statement, &inner, &raw, self.settings.text_style())?;
+        values.extend_from_slice(&inner.literals);
+        let Some(shard) = self.one_shard(&inner.statement, &values)? else { return Ok(None) };
+        let text: Arc<str> = format!("{prefix}{}", inner.text).into();
+        let way = match raw.values.is_empty() {
+            true => Way::Simple,
+            false => Way::Extended { type_oids: inner.parameter_oids().into(), parameters: raw, name: None },
+        };
+        let call = postgres::Call {
+            program: Arc::new(postgres::Program::as_written(Tag::Select, Arc::clone(&text), Box::default())),
+            text,
+            way,
+            formats: execution.formats.clone(),
+            cancel: self.cancel.clone(),
+            settings: Arc::clone(self.settings.for_shards()),
+            aftermath: if analyze { Aftermath::Reset } else { Aftermath::Keep },
+        };
+        let output = self.read_call(shard, Call::Postgres(call), false).await?;
+        self.notices.extend(output.notices);
+        let columns = output.columns.or_else(|| execution.statement.columns().cloned());
+        Ok(Some(Answer {
+            columns,
+            row_description: output.row_description,
+            rows: output.rows,
+            tag: "EXPLAIN",
+            count: TagCount::None,
+            recording: None,
+        }))
     }
 
     /// The plan of a statement, as `EXPLAIN (SHARDD)` prints it; a statement that is refused is explained, too.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::answer::{Answer, RowBatch, Rows, TagCount};
+use super::by_key::KEY;
 use super::session::{Execution, Scope, Session};
 use super::settings::{Settings, show_isolation};
 use super::statement::Prepared;
 use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Discard, Isolation, Local, Plan};
-use crate::shard::OutputColumn;
 use crate::shard::sqlite::dialect;
+use crate::shard::{OutputColumn, ShardKind};
 use crate::sql::{self, SettingCall, ast};
 use crate::types::PgType;
 
@@ -69,17 +70,19 @@ impl Session {
             }
             Local::Set { name, value, local } => {
                 self.join_batch(execution);
-                self.set(name, value.as_deref(), *local)
+                self.set(name, value.as_deref(), *local).await
             }
             Local::Settings(calls) => self.setting_calls(calls, execution).await,
-            Local::Show(name) => self.show(name, execution),
+            Local::Show(name) => self.show(name, execution).await,
             Local::ShowAll => self.show_all(execution),
             Local::Reset(name) => self.reset(name.as_deref()),
             Local::Discard(what) => self.discard(*what),
             Local::Prepare { name, types, text } => self.prepare_named(name, types, text).await,
             Local::Execute { name, arguments } => self.execute_named(name, arguments, execution).await,
             Local::Deallocate(name) => self.deallocate(name.as_deref()),
-            Local::Explain { text, json } => self.explain(text, *json, execution).await,
+            Local::Explain { .. } => self.explain(local, execution).await,
+            Local::OnKeyShard { tag } => self.run_on_key_shard(tag, execution).await,
+            Local::Declare { .. } | Local::Fetch { .. } | Local::Close(_) => self.cursor(local, execution).await,
             Local::Nothing { tag } => Ok(Answer::command(tag)),
             Local::VoidCall { .. } => self.text_answer(execution, "SELECT", &[vec![String::new()]]),
         }
@@ -152,9 +155,9 @@ impl Session {
         if outcome.is_err() {
             self.restore_settings(settings);
         }
-        for (name, value) in local_settings {
-            // It was in force before, so it is accepted again; the outcome of the commit counts in any case.
-            let _ = self.apply_setting(&name, &value);
+        for (name, earlier) in local_settings {
+            self.settings.restore(&name, earlier);
+            self.settings_touched = true;
         }
         outcome
     }
@@ -200,11 +203,12 @@ impl Session {
     ) -> Result<Answer> {
         if session {
             if let Some(isolation) = isolation {
-                self.apply_setting("default_transaction_isolation", show_isolation(isolation))?;
+                self.settings.set("default_transaction_isolation", show_isolation(isolation))?;
             }
             if let Some(read_only) = read_only {
-                self.apply_setting("default_transaction_read_only", if read_only { "on" } else { "off" })?;
+                self.settings.set("default_transaction_read_only", if read_only { "on" } else { "off" })?;
             }
+            self.settings_touched = true;
             return Ok(Answer::command("SET"));
         }
         match &mut self.transaction {
@@ -225,12 +229,13 @@ impl Session {
     }
 
     /// `value`: `None` is DEFAULT.
-    fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<Answer> {
+    async fn set(&mut self, name: &str, value: Option<&str>, local: bool) -> Result<Answer> {
         match value {
-            Some(value) => drop(self.assign(name, value, local)?),
+            Some(value) => drop(self.assign(name, value, local).await?),
             None if local => {
-                let initial = self.settings.initial(name)?;
-                self.assign(name, &initial, true)?;
+                if self.keep_for_the_end(name) {
+                    self.reset(Some(name))?;
+                }
             }
             None => {
                 self.keep_no_local(name);
@@ -240,27 +245,37 @@ impl Session {
         Ok(Answer::command("SET"))
     }
 
-    fn assign(&mut self, name: &str, value: &str, local: bool) -> Result<String> {
+    async fn assign(&mut self, name: &str, value: &str, local: bool) -> Result<String> {
+        if name.eq_ignore_ascii_case(KEY) && self.engine.kind == ShardKind::Postgres {
+            self.check_key(value, local)?;
+        }
         if name.eq_ignore_ascii_case("transaction_isolation") || name.eq_ignore_ascii_case("transaction_read_only") {
             return self.assign_to_transaction(name, value);
         }
         if !local {
             self.keep_no_local(name);
-            return self.apply_setting(name, value);
+            return self.apply_setting(name, value).await;
         }
-        let before = self.settings.show(name).map(|(_, value)| value).unwrap_or_default();
+        if !self.keep_for_the_end(name) {
+            return Ok(value.to_owned());
+        }
+        self.apply_setting(name, value).await
+    }
+
+    /// Remembers what the end of the transaction brings back. False, with a warning, when there is none.
+    fn keep_for_the_end(&mut self, name: &str) -> bool {
         let Some(transaction) = &mut self.transaction else {
             self.notices.push(Error::new(
                 SqlState::NO_ACTIVE_SQL_TRANSACTION,
                 "SET LOCAL can only be used in transaction blocks",
             ));
-            return Ok(value.to_owned());
+            return false;
         };
-        // The value to go back to is that from before the first SET LOCAL.
+        // It is what was set before the first SET LOCAL.
         if !transaction.local_settings.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            transaction.local_settings.push((name.to_owned(), before));
+            transaction.local_settings.push((name.to_owned(), self.settings.own(name)));
         }
-        self.apply_setting(name, value)
+        true
     }
 
     /// A plain SET outlives the transaction, whatever SET LOCAL said before it.
@@ -285,12 +300,6 @@ impl Session {
         Ok(value.to_owned())
     }
 
-    /// Sets, and remembers to tell the client where Postgres would.
-    fn apply_setting(&mut self, name: &str, value: &str) -> Result<String> {
-        self.settings_touched = true;
-        self.settings.set(name, value)
-    }
-
     /// Goes back to the settings of an earlier moment.
     fn restore_settings(&mut self, settings: Settings) {
         self.settings = settings;
@@ -307,10 +316,15 @@ impl Session {
             let values = self.evaluate(&arguments, &types[..arguments.len()], execution).await?;
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             row.push(match values.as_slice() {
-                [Some(name)] => self.shown(&text(name))?,
-                [Some(name), value, local] => {
+                [Some(name)] => self.shown(&text(name)).await?,
+                [Some(name), Some(value), local] => {
                     let is_local = local.as_deref() == Some(&[1]);
-                    self.assign(&text(name), &value.as_deref().map(text).unwrap_or_default(), is_local)?
+                    self.assign(&text(name), &text(value), is_local).await?
+                }
+                [Some(name), None, local] => {
+                    let name = text(name);
+                    self.set(&name, None, local.as_deref() == Some(&[1])).await?;
+                    self.shown(&name).await.unwrap_or_default()
                 }
                 _ => return Err(Error::new(SqlState::NULL_VALUE_NOT_ALLOWED, "SET requires parameter name")),
             });
@@ -318,13 +332,13 @@ impl Session {
         self.text_answer(execution, "SELECT", &[row])
     }
 
-    fn show(&self, name: &str, execution: &Execution) -> Result<Answer> {
-        let value = self.shown(name)?;
+    async fn show(&mut self, name: &str, execution: &Execution) -> Result<Answer> {
+        let value = self.shown(name).await?;
         self.text_answer(execution, "SHOW", &[vec![value]])
     }
 
     /// A setting's value, as the session has it now.
-    fn shown(&self, name: &str) -> Result<String> {
+    async fn shown(&mut self, name: &str) -> Result<String> {
         Ok(match name.to_lowercase().as_str() {
             "transaction_isolation" | "transaction isolation level" => {
                 let isolation = self.transaction.as_ref().map_or(self.settings.default_isolation, |t| t.isolation);
@@ -334,20 +348,22 @@ impl Session {
                 let read_only = self.transaction.as_ref().map_or(self.settings.default_read_only, |t| t.read_only);
                 if read_only { "on" } else { "off" }.to_owned()
             }
-            _ => self.settings.show(name)?.1,
+            _ => match self.settings.show(name) {
+                Err(_) if self.engine.kind == ShardKind::Postgres => self.servers_value(name).await?,
+                shown => shown?,
+            },
         })
     }
 
     fn show_all(&self, execution: &Execution) -> Result<Answer> {
-        let rows: Vec<_> =
-            self.settings.all().into_iter().map(|(name, value)| vec![name, value, String::new()]).collect();
+        let rows: Vec<_> = self.settings.all().into_iter().map(Vec::from).collect();
         self.text_answer(execution, "SHOW", &rows)
     }
 
     fn reset(&mut self, name: Option<&str>) -> Result<Answer> {
         self.settings_touched = true;
         match name {
-            Some(name) => drop(self.settings.reset(name)?),
+            Some(name) => self.settings.reset(name)?,
             None => self.settings.reset_all(),
         }
         Ok(Answer::command("RESET"))
@@ -363,6 +379,8 @@ impl Session {
             }
             self.statements.clear();
             self.reset(None)?;
+            self.settings.restore("session_authorization", None);
+            self.settings.restore("role", None);
         }
         // Plans are shared and hold no state of the session's; there are no temporary tables or sequence caches.
         Ok(Answer::command(match what {

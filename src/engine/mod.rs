@@ -9,6 +9,8 @@
 
 mod agreement;
 mod answer;
+mod asking;
+mod by_key;
 mod ddl;
 mod down;
 mod evaluate;
@@ -20,6 +22,7 @@ mod parameters;
 mod passing_on;
 mod read;
 mod recording;
+mod servers;
 mod session;
 mod settings;
 mod shards;
@@ -54,6 +57,7 @@ use crate::types::{Epoch, ShardId};
 use down::{DownShard, ShardSet};
 use passing_on::StatementNames;
 use recording::RanOn;
+use servers::Servers;
 use statement::PlanCache;
 
 /// The engine's bounds. Each has a documented default in the configuration.
@@ -79,6 +83,7 @@ pub struct Engine {
     /// Whose turn it is among the shards, for what any can answer.
     turn: AtomicUsize,
     statement_names: StatementNames,
+    servers: Servers,
     catalog: Catalog,
     plans: PlanCache,
     scratch: Scratch,
@@ -139,6 +144,7 @@ impl Engine {
             kind: parts.kind,
             turn: AtomicUsize::new(0),
             statement_names: StatementNames::default(),
+            servers: Servers::default(),
             shards: ArcSwap::from_pointee(shards),
             catalog: parts.catalog,
             plans: PlanCache::new(parts.limits.plan_cache_statements, Arc::clone(&parts.metrics)),
@@ -163,6 +169,7 @@ impl Engine {
             )
             .hint(format!("This server has one database: connect to \"{}\".", self.database)));
         }
+        self.refresh_servers();
         Session::new(Arc::clone(self), identity, settings)
     }
 

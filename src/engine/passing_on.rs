@@ -91,14 +91,25 @@ impl Session {
     /// As [`Session::describe`].
     pub(super) async fn describe_as(&mut self, prepared: &Prepared, statement: &Statement) -> Result<()> {
         let Some(crate::shard::Program::Postgres(program)) = &statement.program else { return Ok(()) };
-        if program.description().is_some() || matches!(statement.plan, Plan::Ddl(_) | Plan::Local(_)) {
+        let plan = &statement.plan;
+        let only = self.describing_shard(plan)?;
+        if program.description().is_some() || (only.is_none() && matches!(plan, Plan::Ddl(_) | Plan::Local(_))) {
             return Ok(());
         }
         let (text, type_oids) = (&prepared.text, &prepared.type_oids);
-        let own = self.transaction.as_mut().and_then(|transaction| transaction.participants.first_mut());
+        let own = self.transaction.as_mut().and_then(|transaction| match only {
+            Some(shard) => transaction.participant(shard),
+            None => transaction.participants.first_mut(),
+        });
         let description = match own.map(|participant| &mut participant.transaction) {
             Some(ShardTransaction::Postgres(transaction)) => transaction.describe(text, type_oids).await?,
-            _ => self.describe_anywhere(text, type_oids).await?,
+            _ => match only {
+                None => self.describe_anywhere(text, type_oids).await?,
+                Some(shard) => {
+                    let settings = self.settings.for_shards();
+                    self.engine.shard(shard)?.postgres()?.describe(text, type_oids, settings, &self.cancel).await?
+                }
+            },
         };
         program.describe(description);
         Ok(())
@@ -178,7 +189,9 @@ impl Session {
                 .then(|| self.engine.statement_names.name(prepared, &execution.statement));
             Way::Extended { type_oids, parameters: Arc::clone(&execution.raw), name }
         };
+        let known = self.engine.servers.known();
         Ok(postgres::Call {
+            aftermath: program.aftermath(known.version, &known.hazards),
             program: Arc::clone(program),
             text,
             way,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::answer::{Answer, Rows, TagCount};
+use super::by_key::no_key;
 use super::down::Need;
 use super::merge::{MergePlan, Merger};
 use super::parameters;
@@ -13,7 +14,7 @@ use super::text_rules::TextRules;
 use super::transaction::Opened;
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, Scatter};
-use crate::shard::{Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, schema_changed, sqlite};
+use crate::shard::{Call, Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, schema_changed, sqlite};
 use crate::system_catalog::Surroundings;
 use crate::types::{Datum, Format, PgType, ShardId};
 
@@ -42,7 +43,7 @@ impl Session {
                 Program::Postgres(_) => {
                     let shard = match read.source {
                         ReadSource::SystemCatalog => self.catalog_shard()?,
-                        _ => self.any_shard()?,
+                        _ => self.shard_without_tables(execution)?,
                     };
                     self.read_one(shard, program, execution, execution.formats.clone(), false).await?
                 }
@@ -71,6 +72,9 @@ impl Session {
         }
         let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
         self.engine.require(&targets.shards, Need::Read)?;
+        if self.engine.kind == ShardKind::Postgres && scatter.reads_values() {
+            self.settings.require_readable_values()?;
+        }
         let program = execution.statement.scattered(scatter)?;
         let text = self.text_rules(read, &targets.shards, &execution.statement)?;
         let apart = Apart { program: &program, shards: &targets.shards, text };
@@ -100,8 +104,27 @@ impl Session {
         formats: Formats,
         locks_rows: bool,
     ) -> Result<Output> {
-        self.ran_on.add(shard);
         let call = self.call_with_formats(execution, program, formats)?;
+        self.read_call(shard, call, locks_rows).await
+    }
+
+    /// A statement that names no table: on the shard of the transaction's key, or any. What a volatile function of the
+    /// user's does there may matter.
+    fn shard_without_tables(&self, execution: &Execution) -> Result<ShardId> {
+        if let Some(shard) = self.key_shard()? {
+            return Ok(shard);
+        }
+        let several = self.engine.live.snapshot().shards.len() > 1;
+        match execution.whole_program()? {
+            Program::Postgres(program) if several && program.calls(&self.engine.servers.known().hazards) => {
+                Err(no_key("a volatile function of the user's without a key"))
+            }
+            _ => self.any_shard(),
+        }
+    }
+
+    pub(super) async fn read_call(&mut self, shard: ShardId, call: Call, locks_rows: bool) -> Result<Output> {
+        self.ran_on.add(shard);
         let Some(transaction) = &mut self.transaction else {
             return self.engine.shard(shard)?.read(call).await;
         };

@@ -100,7 +100,8 @@ pub(super) struct Execution {
 
 impl Session {
     pub(super) fn new(engine: Arc<Engine>, identity: Identity, startup: &[(String, String)]) -> Result<Session> {
-        let settings = Settings::new(&identity.user, startup)?;
+        let defaults = Arc::clone(&engine.servers.known().defaults);
+        let settings = Settings::new(&identity.user, startup, &defaults)?;
         let door = Door::from_label(identity.door);
         Ok(Session {
             engine,
@@ -239,7 +240,11 @@ impl Session {
         let schema = own_schema.unwrap_or(&topology.schema);
         let scope =
             PlanScope { schema, keyspaces: &topology.keyspaces, shared: own_schema.is_none(), kind: self.engine.kind };
-        self.engine.plans.prepare(text, type_oids, scope, self.settings.text_style())
+        let prepared = self.engine.plans.prepare(text, type_oids, scope, self.settings.text_style());
+        match prepared {
+            Err(error) => self.unread(text, type_oids, schema)?.ok_or(error),
+            prepared => prepared,
+        }
     }
 
     /// The schema as this session sees it: with the changes of its own open transaction.

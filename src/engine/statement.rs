@@ -12,12 +12,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::by_key::{is_passed_on, takes_locks_only};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::Metrics;
 use crate::plan::{self, Local, Plan, ReadSource, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::{OutputColumn, Program, ShardKind, Tag, postgres, sqlite};
-use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, ast};
+use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, Tree, ast};
 use crate::topology::{Keyspace, Schema};
 use crate::types::{Datum, PgType, TextStyle};
 
@@ -49,6 +50,13 @@ impl Statement {
     ) -> Result<Statement> {
         let PlanScope { schema, keyspaces, kind, .. } = scope;
         let parsed = sql::parse(text, client_parameters, lifted.to_vec())?;
+        if kind == ShardKind::Postgres
+            && let Tree::Sql(tree) = &parsed.tree
+            && takes_locks_only(tree)
+        {
+            let plan = Plan::Local(Box::new(Local::OnKeyShard { tag: "SELECT" }));
+            return Ok(Statement::as_written(parsed, plan, schema));
+        }
         let plan = plan::plan(&parsed, schema, keyspaces)?;
         if kind == ShardKind::Postgres {
             return match super::passing_on::asks_of_its_session(&parsed, &plan, type_oids) {
@@ -94,7 +102,7 @@ impl Statement {
     }
 
     /// A statement for Postgres shards, which are asked about its types when they are needed.
-    fn as_written(parsed: Parsed, plan: Plan, schema: &Arc<Schema>) -> Statement {
+    pub(super) fn as_written(parsed: Parsed, plan: Plan, schema: &Arc<Schema>) -> Statement {
         let literals = parsed.lifted.iter().map(|kind| match kind {
             LiteralKind::Int4 => PgType::Int4,
             LiteralKind::Int8 => PgType::Int8,
@@ -102,14 +110,22 @@ impl Statement {
             LiteralKind::Text => PgType::Text,
         });
         let (placeholders, columns) = match &plan {
-            Plan::Local(_) | Plan::Ddl(_) => {
+            Plan::Local(_) | Plan::Ddl(_) if !is_passed_on(&plan) => {
                 super::local::describe(&plan, parsed.client_parameters + parsed.lifted.len())
             }
             _ => (std::iter::repeat_n(PgType::Unknown, parsed.client_parameters).chain(literals).collect(), None),
         };
         let tag = whole_statement(&plan).map(tag_of);
         Statement {
-            program: tag.map(|tag| Program::Postgres(Arc::new(postgres::Program::as_written(tag)))),
+            program: if is_passed_on(&plan) {
+                Some(Statement::passed_on(&parsed))
+            } else {
+                tag.map(|tag| {
+                    let calls = called_functions(&parsed);
+                    let program = postgres::Program::as_written(tag, Arc::clone(&parsed.text), calls);
+                    Program::Postgres(Arc::new(program))
+                })
+            },
             parsed,
             schema: Arc::clone(schema),
             plan,
@@ -200,9 +216,9 @@ impl Statement {
     /// # Errors
     /// It has no translation.
     pub(super) fn derive(&self, tree: &ast::Statement) -> Result<Program> {
-        if let Some(Program::Postgres(_)) = self.program {
+        if let Some(Program::Postgres(whole)) = &self.program {
             let template = sql::with_deep_stack(self.parsed.deep, || tree.to_string());
-            return Ok(Program::Postgres(Arc::new(postgres::Program::derived(tag_of(tree), template))));
+            return Ok(Program::Postgres(Arc::new(postgres::Program::derived(tag_of(tree), template, whole))));
         }
         Ok(Program::Sqlite(Arc::new(self.translate_over(tree, &self.schema)?)))
     }
@@ -273,6 +289,23 @@ fn tag_of(tree: &ast::Statement) -> Tag {
         ast::Statement::Merge(_) => Tag::Merge,
         _ => Tag::Select,
     }
+}
+
+/// The functions that a statement calls by their names.
+fn called_functions(parsed: &Parsed) -> Box<[Box<str>]> {
+    let Tree::Sql(tree) = &parsed.tree else { return Box::default() };
+    let mut names = std::collections::BTreeSet::new();
+    let _ = sql::with_deep_stack(parsed.deep, || {
+        sql::walk_expressions::<()>(&**tree, |expression| {
+            if let ast::Expr::Function(function) = expression
+                && let Some(name) = sql::name_parts(&function.name).and_then(|mut parts| parts.pop())
+            {
+                names.insert(Box::from(&*name));
+            }
+            std::ops::ControlFlow::Continue(())
+        })
+    });
+    names.into_iter().collect()
 }
 
 /// The types that a client declared for its parameters; 0 leaves one to be inferred.
@@ -473,7 +506,8 @@ impl PlanCache {
                 let compiled = Statement::compile(&lifted.text, lifted.client_parameters, &kinds, type_oids, scope);
                 self.metrics.prepare_seconds.observe(begun.elapsed().as_secs_f64());
                 let statement = Arc::new(compiled.map_err(|error| as_written(error, text, &lifted))?);
-                if shared {
+                // What a cursor returns is not its text's to say.
+                if shared && !is_passed_on(&statement.plan) {
                     self.insert(&lifted, &kinds, type_oids, &statement);
                 }
                 statement

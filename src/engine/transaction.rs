@@ -53,8 +53,10 @@ pub(super) struct Transaction {
     cancel: CancelFlag,
     /// Held from the first change of the schema to the end.
     schema_lock: Option<OwnedMutexGuard<()>>,
+    /// Cursors, and the shards of their queries.
+    pub(super) cursors: Vec<(String, ShardId)>,
     /// SET LOCAL: what the end of the transaction brings back.
-    pub(super) local_settings: Vec<(String, String)>,
+    pub(super) local_settings: Vec<(String, Option<super::settings::Set>)>,
 }
 
 #[derive(Debug)]
@@ -134,6 +136,7 @@ impl Transaction {
             settings: settings.clone(),
             cancel: cancel.clone(),
             schema_lock: None,
+            cursors: Vec::new(),
             local_settings: Vec::new(),
         }
     }
@@ -215,7 +218,11 @@ impl Transaction {
     async fn commit_participants(self, engine: &Engine) -> Result<Committed> {
         let (mut writers, readers): (Vec<_>, Vec<_>) = self.participants.into_iter().partition(|p| p.writes);
         for reader in readers {
-            reader.transaction.rollback().await;
+            match reader.transaction {
+                // A function may have written there, and a serializable transaction may fail at its end.
+                ShardTransaction::Postgres(transaction) => transaction.commit().await?,
+                transaction @ ShardTransaction::Sqlite(_) => transaction.rollback().await,
+            }
         }
         match writers.len() {
             0 => Ok(Committed::Everywhere),

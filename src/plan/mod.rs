@@ -184,6 +184,16 @@ pub enum Scatter {
     Aggregate(Aggregate),
 }
 
+impl Scatter {
+    /// Whether values are read when rows are put together, and not only passed on.
+    pub fn reads_values(&self) -> bool {
+        match self {
+            Scatter::Merge { merge, .. } => !merge.order.is_empty() || merge.distinct != Distinct::No,
+            Scatter::Aggregate(_) => true,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merge {
     /// The shards' statement returns the client's columns first, then those added for ordering, which are cut off.

@@ -4,7 +4,7 @@ use super::lexer::{Lexer, Token, TokenKind, syntax_error_at};
 use super::value::{cut_name, fold_name, quoted_word_value, string_value};
 use crate::error::Result;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
     text: &'a str,
     tokens: Vec<Token>,

@@ -6,6 +6,7 @@
 use super::ast;
 use super::cursor::Cursor;
 use super::lexer::TokenKind;
+use super::name::quote_identifier;
 use super::parse::{parse_data_types, parse_expressions};
 use crate::error::{Error, Result};
 
@@ -57,11 +58,32 @@ pub enum Local {
         arguments: Vec<ast::Expr>,
     },
     Deallocate(Option<String>),
-    /// EXPLAIN, with or without SHARDD among its options: `text` is what it explains.
+    /// EXPLAIN: `text` is what it explains, `prefix` what stands before it.
     Explain {
+        prefix: String,
         text: String,
         json: bool,
+        /// shardd's own plan is asked for.
+        shardd: bool,
+        analyze: bool,
     },
+    /// For the shard of the key that the transaction was given: no key is read in it.
+    OnKeyShard {
+        tag: &'static str,
+    },
+    /// `query` is the statement's own.
+    Declare {
+        name: String,
+        hold: bool,
+        query: String,
+    },
+    Fetch {
+        name: String,
+        /// MOVE.
+        moves: bool,
+    },
+    /// `None`: all.
+    Close(Option<String>),
     /// A statement that has nothing to undo here: answered by its tag alone (`CLOSE CURSOR ALL`, `UNLISTEN`).
     Nothing {
         tag: &'static str,
@@ -133,6 +155,8 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
         "deallocate" => deallocate(cursor)?,
         "explain" => explain(cursor)?,
         "close" => close(cursor)?,
+        "declare" => declare(cursor)?,
+        "fetch" | "move" => fetch(cursor)?,
         "unlisten" => {
             cursor.advance();
             if !cursor.eat_operator("*") {
@@ -173,9 +197,6 @@ fn refused(word: &str) -> Option<Error> {
     let (construct, hint) = match word {
         "listen" | "notify" => ("LISTEN/NOTIFY", "Use a message queue, or poll an outbox table by its key."),
         "copy" => ("COPY", "Send rows with INSERT ... VALUES of many rows; they are split by shard."),
-        "declare" | "fetch" | "move" => {
-            ("a SQL cursor", "Use the protocol's portals (a fetch size in the driver), or LIMIT with a key condition.")
-        }
         "lock" => ("LOCK TABLE", "Use SELECT ... FOR UPDATE on the rows of one key."),
         "vacuum" | "analyze" | "analyse" | "reindex" | "cluster" | "checkpoint" => {
             ("maintenance of tables by SQL", "Run it on each shard directly; SQLite shards need none.")
@@ -301,10 +322,10 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Local> {
     if cursor.eat_word("role") {
         // It is a setting too: `SET role = none`.
         let _ = cursor.eat_word("to") || cursor.eat_operator("=");
-        return set_role(cursor, "SET ROLE", local);
+        return set_role(cursor, "role", local);
     }
     if (session && cursor.eat_word("authorization")) || cursor.eat_words(&["session", "authorization"]) {
-        return set_role(cursor, "SET SESSION AUTHORIZATION", local);
+        return set_role(cursor, "session_authorization", local);
     }
     if cursor.eat_word("constraints") {
         return Err(Error::unsupported("SET CONSTRAINTS", "Constraints are checked at once."));
@@ -316,18 +337,20 @@ fn set(cursor: &mut Cursor<'_>) -> Result<Local> {
     if cursor.eat_word("default") {
         return Ok(Local::Set { name, value: None, local });
     }
-    let mut values = vec![setting_value(cursor)?];
+    // Each word of these is a name, whatever is in it.
+    let names = ["search_path", "temp_tablespaces"].iter().any(|list| name.eq_ignore_ascii_case(list));
+    let written = |value: String| if names { quote_identifier(&value) } else { value };
+    let mut values = vec![written(setting_value(cursor)?)];
     while cursor.eat(TokenKind::Comma) {
-        values.push(setting_value(cursor)?);
+        values.push(written(setting_value(cursor)?));
     }
     Ok(Local::Set { name, value: Some(values.join(", ")), local })
 }
 
-fn set_role(cursor: &mut Cursor<'_>, what: &str, local: bool) -> Result<Local> {
-    if cursor.eat_word("none") || cursor.eat_word("default") {
-        return Ok(Local::Set { name: "role".into(), value: None, local });
-    }
-    Err(Error::unsupported(what, "Connect as the user whose rights are wanted."))
+fn set_role(cursor: &mut Cursor<'_>, name: &str, local: bool) -> Result<Local> {
+    let none = cursor.eat_word("default") || (name == "role" && cursor.eat_word("none"));
+    let value = if none { None } else { Some(setting_value(cursor)?) };
+    Ok(Local::Set { name: name.to_owned(), value, local })
 }
 
 fn time_zone(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
@@ -442,14 +465,8 @@ fn deallocate(cursor: &mut Cursor<'_>) -> Result<Local> {
 }
 
 fn explain(cursor: &mut Cursor<'_>) -> Result<Local> {
-    let analyze = || {
-        Error::unsupported(
-            "EXPLAIN ANALYZE",
-            "Use EXPLAIN (SHARDD) for shardd's plan; run the statement to measure it.",
-        )
-    };
     cursor.advance();
-    let mut json = false;
+    let (mut json, mut shardd, mut analyze) = (false, false, false);
     if cursor.eat(TokenKind::LeftParen) {
         loop {
             let option = cursor.name()?;
@@ -457,8 +474,10 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Local> {
                 Some(TokenKind::Comma | TokenKind::RightParen) => String::new(),
                 _ => setting_value(cursor)?.to_ascii_lowercase(),
             };
+            let on = !matches!(value.as_str(), "false" | "off" | "0");
             match option.as_str() {
-                "analyze" if !matches!(value.as_str(), "false" | "off" | "0") => return Err(analyze()),
+                "analyze" => analyze = on,
+                "shardd" => shardd = on,
                 "format" => json = value == "json",
                 _ => {}
             }
@@ -470,19 +489,53 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Local> {
             return Err(cursor.error());
         }
     } else {
-        if cursor.eat_word("analyze") || cursor.eat_word("analyse") {
-            return Err(analyze());
-        }
+        analyze = cursor.eat_word("analyze") || cursor.eat_word("analyse");
         cursor.eat_word("verbose");
     }
-    Ok(Local::Explain { text: cursor.rest()?.to_owned(), json })
+    let (whole, rest) = (cursor.text(), cursor.rest()?);
+    let before = (rest.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    let prefix = whole.get(..before).unwrap_or_default().to_owned();
+    Ok(Local::Explain { prefix, text: rest.to_owned(), json, shardd, analyze })
 }
 
 fn close(cursor: &mut Cursor<'_>) -> Result<Local> {
     cursor.advance();
     if cursor.eat_word("all") {
-        return Ok(Local::Nothing { tag: "CLOSE CURSOR ALL" });
+        return Ok(Local::Close(None));
     }
+    Ok(Local::Close(Some(cursor.name()?)))
+}
+
+fn declare(cursor: &mut Cursor<'_>) -> Result<Local> {
+    cursor.advance();
     let name = cursor.name()?;
-    Err(Error::new(crate::error::SqlState::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist")))
+    while !cursor.eat_word("cursor") {
+        if cursor.at_end() {
+            return Err(cursor.error());
+        }
+        cursor.advance();
+    }
+    let hold = cursor.eat_words(&["with", "hold"]);
+    if !hold {
+        cursor.eat_words(&["without", "hold"]);
+    }
+    cursor.expect_word("for")?;
+    Ok(Local::Declare { name, hold, query: cursor.rest()?.to_owned() })
+}
+
+/// The cursor's name is the last word; the shard reads what stands before it.
+fn fetch(cursor: &mut Cursor<'_>) -> Result<Local> {
+    let moves = cursor.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("move"));
+    cursor.advance();
+    loop {
+        let before_last = cursor.clone();
+        if cursor.at_end() {
+            return Err(cursor.error());
+        }
+        cursor.advance();
+        if cursor.at_end() {
+            *cursor = before_last;
+            return Ok(Local::Fetch { name: cursor.name()?, moves });
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod postgres_schema;
 mod protocol;
 mod rust_drivers;
 mod schema_change;
+mod session_leaks;
 mod shard_down;
 mod spanning;
 mod support_works;

@@ -89,7 +89,7 @@ async fn converse(connection: &mut Connection, origin: Origin, registration: &Re
     };
     let _seats = seats;
     let _counted = CountedSession::new(&shared.gate.metrics);
-    let session = match open_session(connection, registration, shared, startup) {
+    let session = match Box::pin(open_session(connection, registration, shared, startup)).await {
         Ok(session) => session,
         Err(error) => return Ended::Fatal(error),
     };
@@ -126,7 +126,7 @@ impl Drop for CountedSession<'_> {
 }
 
 /// Everything from the session to the first ReadyForQuery.
-fn open_session(
+async fn open_session(
     connection: &mut Connection,
     registration: &Registration,
     shared: &Shared,
@@ -137,6 +137,7 @@ fn open_session(
     let identity = Identity { user: startup.user, database: startup.database, door: "postgres", backend_pid };
     let settings = [shared.gate.settings.session_defaults(), startup.settings].concat();
     let mut session = shared.engine.session(identity, &settings)?;
+    session.check_startup().await?;
 
     let mut key = vec![0; if version >= Version::V3_2 { KEY_BYTES } else { KEY_BYTES_3_0 }];
     rand::fill(&mut key[..]);

@@ -16,6 +16,19 @@ pub struct Call {
     pub cancel: CancelFlag,
     /// What the session has set.
     pub settings: Arc<SessionSettings>,
+    pub aftermath: Aftermath,
+}
+
+/// What has to be done to a connection after a statement, before the next client may have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aftermath {
+    /// Nothing: the statement changed nothing of the session that it does not say.
+    #[default]
+    Keep,
+    /// Its session is made as new.
+    Reset,
+    /// It is closed: no statement could make the session as new.
+    Close,
 }
 
 /// How a statement is sent.

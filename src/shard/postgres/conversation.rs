@@ -34,6 +34,7 @@ pub(super) async fn attach(
     shard: &str,
 ) -> Result<()> {
     if let Some(text) = backend.state.changes_to(settings) {
+        backend.state.is_told(settings);
         request::query(&mut backend.output, &text);
         let mut exchange = Exchange::new(None);
         finish(backend, &mut exchange, cancel, shard).await?;

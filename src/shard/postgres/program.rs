@@ -1,10 +1,13 @@
 //! A statement as Postgres shards run it: its text, and what a shard has told of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
+use super::call::Aftermath;
+use super::hazards::Hazards;
 use crate::error::Result;
 use crate::shard::{ForeignType, OutputColumn, Tag};
 use crate::types::PgType;
@@ -17,6 +20,11 @@ pub struct Program {
     /// The text of a statement that was derived from the client's, with placeholders for the literals too; `None`: what the
     /// client wrote.
     pub template: Option<String>,
+    /// The text without literals, and the functions that it calls: what may change a session is looked for in them.
+    text: Arc<str>,
+    calls: Box<[Box<str>]>,
+    /// What was found, with the hazards' version.
+    aftermath: AtomicU64,
     /// What it returns and takes, once a shard was asked.
     description: OnceLock<Description>,
     /// The last RowDescription that came with its rows, and what was read in it.
@@ -29,6 +37,9 @@ pub(super) struct Described {
     pub(super) frame: Bytes,
     pub(super) columns: Arc<[OutputColumn]>,
 }
+
+/// No version of the hazards.
+const UNKNOWN: u64 = u64::MAX;
 
 /// What a shard tells of a statement that it has parsed.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,13 +54,41 @@ pub struct Description {
 
 impl Program {
     /// A client's statement, as it was written.
-    pub fn as_written(tag: Tag) -> Program {
-        Program { tag, template: None, description: OnceLock::new(), described: ArcSwapOption::empty() }
+    pub fn as_written(tag: Tag, text: Arc<str>, calls: Box<[Box<str>]>) -> Program {
+        Program {
+            tag,
+            template: None,
+            text,
+            calls,
+            aftermath: AtomicU64::new(UNKNOWN),
+            description: OnceLock::new(),
+            described: ArcSwapOption::empty(),
+        }
     }
 
     /// A statement that was derived from a client's.
-    pub fn derived(tag: Tag, template: String) -> Program {
-        Program { template: Some(template), ..Program::as_written(tag) }
+    pub fn derived(tag: Tag, template: String, of: &Program) -> Program {
+        Program { template: Some(template), ..Program::as_written(tag, Arc::clone(&of.text), of.calls.clone()) }
+    }
+
+    /// What has to follow it, as far as this version of the hazards tells.
+    pub fn aftermath(&self, version: u64, hazards: &Hazards) -> Aftermath {
+        let found = self.aftermath.load(Ordering::Relaxed);
+        if found >> 2 == version {
+            return match found & 3 {
+                0 => Aftermath::Keep,
+                1 => Aftermath::Reset,
+                _ => Aftermath::Close,
+            };
+        }
+        let aftermath = hazards.aftermath(&self.text, &self.calls);
+        self.aftermath.store(version << 2 | aftermath as u64, Ordering::Relaxed);
+        aftermath
+    }
+
+    /// Whether it calls a function of the user's that may change something.
+    pub fn calls(&self, hazards: &Hazards) -> bool {
+        self.calls.iter().any(|name| hazards.is_volatile(name))
     }
 
     pub fn description(&self) -> Option<&Description> {

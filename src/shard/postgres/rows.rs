@@ -7,6 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use super::call::Aftermath;
+use super::clean;
 use super::conversation::proceed;
 use super::exchange::{Exchange, Progress};
 use super::pool::Pooled;
@@ -35,7 +37,7 @@ pub struct RowStream {
 #[derive(Debug)]
 enum Rest {
     /// The statement stands alone: its connection goes back to the pool when it ends.
-    Own(Box<Running>),
+    Own(Box<Running>, Aftermath),
     /// In a transaction, whose connection it is.
     In(Arc<Place>, u64),
     Ended,
@@ -105,19 +107,19 @@ impl Running {
     }
 
     /// The same, in the background: the connection goes back to the pool when no transaction is open on it.
-    fn end_in_background(self) {
+    fn end_in_background(self, aftermath: Aftermath) {
         let pool = Arc::clone(self.connection.pool());
         pool.spawn(async move {
             if let Some((connection, Some(Status::Idle))) = self.end().await {
-                connection.give_back();
+                clean::release(connection, aftermath);
             }
         });
     }
 }
 
 impl RowStream {
-    pub(super) fn own(first: RowBatch, running: Running) -> RowStream {
-        RowStream { first, rest: Rest::Own(Box::new(running)) }
+    pub(super) fn own(first: RowBatch, running: Running, aftermath: Aftermath) -> RowStream {
+        RowStream { first, rest: Rest::Own(Box::new(running), aftermath) }
     }
 
     pub(super) fn in_transaction(first: RowBatch, place: Arc<Place>, statement: u64) -> RowStream {
@@ -135,16 +137,16 @@ impl RowStream {
         match &mut self.rest {
             Rest::Ended => Ok(None),
             Rest::In(place, statement) => place.next(*statement).await,
-            Rest::Own(running) => {
+            Rest::Own(running, _) => {
                 let next = running.next().await;
                 if matches!(next, Ok(Some(_))) {
                     return next;
                 }
                 // Ended in step, or lost: then it is closed by being dropped.
-                if let Rest::Own(running) = std::mem::replace(&mut self.rest, Rest::Ended)
-                    && running.exchange.ended()
+                if let Rest::Own(running, aftermath) = std::mem::replace(&mut self.rest, Rest::Ended)
+                    && running.exchange.status == Some(Status::Idle)
                 {
-                    running.connection.give_back();
+                    clean::release(running.connection, aftermath);
                 }
                 next
             }
@@ -156,7 +158,7 @@ impl Drop for RowStream {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.rest, Rest::Ended) {
             Rest::Ended => {}
-            Rest::Own(running) => running.end_in_background(),
+            Rest::Own(running, aftermath) => running.end_in_background(aftermath),
             Rest::In(place, statement) => place.forget(statement),
         }
     }
@@ -314,7 +316,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some((_, running)) = self.0.get_mut().running.take() {
-            running.end_in_background();
+            running.end_in_background(Aftermath::Close);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! last one had and it has not are reset. Prepared statements have names of shardd's own, so every session can use those
 //! that are there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -51,9 +51,21 @@ pub(super) struct ConnectionState {
     /// By number: when it was last used.
     statements: HashMap<u64, u64>,
     clock: u64,
+    /// Settings of the clients' own that were ever told: a server never forgets their names.
+    custom: HashSet<String>,
 }
 
 impl ConnectionState {
+    /// The server was told DISCARD ALL. It keeps the names of custom settings.
+    pub(super) fn is_as_new(&mut self) {
+        *self = ConnectionState { custom: std::mem::take(&mut self.custom), ..ConnectionState::default() };
+    }
+
+    /// Whether a session that has not set them would find custom settings, empty, that a fresh one would not.
+    pub(super) fn shows_others(&self, settings: &SessionSettings) -> bool {
+        self.custom.iter().any(|name| !settings.0.iter().any(|(own, _)| own == name))
+    }
+
     /// What was set in a transaction was rolled back with it.
     pub(super) fn forget_settings(&mut self) {
         self.settings = Known::Lost;
@@ -71,16 +83,31 @@ impl ConnectionState {
             Known::These(settings) if Arc::ptr_eq(settings, wanted) || settings == wanted => return None,
             Known::These(settings) => (String::new(), &**settings),
             Known::Fresh => (String::new(), &none),
-            Known::Lost => ("RESET ALL;".to_owned(), &none),
+            Known::Lost => ("RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;".to_owned(), &none),
         };
-        for (name, _) in current.0.iter().filter(|(name, _)| !wanted.0.iter().any(|(wanted, _)| wanted == name)) {
+        let is_role = |name: &str| matches!(name, "role" | "session_authorization");
+        let roles = |settings: &SessionSettings| -> Vec<(String, String)> {
+            settings.0.iter().filter(|(name, _)| is_role(name)).cloned().collect()
+        };
+        // Another role may not be allowed what this one set.
+        let roles_differ = roles(current) != roles(wanted);
+        let gone = |name: &str| !wanted.0.iter().any(|(wanted, _)| wanted == name);
+        // The last that was set is the first to go.
+        for (name, _) in current.0.iter().rev().filter(|(name, _)| gone(name) || (roles_differ && is_role(name))) {
             text.push_str(&format!("RESET {};", quoted_name(name)));
         }
-        for (name, value) in wanted.0.iter().filter(|setting| !current.0.contains(setting)) {
+        let differs =
+            |setting: &(String, String)| !current.0.contains(setting) || (roles_differ && is_role(&setting.0));
+        for (name, value) in wanted.0.iter().filter(|setting| differs(setting)) {
             // A list (`search_path`) is one value in quotes only for set_config.
             text.push_str(&format!("SELECT pg_catalog.set_config({}, {}, false);", quoted(name), quoted(value)));
         }
         (!text.is_empty()).then_some(text)
+    }
+
+    /// The server is about to be told them.
+    pub(super) fn is_told(&mut self, settings: &SessionSettings) {
+        self.custom.extend(settings.0.iter().map(|(name, _)| name).filter(|name| name.contains('.')).cloned());
     }
 
     pub(super) fn has_settings(&mut self, settings: &Arc<SessionSettings>) {
@@ -111,13 +138,17 @@ impl ConnectionState {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A text as a literal.
+pub fn quoted(text: &str) -> String {
     // Whether backslashes escape is a setting itself: E'' says it.
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 /// A setting's name may have dots between its words.
 fn quoted_name(name: &str) -> String {
+    if name == "session_authorization" {
+        return "SESSION AUTHORIZATION".to_owned();
+    }
     name.split('.').map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::call::Call;
+use super::clean;
 use super::conversation::{self, lost_alone, never_sent};
 use super::exchange::Exchange;
 use super::pool::{Pool, PoolState, Pooled};
@@ -45,6 +46,9 @@ pub struct TextTreatment {
 }
 
 impl PostgresShard {
+    /// Gives the rows that [`Hazards`](super::Hazards) are read from.
+    pub const HAZARDS: &str = super::hazards::CATALOG;
+
     /// `pools`: one for each worker, in their order; at least one.
     pub fn new(name: &str, id: ShardId, pools: Vec<Arc<Pool>>, metrics: Arc<ShardMetrics>) -> PostgresShard {
         PostgresShard { name: name.into(), id, pools: pools.into(), text: OnceLock::new(), metrics }
@@ -97,6 +101,10 @@ impl PostgresShard {
             if connection.state.is_attached_to(settings) {
                 return Ok(connection);
             }
+            while connection.state.shows_others(settings) {
+                drop(connection);
+                connection = self.take_connection(cancel).await?;
+            }
             match conversation::attach(&mut connection, settings, cancel, &self.name).await {
                 Ok(()) => return Ok(connection),
                 // Nothing of the client's work was sent yet.
@@ -144,7 +152,7 @@ impl PostgresShard {
         let notices = std::mem::take(&mut exchange.notices);
         let rows = if exchange.ended() {
             if exchange.status == Some(Status::Idle) {
-                connection.give_back();
+                clean::release(connection, call.aftermath);
             }
             if let Some(error) = exchange.error {
                 return Err(error);
@@ -152,7 +160,7 @@ impl PostgresShard {
             Rows::Ready(rows)
         } else {
             let running = Running { connection, exchange, cancel: call.cancel.clone(), shard: Arc::clone(&self.name) };
-            Rows::Postgres(Box::new(RowStream::own(rows, running)))
+            Rows::Postgres(Box::new(RowStream::own(rows, running, call.aftermath)))
         };
         Ok(Output { columns, row_description, rows, affected, notices })
     }
@@ -210,9 +218,21 @@ impl PostgresShard {
     /// # Errors
     /// The shard's error, or the connection was lost.
     pub async fn rows_of(&self, text: &str) -> Result<Vec<Vec<Option<String>>>> {
-        let cancel = CancelFlag::new();
-        let mut connection = self.checkout(&Arc::default(), &cancel).await?;
-        let rows = conversation::rows_of(&mut connection, text, &cancel, &self.name).await;
+        self.rows_with(text, &Arc::default(), &CancelFlag::new()).await
+    }
+
+    /// The same for a session.
+    ///
+    /// # Errors
+    /// As [`PostgresShard::rows_of`].
+    pub async fn rows_with(
+        &self,
+        text: &str,
+        settings: &Arc<SessionSettings>,
+        cancel: &CancelFlag,
+    ) -> Result<Vec<Vec<Option<String>>>> {
+        let mut connection = self.checkout(settings, cancel).await?;
+        let rows = conversation::rows_of(&mut connection, text, cancel, &self.name).await;
         if connection.is_in_step() {
             connection.give_back();
         }

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::Call;
+use super::call::{Aftermath, Call};
+use super::clean;
 use super::conversation::{self, lost_in_commit, lost_in_transaction, never_sent};
 use super::pool::Pooled;
 use super::program::Description;
 use super::rows::{Place, RowStream, Running};
 use super::schema::{self, ShardSchema};
+use super::session_state::SessionSettings;
 use crate::error::{Error, Result, SqlState};
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::Keyspace;
@@ -33,6 +35,8 @@ pub struct PostgresTransaction {
     statements: u64,
     /// A rollback takes back settings that the connection was told.
     settings_changed: bool,
+    /// The worst of its statements'.
+    aftermath: Aftermath,
 }
 
 impl PostgresTransaction {
@@ -51,6 +55,7 @@ impl PostgresTransaction {
             cancel: cancel.clone(),
             statements: 0,
             settings_changed: false,
+            aftermath: Aftermath::Keep,
         }
     }
 
@@ -64,13 +69,14 @@ impl PostgresTransaction {
 
     async fn run_here(&mut self, call: &Call) -> Result<Output> {
         let mut connection = self.place.take().await?;
-        self.attach(&mut connection, call).await?;
+        self.attach(&mut connection, &call.settings).await?;
+        self.aftermath = self.aftermath.max(call.aftermath);
         let mut exchange = conversation::write(&mut connection, call, self.begin.as_deref());
         let mut sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
         if self.begin.is_some() && sent.as_ref().is_err_and(never_sent) {
             // The server had closed it before BEGIN was sent: another one will do.
             connection = connection.pool().checkout().await?;
-            self.attach(&mut connection, call).await?;
+            self.attach(&mut connection, &call.settings).await?;
             exchange = conversation::write(&mut connection, call, self.begin.as_deref());
             sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
         }
@@ -103,12 +109,12 @@ impl PostgresTransaction {
     }
 
     /// Tells the connection what the session has set since the transaction began.
-    async fn attach(&mut self, connection: &mut Pooled, call: &Call) -> Result<()> {
-        if connection.state.is_attached_to(&call.settings) {
+    async fn attach(&mut self, connection: &mut Pooled, settings: &Arc<SessionSettings>) -> Result<()> {
+        if connection.state.is_attached_to(settings) {
             return Ok(());
         }
-        self.settings_changed = self.begin.is_none();
-        let attached = conversation::attach(connection, &call.settings, &call.cancel, &self.shard).await;
+        self.settings_changed |= self.begin.is_none();
+        let attached = conversation::attach(connection, settings, &self.cancel, &self.shard).await;
         if attached.is_err() {
             connection.state.forget_settings();
         }
@@ -129,6 +135,8 @@ impl PostgresTransaction {
 
     /// Runs plain statements, one by one.
     pub async fn run_batch(&mut self, statements: &[String]) -> Result<()> {
+        // Event triggers run what they like.
+        self.aftermath = self.aftermath.max(Aftermath::Reset);
         for statement in statements {
             self.run_plain(statement).await?;
         }
@@ -140,6 +148,8 @@ impl PostgresTransaction {
     /// # Errors
     /// The shard refused it.
     pub async fn run_told(&mut self, text: &str) -> Result<Vec<Error>> {
+        // Event triggers run what they like.
+        self.aftermath = self.aftermath.max(Aftermath::Reset);
         let mut connection = self.place.take().await?;
         if let Some(begin) = self.begin.take() {
             let begun = conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await;
@@ -150,6 +160,26 @@ impl PostgresTransaction {
             self.place.put(connection);
         }
         outcome.map_err(lost_in_transaction)
+    }
+
+    /// Runs one plain text that leaves nothing behind; its rows, as texts.
+    ///
+    /// # Errors
+    /// The shard's error: the transaction has failed then; or the connection was lost.
+    pub async fn rows_of(&mut self, text: &str, settings: &Arc<SessionSettings>) -> Result<Vec<Vec<Option<String>>>> {
+        let mut connection = self.place.take().await?;
+        let outcome = async {
+            self.attach(&mut connection, settings).await?;
+            if let Some(begin) = self.begin.take() {
+                conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await?;
+            }
+            conversation::rows_of(&mut connection, text, &self.cancel, &self.shard).await
+        };
+        let rows = outcome.await;
+        if connection.is_in_step() {
+            self.place.put(connection);
+        }
+        rows.map_err(lost_in_transaction)
     }
 
     async fn run_plain(&mut self, text: &str) -> Result<()> {
@@ -230,10 +260,16 @@ impl PostgresTransaction {
             return Ok(());
         }
         let committed = conversation::commit(&mut connection, &self.cancel, &self.shard).await;
+        if committed.is_err() && self.settings_changed {
+            // It was a rollback.
+            connection.state.forget_settings();
+        }
         if !connection.is_in_step() {
             return committed.map(|_| ()).map_err(lost_in_commit);
         }
-        connection.give_back();
+        if !matches!(committed, Ok(Status::InTransaction | Status::InFailedTransaction)) {
+            clean::release(connection, self.aftermath);
+        }
         match committed? {
             Status::Idle => Ok(()),
             other => Err(Error::internal(format!("after COMMIT, a shard says that its transaction is {other:?}"))),
@@ -254,7 +290,7 @@ impl PostgresTransaction {
             if self.settings_changed {
                 connection.state.forget_settings();
             }
-            connection.give_back();
+            clean::release(connection, self.aftermath);
         }
     }
 }

@@ -1,0 +1,359 @@
+//! Statements that name no key on Postgres shards: what `SET LOCAL shardd.key` sends to one shard, and cursors, which live
+//! on the shard of their query.
+//!
+//! None of them is ever run on a shard that happened to be next: a lock taken there would exclude nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::answer::{Answer, TagCount};
+use super::parameters;
+use super::session::{Execution, Session};
+use super::statement::{Prepared, Statement};
+use super::transaction::Opened;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{Local, Plan, ReadSource};
+use crate::shard::postgres::Way;
+use crate::shard::{Call, Output, Program, ShardKind, TransactionMode};
+use crate::sql::{self, Parsed, Tree};
+use crate::topology::{KV_KEYSPACE, Keyspace, Schema, Topology};
+use crate::types::{Datum, Key, KeyType, PgType, ShardId, TextStyle};
+
+/// The setting that names the key.
+pub(super) const KEY: &str = "shardd.key";
+
+/// What a text that the parser cannot read may begin with, and its tag. Whatever would change the session, the schema or
+/// the transaction is not among them.
+const MAY_BEGIN: &[(&str, &str)] = &[
+    ("call", "CALL"),
+    ("delete", "DELETE"),
+    ("do", "DO"),
+    ("insert", "INSERT 0"),
+    ("lock", "LOCK TABLE"),
+    ("merge", "MERGE"),
+    ("select", "SELECT"),
+    ("table", "SELECT"),
+    ("update", "UPDATE"),
+    ("values", "SELECT"),
+];
+
+impl Session {
+    /// The shard of the key that the open transaction was given.
+    ///
+    /// # Errors
+    /// 22023 when it is no key.
+    pub(super) fn key_shard(&self) -> Result<Option<ShardId>> {
+        if self.transaction.is_none() || self.engine.kind != ShardKind::Postgres {
+            return Ok(None);
+        }
+        match self.settings.own(KEY) {
+            None => Ok(None),
+            Some(set) => shard_of(set.value(), &self.engine.live.snapshot()).map(Some),
+        }
+    }
+
+    /// Looks at the value of `shardd.key` before it is set.
+    ///
+    /// # Errors
+    /// 0A000 for the session, 22023 for what is no key.
+    pub(super) fn check_key(&self, value: &str, local: bool) -> Result<()> {
+        if !local {
+            return Err(Error::unsupported(
+                "SET shardd.key for the whole session",
+                "A key is for one transaction: BEGIN; SET LOCAL shardd.key = '...'; ...",
+            ));
+        }
+        shard_of(value, &self.engine.live.snapshot()).map(|_| ())
+    }
+
+    /// A text that the parser cannot read, for the shard of the transaction's key; `None`: it is refused.
+    pub(super) fn unread(&self, text: &str, type_oids: &[u32], schema: &Arc<Schema>) -> Result<Option<Prepared>> {
+        if self.key_shard()?.is_none() {
+            return Ok(None);
+        }
+        let lifted = sql::lift(text)?;
+        let kinds = lifted.kinds().collect();
+        let unread = sql::parse(&lifted.text, lifted.client_parameters, kinds).is_err();
+        let word = text.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+        let word: String = word.chars().take_while(char::is_ascii_alphabetic).collect();
+        let begins = MAY_BEGIN.iter().find(|(begin, _)| begin.eq_ignore_ascii_case(&word));
+        let Some((_, tag)) = begins.filter(|_| unread) else { return Ok(None) };
+        let parsed = Parsed {
+            text: text.into(),
+            tree: Tree::Local(Local::OnKeyShard { tag }),
+            client_parameters: lifted.client_parameters,
+            lifted: Vec::new(),
+            deep: false,
+        };
+        Ok(Some(Prepared {
+            text: text.into(),
+            statement: Arc::new(Statement::on_key_shard(parsed, tag, schema)),
+            type_oids: type_oids.into(),
+            literals: Vec::new(),
+            describable: true,
+            named: AtomicBool::new(false),
+        }))
+    }
+
+    pub(super) async fn run_on_key_shard(&mut self, tag: &'static str, execution: &Execution) -> Result<Answer> {
+        let shard = self.key_shard()?.ok_or_else(|| no_key("a statement that names no key"))?;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.used = true;
+        }
+        self.ran_on.add(shard);
+        let Call::Postgres(mut call) = self.call(execution, execution.whole_program()?)? else {
+            return Err(Error::internal("a statement by key came to another kind of shard"));
+        };
+        let unread = execution.statement.parsed.lifted.is_empty() && !is_lock(&execution.prepared.text);
+        if unread {
+            call.aftermath = self.engine.servers.known().hazards.aftermath_of_unread(&execution.prepared.text);
+        }
+        if matches!(call.way, Way::Simple) {
+            // The shard then refuses a second statement in the text.
+            let parameters = Arc::clone(&execution.raw);
+            call.way = Way::Extended { type_oids: Arc::default(), parameters, name: None };
+        }
+        let output = self.join_as_writer(shard).await?.transaction.run(Call::Postgres(call)).await?;
+        Ok(self.passed_answer(tag, output))
+    }
+
+    fn passed_answer(&mut self, tag: &'static str, output: Output) -> Answer {
+        self.notices.extend(output.notices);
+        let count = match tag {
+            "SELECT" | "FETCH" => TagCount::Returned,
+            "INSERT 0" | "UPDATE" | "DELETE" | "MERGE" | "MOVE" => TagCount::Written(output.affected),
+            _ => TagCount::None,
+        };
+        Answer {
+            columns: output.columns,
+            row_description: output.row_description,
+            rows: output.rows,
+            tag,
+            count,
+            recording: None,
+        }
+    }
+
+    /// The one shard that a statement runs on; `None` when there are several.
+    pub(super) fn one_shard(&self, statement: &Statement, parameters: &[Datum]) -> Result<Option<ShardId>> {
+        let topology = self.engine.live.snapshot();
+        let route = match &statement.plan {
+            Plan::Read(read) if read.source != ReadSource::Shards => return self.any_shard().map(Some),
+            Plan::Read(read) => &read.route,
+            Plan::Write(write) => &write.route,
+            Plan::WriteReference(_) => return self.any_shard().map(Some),
+            Plan::Insert(insert) => {
+                let keyspace = topology.keyspace(&insert.keyspace);
+                let keyspace = keyspace.ok_or_else(|| Error::internal("a keyspace is not in the topology"))?;
+                let parameters = statement.assigned_parameters(parameters);
+                let mut owners = (0..insert.row_keys.len())
+                    .map(|row| insert.row_key(row, &parameters).map(|key| keyspace.owner_of(&key)));
+                let Some(first) = owners.next().transpose()? else { return Ok(None) };
+                for owner in owners {
+                    if owner? != first {
+                        return Ok(None);
+                    }
+                }
+                return Ok(Some(first));
+            }
+            Plan::Ddl(_) | Plan::Local(_) => return Ok(None),
+        };
+        let targets = route.shards(&statement.compared_parameters(parameters), &topology)?;
+        match targets.shards.as_slice() {
+            [shard] => Ok(Some(*shard)),
+            _ if targets.touches_no_slot() => self.any_shard().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// DECLARE, FETCH, MOVE and CLOSE: on the shard of the cursor's query, inside a transaction.
+    pub(super) async fn cursor(&mut self, local: &Local, execution: &Execution) -> Result<Answer> {
+        if self.engine.kind != ShardKind::Postgres {
+            return match local {
+                Local::Close(Some(name)) => Err(unknown_cursor(name)),
+                Local::Close(None) => Ok(Answer::command("CLOSE CURSOR ALL")),
+                _ => Err(Error::unsupported(
+                    "a SQL cursor",
+                    "Use the protocol's portals (a fetch size in the driver), or LIMIT with a key condition.",
+                )),
+            };
+        }
+        match local {
+            Local::Declare { name, hold, query } => self.declare(name, *hold, query, execution).await,
+            Local::Fetch { name, moves } => {
+                let shard = self.cursor_shard(name)?;
+                let output = self.pass_on(shard, execution).await?;
+                Ok(self.passed_answer(if *moves { "MOVE" } else { "FETCH" }, output))
+            }
+            Local::Close(Some(name)) => {
+                let shard = self.cursor_shard(name)?;
+                self.pass_on(shard, execution).await?;
+                self.open_transaction()?.cursors.retain(|(known, _)| known != name);
+                Ok(Answer::command("CLOSE CURSOR"))
+            }
+            _ => {
+                let cursors = self.transaction.as_mut().map(|transaction| std::mem::take(&mut transaction.cursors));
+                let mut shards: Vec<_> = cursors.unwrap_or_default().into_iter().map(|(_, shard)| shard).collect();
+                shards.sort_unstable();
+                shards.dedup();
+                for shard in shards {
+                    self.pass_on(shard, execution).await?;
+                }
+                Ok(Answer::command("CLOSE CURSOR ALL"))
+            }
+        }
+    }
+
+    async fn declare(&mut self, name: &str, hold: bool, query: &str, execution: &Execution) -> Result<Answer> {
+        if !self.transaction.as_ref().is_some_and(|transaction| transaction.opened == Opened::Client) {
+            let message = "DECLARE CURSOR can only be used in transaction blocks";
+            return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message));
+        }
+        if hold {
+            return Err(Error::unsupported(
+                "a cursor WITH HOLD",
+                "It would outlive its transaction, and keep a connection: read it to its end inside, or use a portal.",
+            ));
+        }
+        let inner = self.prepare_checked(query, &execution.prepared.type_oids)?;
+        if !matches!(inner.statement.plan, Plan::Read(_)) {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "a cursor is declared for a query"));
+        }
+        let mut values = parameters::decode(&inner.statement, &inner, &execution.raw, self.settings.text_style())?;
+        values.extend_from_slice(&inner.literals);
+        let shard = self.one_shard(&inner.statement, &values)?.ok_or_else(|| {
+            Error::unsupported(
+                "a cursor over several shards",
+                "Give the key in WHERE, or use the protocol's portals (a fetch size in the driver).",
+            )
+        })?;
+        self.pass_on(shard, execution).await?;
+        self.open_transaction()?.cursors.push((name.to_owned(), shard));
+        Ok(Answer::command("DECLARE CURSOR"))
+    }
+
+    pub(super) fn cursor_shard(&self, name: &str) -> Result<ShardId> {
+        let cursors = self.transaction.iter().flat_map(|transaction| &transaction.cursors);
+        cursors.rev().find(|(known, _)| known == name).map(|(_, shard)| *shard).ok_or_else(|| unknown_cursor(name))
+    }
+
+    /// Runs the client's own text in the open transaction on this shard.
+    async fn pass_on(&mut self, shard: ShardId, execution: &Execution) -> Result<Output> {
+        self.ran_on.add(shard);
+        let call = self.call(execution, execution.whole_program()?)?;
+        let engine = Arc::clone(&self.engine);
+        let transaction = self.open_transaction()?;
+        transaction.used = true;
+        if transaction.participant(shard).is_none() {
+            transaction.join(&engine, shard, TransactionMode::Snapshot).await?;
+        }
+        let participant = transaction.participant(shard).ok_or_else(|| Error::internal("a participant is missing"))?;
+        participant.transaction.run(call).await
+    }
+
+    /// The shard that has to describe a statement, where not any of them can.
+    ///
+    /// # Errors
+    /// There is no key, or no such cursor.
+    pub(super) fn describing_shard(&self, plan: &Plan) -> Result<Option<ShardId>> {
+        let Plan::Local(local) = plan else { return Ok(None) };
+        match &**local {
+            Local::OnKeyShard { .. } => {
+                self.key_shard()?.map(Some).ok_or_else(|| no_key("a statement that names no key"))
+            }
+            Local::Fetch { name, .. } => self.cursor_shard(name).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether a Postgres shard runs it, though the session has to say which.
+pub(super) fn is_passed_on(plan: &Plan) -> bool {
+    let Plan::Local(local) = plan else { return false };
+    matches!(**local, Local::OnKeyShard { .. } | Local::Declare { .. } | Local::Fetch { .. } | Local::Close(_))
+}
+
+fn is_lock(text: &str) -> bool {
+    let folded = text.to_ascii_lowercase();
+    folded.contains("pg_advisory_xact_lock") || folded.contains("pg_try_advisory_xact_lock")
+}
+
+/// Whether it only takes advisory locks of its transaction, whose numbers may be computed.
+pub(super) fn takes_locks_only(tree: &sql::ast::Statement) -> bool {
+    use sql::ast::{Expr, SelectItem, SetExpr, Statement};
+    let Statement::Query(query) = tree else { return false };
+    let SetExpr::Select(select) = &*query.body else { return false };
+    let is_lock = |expression: &Expr| {
+        let Expr::Function(function) = expression else { return false };
+        sql::function_name(&function.name)
+            .is_some_and(|name| name.strip_suffix("_shared").unwrap_or(&name).ends_with("advisory_xact_lock"))
+    };
+    let locks = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => is_lock(expression),
+        _ => false,
+    };
+    query.with.is_none()
+        && select.from.is_empty()
+        && select.selection.is_none()
+        && select.projection.iter().all(locks)
+        && !select.projection.is_empty()
+}
+
+pub(super) fn no_key(what: &str) -> Error {
+    Error::unsupported(
+        what,
+        "Name the key that it belongs to, inside a transaction: SET LOCAL shardd.key = '...'. Then it runs on that key's \
+         shard.",
+    )
+}
+
+fn unknown_cursor(name: &str) -> Error {
+    Error::new(SqlState::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist"))
+}
+
+fn shard_of(value: &str, topology: &Topology) -> Result<ShardId> {
+    let users: Vec<_> = topology.keyspaces.iter().filter(|keyspace| keyspace.name != KV_KEYSPACE).collect();
+    let (keyspace, key) = match users.as_slice() {
+        [only] => (&**only, value),
+        _ => {
+            let named = value.split_once(':').and_then(|(name, key)| Some((topology.keyspace(name)?, key)));
+            named.ok_or_else(|| {
+                Error::new(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    format!("invalid value for parameter \"{KEY}\": \"{value}\""),
+                )
+                .hint("There are several keyspaces: write it as 'keyspace:key'.")
+            })?
+        }
+    };
+    owner(keyspace, key)
+}
+
+fn owner(keyspace: &Keyspace, text: &str) -> Result<ShardId> {
+    let data_type = match keyspace.key_type {
+        KeyType::Bigint => PgType::Int8,
+        KeyType::Text => PgType::Text,
+        KeyType::Uuid => PgType::Uuid,
+    };
+    let datum = Datum::from_text(data_type, text, &TextStyle::default()).map_err(Error::without_position)?;
+    let key = Key::from_datum(&datum).ok_or_else(|| Error::internal("a value of the key's type is no key"))?;
+    Ok(keyspace.owner_of(&key))
+}
+
+impl Statement {
+    /// A text that nobody here has read.
+    fn on_key_shard(parsed: Parsed, tag: &'static str, schema: &Arc<Schema>) -> Statement {
+        let plan = Plan::Local(Box::new(Local::OnKeyShard { tag }));
+        Statement::as_written(parsed, plan, schema)
+    }
+
+    /// The program of what is passed on though the session has to say where.
+    pub(super) fn passed_on(parsed: &Parsed) -> Program {
+        let program = crate::shard::postgres::Program::as_written(
+            crate::shard::Tag::Merge,
+            Arc::clone(&parsed.text),
+            Box::default(),
+        );
+        Program::Postgres(Arc::new(program))
+    }
+}
