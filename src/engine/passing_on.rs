@@ -115,12 +115,13 @@ impl Session {
         Ok(())
     }
 
-    /// The shard whose system catalog is read: always the same, since each numbers its tables by itself.
+    /// The shard whose system catalog is read: the same while it can be reached, since each numbers its tables by itself.
     ///
     /// # Errors
     /// There is none.
     pub(super) fn catalog_shard(&self) -> Result<ShardId> {
-        let first = self.engine.shards.load().open.keys().next().copied();
+        let set = self.engine.shards.load();
+        let first = set.open.iter().find(|(_, open)| open.shard.is_reachable()).map(|(id, _)| *id);
         first.map_or_else(|| self.any_shard(), Ok)
     }
 
@@ -202,8 +203,8 @@ impl Session {
     }
 }
 
-/// The program of a statement that names no table and asks who or where its session is, which a server would answer for
-/// itself: `SELECT current_database()`.
+/// The program of a statement that names no table and asks where its session is, which a server would answer for itself:
+/// `SELECT current_database()`. Who it is, the server knows better: it may have a role.
 pub(super) fn asks_of_its_session(parsed: &Parsed, plan: &Plan, type_oids: &[u32]) -> Option<sqlite::Program> {
     let Plan::Read(read) = plan else { return None };
     if read.source != ReadSource::Nowhere {
@@ -218,15 +219,14 @@ pub(super) fn asks_of_its_session(parsed: &Parsed, plan: &Plan, type_oids: &[u32
     };
     let translated = sql::with_deep_stack(parsed.deep, || dialect::translate_over_catalog(&read.statement, types));
     translated.ok().filter(|program| {
-        let of_session = |value: &EnvironmentValue| {
-            matches!(value, EnvironmentValue::User | EnvironmentValue::Database | EnvironmentValue::BackendPid)
-        };
+        let of_session =
+            |value: &EnvironmentValue| matches!(value, EnvironmentValue::Database | EnvironmentValue::BackendPid);
         !program.reads_catalog && program.environment.iter().any(of_session)
     })
 }
 
 /// The shard could not be asked, or gave no answer.
-fn is_out_of_reach(error: &Error) -> bool {
+pub(super) fn is_out_of_reach(error: &Error) -> bool {
     error.get_fault() != Fault::Client
         && matches!(error.sqlstate(), SqlState::CONNECTION_FAILURE | SqlState::TOO_MANY_CONNECTIONS)
 }

@@ -9,6 +9,7 @@ use super::by_key::no_key;
 use super::down::Need;
 use super::merge::{MergePlan, Merger};
 use super::parameters;
+use super::passing_on::is_out_of_reach;
 use super::session::{Execution, Session};
 use super::text_rules::TextRules;
 use super::transaction::Opened;
@@ -40,13 +41,7 @@ impl Session {
         if read.source != ReadSource::Shards {
             let output = match program {
                 Program::Sqlite(program) => self.read_nowhere(read, program, execution).await?.into(),
-                Program::Postgres(_) => {
-                    let shard = match read.source {
-                        ReadSource::SystemCatalog => self.catalog_shard()?,
-                        _ => self.shard_without_tables(execution)?,
-                    };
-                    self.read_one(shard, program, execution, execution.formats.clone(), false).await?
-                }
+                Program::Postgres(_) => self.read_anywhere(read.source, program, execution).await?,
             };
             return Ok(self.rows_answer(execution, output));
         }
@@ -106,6 +101,25 @@ impl Session {
     ) -> Result<Output> {
         let call = self.call_with_formats(execution, program, formats)?;
         self.read_call(shard, call, locks_rows).await
+    }
+
+    /// Runs a read that any shard can answer: on another one when the first cannot be reached, since its trouble is that of
+    /// its keys.
+    async fn read_anywhere(&mut self, source: ReadSource, program: &Program, execution: &Execution) -> Result<Output> {
+        let mut tries = self.engine.shards.load().open.len();
+        loop {
+            let shard = match source {
+                ReadSource::SystemCatalog => self.catalog_shard()?,
+                _ => self.shard_without_tables(execution)?,
+            };
+            let alone = self.transaction.is_none();
+            let outcome = self.read_one(shard, program, execution, execution.formats.clone(), false).await;
+            tries = tries.saturating_sub(1);
+            match outcome {
+                Err(error) if alone && tries > 0 && is_out_of_reach(&error) => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     /// A statement that names no table: on the shard of the transaction's key, or any. What a volatile function of the

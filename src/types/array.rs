@@ -16,14 +16,14 @@ pub(crate) fn parse(element: PgType, text: &str, style: &TextStyle) -> Result<Da
         Error::new(SqlState::INVALID_TEXT_REPRESENTATION, format!("malformed array literal: \"{text}\""))
             .detail(detail.to_owned())
     };
-    let trimmed = text.trim_matches(|c: char| c.is_ascii_whitespace());
+    let trimmed = text.trim_matches(is_blank_character);
     if trimmed.starts_with('[') {
         return Err(Error::unsupported("an array with explicit bounds", "Write the array without its bounds."));
     }
     let Some(mut rest) = trimmed.strip_prefix('{') else {
         return Err(malformed("Array value must start with \"{\" or dimension information."));
     };
-    rest = rest.trim_start();
+    rest = rest.trim_start_matches(is_blank_character);
     if let Some(tail) = rest.strip_prefix('}') {
         return match tail.is_empty() {
             true => Ok(Datum::Array { element, values }),
@@ -39,9 +39,9 @@ pub(crate) fn parse(element: PgType, text: &str, style: &TextStyle) -> Result<Da
             None => Datum::Null,
             Some(item) => Datum::from_text(element, &item, style)?,
         });
-        rest = tail.trim_start();
+        rest = tail.trim_start_matches(is_blank_character);
         if let Some(tail) = rest.strip_prefix(',') {
-            rest = tail.trim_start();
+            rest = tail.trim_start_matches(is_blank_character);
         } else if let Some(tail) = rest.strip_prefix('}') {
             return match tail.is_empty() {
                 true => Ok(Datum::Array { element, values }),
@@ -62,7 +62,7 @@ fn parse_item(text: &str) -> std::result::Result<(Option<String>, &str), &'stati
         while let Some((at, c)) = characters.next() {
             match c {
                 '"' => {
-                    let tail = text[at + 1..].trim_start();
+                    let tail = text[at + 1..].trim_start_matches(is_blank_character);
                     return match tail.starts_with([',', '}']) {
                         true => Ok((Some(item), tail)),
                         false if tail.is_empty() => Err("Unexpected end of input."),
@@ -99,7 +99,7 @@ fn parse_item(text: &str) -> std::result::Result<(Option<String>, &str), &'stati
             }
             _ => {
                 item.push(c);
-                if !c.is_ascii_whitespace() {
+                if !is_blank_character(c) {
                     kept = item.len();
                 }
             }
@@ -141,6 +141,11 @@ pub(crate) fn write_item(item: &[u8], out: &mut BytesMut) {
         out.put_u8(*byte);
     }
     out.put_u8(b'"');
+}
+
+/// Only those of ASCII: others are a part of what they stand beside.
+fn is_blank_character(character: char) -> bool {
+    u8::try_from(character).is_ok_and(is_blank)
 }
 
 fn is_blank(byte: u8) -> bool {
