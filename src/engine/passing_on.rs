@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::drift;
 use super::session::{Execution, Session};
 use super::statement::{Prepared, Statement, declared_types};
 use crate::error::{Error, Result};
@@ -95,16 +96,21 @@ impl Session {
             return Ok(());
         }
         let (text, type_oids) = (&prepared.text, &prepared.type_oids);
+        drift::refuse_unlike_types(type_oids, &prepared.statement.schema)?;
         let own = self.transaction.as_mut().and_then(|transaction| transaction.participants.first_mut());
-        let description = match own.map(|participant| &mut participant.transaction) {
-            Some(ShardTransaction::Postgres(transaction)) => transaction.describe(text, type_oids).await?,
+        let own = own.map(|participant| (participant.shard, &mut participant.transaction));
+        let (shard, description) = match own {
+            Some((shard, ShardTransaction::Postgres(transaction))) => {
+                (shard, transaction.describe(text, type_oids).await?)
+            }
             _ => {
-                let shard = self.any_shard()?;
+                let shard = self.engine.fitting_shard(&prepared.statement).map_or_else(|| self.any_shard(), Ok)?;
                 let settings = self.settings.for_shards();
-                self.engine.shard(shard)?.postgres()?.describe(text, type_oids, settings, &self.cancel).await?
+                let postgres = self.engine.shard(shard)?;
+                (shard, postgres.postgres()?.describe(text, type_oids, settings, &self.cancel).await?)
             }
         };
-        program.describe(description);
+        program.describe(self.engine.as_told(shard, description, &prepared.statement.schema)?);
         Ok(())
     }
 
@@ -152,7 +158,9 @@ impl Session {
             let described = execution.statement.description();
             let type_oids = match (&program.template, described) {
                 // A part may not mention every parameter.
-                (Some(_), Some(description)) => description.parameter_oids.as_slice().into(),
+                (Some(_), Some(description)) => description.sent_oids.as_slice().into(),
+                // Values are understood as the client was told.
+                (None, Some(description)) if program.described_each_time => description.sent_oids.as_slice().into(),
                 _ => Arc::clone(&prepared.type_oids),
             };
             let name = (prepared.named() && program.template.is_none())

@@ -13,7 +13,7 @@ use super::text_rules::TextRules;
 use super::transaction::Opened;
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, Scatter};
-use crate::shard::{Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, schema_changed, sqlite};
+use crate::shard::{Call, Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, schema_changed, sqlite};
 use crate::system_catalog::Surroundings;
 use crate::types::{Datum, Format, PgType, ShardId};
 
@@ -59,6 +59,7 @@ impl Session {
         {
             targets.shards = vec![shard];
         }
+        execution.statement.refuse_misfits(&targets.shards, &self.engine)?;
         if let [shard] = targets.shards[..] {
             let output = self.read_one(shard, program, execution, execution.formats.clone(), read.locks_rows).await?;
             return Ok(self.rows_answer(execution, output));
@@ -102,6 +103,11 @@ impl Session {
     ) -> Result<Output> {
         self.ran_on.add(shard);
         let call = self.call_with_formats(execution, program, formats)?;
+        let output = self.read_there(shard, call, locks_rows).await?;
+        self.engine.output_as_told(shard, output, execution, program)
+    }
+
+    async fn read_there(&mut self, shard: ShardId, call: Call, locks_rows: bool) -> Result<Output> {
         let Some(transaction) = &mut self.transaction else {
             return self.engine.shard(shard)?.read(call).await;
         };

@@ -18,7 +18,7 @@ use crate::plan::{self, Local, Plan, ReadSource, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::{OutputColumn, Program, ShardKind, Tag, postgres, sqlite};
 use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, ast};
-use crate::topology::{Keyspace, Schema};
+use crate::topology::{Keyspace, Misfit, Schema};
 use crate::types::{Datum, PgType, TextStyle};
 
 /// A statement that was parsed, planned and translated. Shared by all sessions; holds no values.
@@ -35,6 +35,8 @@ pub(super) struct Statement {
     /// The types of the client's parameters, then of the lifted literals.
     pub(super) placeholders: Box<[PgType]>,
     pub(super) columns: Option<Arc<[OutputColumn]>>,
+    /// Where the shards differ in what makes it wrong.
+    pub(super) misfits: Box<[Misfit]>,
 }
 
 impl Statement {
@@ -75,6 +77,7 @@ impl Statement {
             scattered: OnceLock::new(),
             placeholders: placeholders.into(),
             columns,
+            misfits: Box::default(),
         })
     }
 
@@ -90,6 +93,7 @@ impl Statement {
             placeholders: program.parameters.clone().into(),
             columns: returns_rows.then(|| Arc::from(program.columns.as_slice())),
             program: Some(Program::Sqlite(Arc::new(program))),
+            misfits: Box::default(),
         }
     }
 
@@ -107,9 +111,11 @@ impl Statement {
             }
             _ => (std::iter::repeat_n(PgType::Unknown, parsed.client_parameters).chain(literals).collect(), None),
         };
-        let tag = whole_statement(&plan).map(tag_of);
+        let unlike = plan::has_unlike_columns(&plan, schema) || !schema.drift.unlike_types.is_empty();
+        let program = whole_statement(&plan).map(|tree| postgres::Program::as_written(tag_of(tree)));
         Statement {
-            program: tag.map(|tag| Program::Postgres(Arc::new(postgres::Program::as_written(tag)))),
+            misfits: plan::spoiled(&plan, schema).into(),
+            program: program.map(|program| Program::Postgres(Arc::new(program.described_each_time(unlike)))),
             parsed,
             schema: Arc::clone(schema),
             plan,
@@ -200,9 +206,10 @@ impl Statement {
     /// # Errors
     /// It has no translation.
     pub(super) fn derive(&self, tree: &ast::Statement) -> Result<Program> {
-        if let Some(Program::Postgres(_)) = self.program {
+        if let Some(Program::Postgres(whole)) = &self.program {
             let template = sql::with_deep_stack(self.parsed.deep, || tree.to_string());
-            return Ok(Program::Postgres(Arc::new(postgres::Program::derived(tag_of(tree), template))));
+            let derived = postgres::Program::derived(tag_of(tree), template);
+            return Ok(Program::Postgres(Arc::new(derived.described_each_time(whole.described_each_time))));
         }
         Ok(Program::Sqlite(Arc::new(self.translate_over(tree, &self.schema)?)))
     }

@@ -36,6 +36,7 @@ pub struct Metrics {
     doors: [Arc<DoorMetrics>; Door::ALL.len()],
     slots: IntGaugeVec,
     topology_epoch: IntGauge,
+    schema_findings: IntGaugeVec,
     process: process::ProcessMetrics,
     /// Statements whose parse, plan and translation were found in the cache.
     pub plan_cache_hits: IntCounter,
@@ -92,6 +93,16 @@ impl Metrics {
                 &registry,
                 IntGauge::new("shardd_topology_epoch", "The epoch of the topology that statements are routed by."),
             ),
+            schema_findings: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "shardd_schema_findings",
+                        "Differences between the shards' schemas and problems of theirs, as last read.",
+                    ),
+                    &["severity"],
+                ),
+            ),
             process: process::ProcessMetrics::register(&registry),
             plan_cache_hits: register(
                 &registry,
@@ -147,6 +158,11 @@ impl Metrics {
             let count = i64::try_from(line.slots).unwrap_or(i64::MAX);
             self.slots.with_label_values(&[line.shard, line.keyspace]).set(count);
         }
+    }
+
+    /// How many findings of each severity the shards' schemas have.
+    pub fn set_schema_findings(&self, severity: &str, count: usize) {
+        self.schema_findings.with_label_values(&[severity]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The text that `/metrics` answers.
@@ -225,6 +241,7 @@ mod tests {
         shard.group_commit(1, Duration::ZERO);
         shard.queue_wait(Duration::ZERO);
         metrics.set_topology(1, &[SlotCount { shard: "s1", keyspace: "default", slots: 1 }]);
+        metrics.set_schema_findings("harmless", 1);
         let text = metrics.render();
         let told: std::collections::BTreeSet<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();

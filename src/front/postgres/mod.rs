@@ -15,8 +15,8 @@ mod handshake;
 mod peers;
 mod portals;
 mod simple;
-mod spare;
 mod socket;
+mod spare;
 mod stream;
 mod users;
 

@@ -17,6 +17,8 @@ pub struct Program {
     /// The text of a statement that was derived from the client's, with placeholders for the literals too; `None`: what the
     /// client wrote.
     pub template: Option<String>,
+    /// Shards may return other types: each tells its own with the rows.
+    pub described_each_time: bool,
     /// What it returns and takes, once a shard was asked.
     description: OnceLock<Description>,
     /// The last RowDescription that came with its rows, and what was read in it.
@@ -33,8 +35,10 @@ pub(super) struct Described {
 /// What a shard tells of a statement that it has parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
-    /// The types of its parameters.
+    /// The types of its parameters, as the client is told them.
     pub parameter_oids: Vec<u32>,
+    /// The same, as any shard understands them: 0 where each has to infer it.
+    pub sent_oids: Vec<u32>,
     /// `None` when it returns no rows.
     pub columns: Option<Arc<[OutputColumn]>>,
     /// The frame that told them, with all formats text.
@@ -44,7 +48,18 @@ pub struct Description {
 impl Program {
     /// A client's statement, as it was written.
     pub fn as_written(tag: Tag) -> Program {
-        Program { tag, template: None, description: OnceLock::new(), described: ArcSwapOption::empty() }
+        Program {
+            tag,
+            template: None,
+            described_each_time: false,
+            description: OnceLock::new(),
+            described: ArcSwapOption::empty(),
+        }
+    }
+
+    #[must_use]
+    pub fn described_each_time(self, described_each_time: bool) -> Program {
+        Program { described_each_time, ..self }
     }
 
     /// A statement that was derived from a client's.
