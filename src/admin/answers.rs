@@ -52,6 +52,9 @@ pub struct ShardSummary {
     pub slots: Vec<KeyspaceSlots>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<u64>,
+    /// What must be known of a shard that joined.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +80,29 @@ pub struct ShardDescription {
     pub ranges: BTreeMap<String, Vec<String>>,
     /// What the shard counts about itself, by name.
     pub statistics: BTreeMap<String, u64>,
+}
+
+/// `GET /v1/schema/diff`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SchemaDiff {
+    /// Nothing is found that is worse than harmless.
+    pub alike: bool,
+    /// The worst first.
+    pub findings: Vec<SchemaFinding>,
+}
+
+/// A difference between shards, or what is wrong with one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SchemaFinding {
+    /// `harmless`, `reads_would_differ` or `writes_would_be_wrong`: such writes are refused.
+    pub severity: String,
+    /// Absent where it is the database's as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    pub shards: Vec<String>,
+    pub message: String,
+    /// What to do about it; empty where nothing has to be done.
+    pub hint: String,
 }
 
 /// An element of `GET /v1/tables`.

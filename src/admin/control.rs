@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::answers::NewShard;
 use crate::error::Result;
-use crate::topology::Topology;
+use crate::topology::{Drift, Topology};
 use crate::types::ShardId;
 
 /// An answer that takes time.
@@ -29,7 +29,11 @@ pub trait Control: Send + Sync + 'static {
     fn explain(&self, statement: String) -> Pending<'_, Result<Vec<String>>>;
 
     /// A new shard, which joins every keyspace and owns no slots yet.
-    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<ShardId>>;
+    /// With its number comes what must be known of it.
+    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>>;
+
+    /// What the shards' schemas differ in, read from the shards now.
+    fn schema_drift(&self) -> Pending<'_, Result<Arc<Drift>>>;
 }
 
 /// Where in its life the server is.

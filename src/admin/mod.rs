@@ -23,7 +23,8 @@ use tokio::sync::Semaphore;
 
 pub use answers::{
     ConfigLine, ExplainRequest, Explanation, KeyspaceSlots, KeyspaceStatus, LogEntry, LogPage, NewShard, Readiness,
-    RouteAnswer, ShardDescription, ShardHealth, ShardSummary, Status, TableSummary, VersionAnswer,
+    RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth, ShardSummary, Status, TableSummary,
+    VersionAnswer,
 };
 pub use control::{Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;
@@ -119,6 +120,7 @@ fn guarded_routes() -> Vec<(&'static str, MethodRouter<Arc<Door>>)> {
         ("/v1/shards", get(routes::shards).post(routes::add_shard)),
         ("/v1/shards/{shard}", get(routes::describe)),
         ("/v1/tables", get(routes::tables)),
+        ("/v1/schema/diff", get(routes::schema_diff)),
         ("/v1/route", get(routes::route)),
         ("/v1/explain", post(routes::explain)),
         ("/v1/config", get(routes::config)),

@@ -16,6 +16,7 @@ use super::health::{health_of_all, state};
 use super::topology_view as view;
 use super::{BODY_MAX_BYTES, BODY_TIME, Door};
 use crate::metrics::CONTENT_TYPE;
+use crate::topology::Severity;
 use crate::web::{Problem, read_json};
 
 const LOG_LINES_DEFAULT: usize = 200;
@@ -95,12 +96,18 @@ pub(super) async fn describe(State(door): DoorState, Path(name): Path<String>) -
 pub(super) async fn add_shard(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
     let new: NewShard = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
     let name = new.shard.clone();
-    let id = door.control.add_shard(new).await?;
+    let (id, warnings) = door.control.add_shard(new).await?;
     tracing::info!(shard = %name, number = id.0, "a shard joined, without slots");
     match summaries(&door).await.into_iter().find(|summary| summary.shard == name) {
-        Some(summary) => Ok(json(StatusCode::CREATED, &summary)),
+        Some(summary) => Ok(json(StatusCode::CREATED, &ShardSummary { warnings, ..summary })),
         None => Err(crate::error::Error::internal("the shard that was added is not in the topology").into()),
     }
+}
+
+/// `GET /v1/schema/diff`: as the servers say now.
+pub(super) async fn schema_diff(State(door): DoorState) -> Answer {
+    let drift = door.control.schema_drift().await?;
+    ok(&view::schema_diff(&drift))
 }
 
 /// `GET /v1/tables`.
@@ -176,6 +183,9 @@ pub(super) async fn metrics(State(door): DoorState) -> Response {
     }
     let topology = door.control.topology();
     door.metrics.set_topology(topology.epoch.0, &view::slot_counts(&topology));
+    for severity in Severity::ALL {
+        door.metrics.set_schema_findings(severity.name(), topology.schema.drift.count(severity));
+    }
     let mut response = Response::new(Body::from(door.metrics.render()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     response

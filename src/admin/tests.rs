@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::error::{Error, Result, SqlState};
-use crate::topology::{Column, Keyspace, Schema, Shard, Table, TableKind, Topology};
+use crate::topology::{Column, Drift, Keyspace, Schema, Shard, Table, TableKind, Topology};
 use crate::types::{Epoch, KeyType, PgType, ShardId};
 
 /// Two shards, of which the second is down.
@@ -79,7 +79,11 @@ impl Control for MadeUp {
         Box::pin(async move { Ok(vec![format!("plan of {statement}")]) })
     }
 
-    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<ShardId>> {
+    fn schema_drift(&self) -> Pending<'_, Result<Arc<Drift>>> {
+        Box::pin(async move { Ok(Arc::default()) })
+    }
+
+    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {
         Box::pin(async move { Err(Error::new(SqlState::DUPLICATE_OBJECT, format!("shard {} exists", shard.shard))) })
     }
 }

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::answers::{
-    KeyspaceSlots, KeyspaceStatus, RouteAnswer, ShardDescription, ShardHealth, ShardSummary, TableSummary,
+    KeyspaceSlots, KeyspaceStatus, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth, ShardSummary,
+    TableSummary,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::SlotCount;
-use crate::topology::{KV_KEYSPACE, Keyspace, Shard, Table, TableKind, Topology, redacted_url, slot_of};
+use crate::topology::{
+    Drift, KV_KEYSPACE, Keyspace, Severity, Shard, Table, TableKind, Topology, redacted_url, slot_of,
+};
 use crate::types::{Datum, Key, KeyType, PgType, SLOTS, TextStyle};
 
 pub(super) fn keyspaces(topology: &Topology) -> Vec<KeyspaceStatus> {
@@ -58,7 +61,19 @@ pub(super) fn summary(
         error: health.error,
         slots: slots_of(topology, shard),
         size_bytes,
+        warnings: Vec::new(),
     }
+}
+
+pub(super) fn schema_diff(drift: &Drift) -> SchemaDiff {
+    let findings = drift.findings.iter().map(|finding| SchemaFinding {
+        severity: finding.severity.name().to_owned(),
+        table: finding.table.clone(),
+        shards: finding.shards.clone(),
+        message: finding.message.clone(),
+        hint: finding.hint.clone(),
+    });
+    SchemaDiff { alike: drift.count(Severity::Harmless) == drift.findings.len(), findings: findings.collect() }
 }
 
 /// What a shard's files take, of what it counts about itself.
@@ -83,7 +98,7 @@ pub(super) fn description(
     });
     let ranges = ranges.collect();
     let size_bytes = size_of(&statistics);
-    let ShardSummary { shard, number, url, weight, state, error, slots, size_bytes } =
+    let ShardSummary { shard, number, url, weight, state, error, slots, size_bytes, .. } =
         summary(topology, shard, health, size_bytes);
     ShardDescription { shard, number, url, weight, state, error, size_bytes, slots, ranges, statistics }
 }

@@ -1,11 +1,16 @@
-//! Which schema rules at a start. Every change of it is made on all shards or on none, so shards that hold different ones
-//! say that a file was replaced, by an old backup for one.
+//! Which schema rules at a start.
+//!
+//! Every change of SQLite shards' is made on all or on none, so shards that hold different ones say that a file was replaced,
+//! by an old backup for one. Postgres servers are changed by others too: they are served as they are, and statements that their
+//! differences would make wrong are refused.
 
 use std::sync::Arc;
 
 use super::Engine;
 use crate::error::{Error, Fault, Result, SqlState};
-use crate::topology::{Schema, Table};
+use crate::shard::ShardKind;
+use crate::shard::postgres::schema::survey;
+use crate::topology::Schema;
 use crate::types::ShardId;
 
 /// What one shard's file holds.
@@ -23,10 +28,29 @@ impl Engine {
     /// # Errors
     /// The shards differ, and none of their schemas is held by more than half of all.
     pub async fn agree_on_schema(&self) -> Result<()> {
+        match self.kind {
+            ShardKind::Sqlite => self.agree_on_stored_schema().await,
+            ShardKind::Postgres => self.survey_servers().await,
+        }
+    }
+
+    async fn survey_servers(&self) -> Result<()> {
+        let topology = self.live.snapshot();
+        let (read, failed) = self.read_schemas(None, &topology.keyspaces).await?;
+        for (shard, error) in failed {
+            self.take_down(shard, error).await;
+        }
+        if read.is_empty() {
+            return Ok(());
+        }
+        self.adopt_schema(Arc::new(survey(&read, &topology.keyspaces)))
+    }
+
+    async fn agree_on_stored_schema(&self) -> Result<()> {
         let mut stored = Vec::new();
         let topology = self.live.snapshot();
         for (shard, open) in &self.shards.load_full().open {
-            match open.shard.schema(&topology.keyspaces).await {
+            match open.shard.sqlite()?.schema().await {
                 Ok(schema) => stored.push(Stored { shard: *shard, name: open.shard.name().to_owned(), schema }),
                 Err(error) => self.take_down(*shard, error).await,
             }
@@ -68,12 +92,8 @@ pub(super) fn drift(name: &str, found: &Schema, others: &str, expected: &Schema)
     Some(error.hint("Restore the shard that lags behind from the backup that belongs to the others."))
 }
 
-/// Indexes change no answer, and a server's may be its own.
 fn same(found: &Schema, expected: &Schema) -> bool {
-    let tables = |schema: &Schema| -> Vec<Table> {
-        schema.tables.values().map(|table| Table { indexes: Vec::new(), ..Table::clone(table) }).collect()
-    };
-    found == expected || tables(found) == tables(expected)
+    found.tables == expected.tables
 }
 
 fn difference(found: &Schema, expected: &Schema) -> String {
@@ -91,7 +111,7 @@ fn difference(found: &Schema, expected: &Schema) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::TableKind;
+    use crate::topology::{Table, TableKind};
 
     fn holding(number: u16, tables: &[&str]) -> Stored {
         let table = |name: &&str| {

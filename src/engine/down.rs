@@ -16,6 +16,7 @@ use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::metrics::ShardMetrics;
 use crate::plan::Isolation;
 use crate::shard::Shard;
+use crate::shard::postgres::schema::survey;
 use crate::shard::sqlite::{RedoStep, SqliteShard};
 use crate::topology::Keyspace;
 use crate::types::ShardId;
@@ -154,12 +155,24 @@ impl Engine {
         // no limit: whoever holds the lock changes nothing while a shard is down.
         let _schema_lock = self.schema_change.lock().await;
         let topology = self.live.snapshot();
-        let schema = Arc::clone(&topology.schema);
-        let found = shard.schema(&topology.keyspaces).await?;
-        if let Some(drifted) = drift(shard.name(), &found, "the shards that are served", &schema) {
-            return Err(drifted);
+        match &**shard {
+            Shard::Sqlite(found) => {
+                let schema = Arc::clone(&topology.schema);
+                if let Some(drifted) =
+                    drift(shard.name(), &found.schema().await?, "the shards that are served", &schema)
+                {
+                    return Err(drifted);
+                }
+                shard.set_schema(schema);
+            }
+            Shard::Postgres(_) => {
+                let (read, failed) = self.read_schemas(Some(shard), &topology.keyspaces).await?;
+                if let Some((_, error)) = failed.into_iter().next() {
+                    return Err(error);
+                }
+                self.adopt_schema(Arc::new(survey(&read, &topology.keyspaces)))?;
+            }
         }
-        shard.set_schema(schema);
         let open = OpenShard { metrics: self.metrics.shard(shard.name()), shard: Arc::clone(shard) };
         self.shards.rcu(|set| {
             let mut set = ShardSet::clone(set);

@@ -5,13 +5,14 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::Engine;
 use super::ddl::keep_entries;
 use super::down::Need;
 use super::recording::RanOn;
 use super::session::Session;
-use crate::error::{Error, Fault, Result, SqlState};
+use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::plan::ReferenceWrite;
-use crate::shard::postgres::schema::{Severity, ShardSchema};
+use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
 use crate::sql::{ast, function_name, walk_expressions};
 use crate::topology::{Schema, Table};
@@ -80,7 +81,12 @@ impl Session {
             let participant = transaction.join_as_writer(&engine, first, TransactionMode::Schema).await?;
             found = participant.transaction.postgres()?.schema(&topology.keyspaces).await?;
         }
-        let after = ShardSchema::combine([&found]);
+        let mut read = Vec::with_capacity(shards.len());
+        for &shard in &shards {
+            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+            read.push((shard, participant.transaction.postgres()?.schema(&topology.keyspaces).await?));
+        }
+        let after = survey(&read, &topology.keyspaces);
         keep_entries(&before, &after)?;
         refuse_what_cannot_be_sharded(&found, &before, &after, first)?;
         transaction.schema = Some(Arc::new(after));
@@ -107,6 +113,7 @@ impl Session {
         // In one order by everybody, so that nobody waits in a circle.
         let mut shards = shards.to_vec();
         shards.sort_unstable();
+        let shards_written = shards.len();
         let mut first: Option<Written> = None;
         for shard in shards {
             let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
@@ -119,8 +126,19 @@ impl Session {
                 None => first = Some(written),
             }
         }
+        refuse_new_shards(&engine, &write.keyspace, shards_written)?;
         first.ok_or_else(|| Error::internal("there are no shards"))
     }
+}
+
+/// A shard that joins waits for those that have written already, and holds the others back until it is in.
+fn refuse_new_shards(engine: &Engine, keyspace: &str, written: usize) -> Result<()> {
+    if engine.live.snapshot().keyspace(keyspace).is_none_or(|keyspace| keyspace.shards.len() == written) {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::SERIALIZATION_FAILURE, "a shard joined while the reference table was written")
+        .retry(Retry::Safe)
+        .hint("Nothing was written: run the whole transaction again."))
 }
 
 fn copies_differ(table: &str, shard: &str) -> Error {
@@ -133,7 +151,7 @@ fn copies_differ(table: &str, shard: &str) -> Error {
 }
 
 /// Sequences of new sharded tables that would give the same numbers on every shard, and where they stand.
-fn sequences_to_set_apart(found: &ShardSchema, before: &Schema) -> Vec<(String, i64)> {
+pub(super) fn sequences_to_set_apart(found: &ShardSchema, before: &Schema) -> Vec<(String, i64)> {
     let new = found.tables.iter().filter(|(name, table)| {
         before.table(name).is_none_or(|known| known.columns.len() != table.table.columns.len())
             && table.table.key_column().is_some()
@@ -147,7 +165,7 @@ fn sequences_to_set_apart(found: &ShardSchema, before: &Schema) -> Vec<(String, 
 }
 
 /// The statement that makes a sequence count what is `shard`'s alone: its number, and every 1,024th after it.
-fn set_apart(name: &str, from: i64, shard: ShardId) -> String {
+pub(super) fn set_apart(name: &str, from: i64, shard: ShardId) -> String {
     let step = i64::from(crate::topology::SHARD_NUMBER_MAX);
     let ahead = (i64::from(shard.0) - from).rem_euclid(step);
     let start = from.saturating_add(ahead);

@@ -5,7 +5,7 @@
 //! The path of a statement reads downward: `session` (prepare, execute), `statement` (text to plan, cached), then `read`,
 //! `write`, `ddl` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
 //! statements together, `spanning` for what commits on several shards. `shards`, `down` and `agreement` keep the set of
-//! shards.
+//! shards; `drift` refuses what their differences would make wrong.
 
 mod agreement;
 mod answer;
@@ -13,9 +13,11 @@ mod asking;
 mod by_key;
 mod ddl;
 mod down;
+mod drift;
 mod evaluate;
 mod everywhere;
 mod explain;
+mod joining;
 mod local;
 mod merge;
 mod parameters;
@@ -229,6 +231,7 @@ impl Engine {
     fn publish_schema(&self, Announced(epoch): Announced, schema: Option<Arc<Schema>>) -> Result<()> {
         let current = self.live.snapshot();
         let schema = schema.unwrap_or_else(|| Arc::clone(&current.schema));
+        drift::log(&current.schema.drift, &schema.drift);
         for open in self.shards.load().open.values() {
             open.shard.set_schema(Arc::clone(&schema));
         }

@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::drift;
 use super::session::{Execution, Session};
 use super::statement::{Prepared, Statement, declared_types};
 use crate::error::{Error, Fault, Result, SqlState};
@@ -97,21 +98,26 @@ impl Session {
             return Ok(());
         }
         let (text, type_oids) = (&prepared.text, &prepared.type_oids);
+        drift::refuse_unlike_types(type_oids, &statement.schema)?;
         let own = self.transaction.as_mut().and_then(|transaction| match only {
             Some(shard) => transaction.participant(shard),
             None => transaction.participants.first_mut(),
         });
-        let description = match own.map(|participant| &mut participant.transaction) {
-            Some(ShardTransaction::Postgres(transaction)) => transaction.describe(text, type_oids).await?,
-            _ => match only {
+        let own = own.map(|participant| (participant.shard, &mut participant.transaction));
+        let (shard, description) = match own {
+            Some((shard, ShardTransaction::Postgres(transaction))) => {
+                (shard, transaction.describe(text, type_oids).await?)
+            }
+            _ => match only.or_else(|| self.engine.fitting_shard(statement)) {
                 None => self.describe_anywhere(text, type_oids).await?,
                 Some(shard) => {
                     let settings = self.settings.for_shards();
-                    self.engine.shard(shard)?.postgres()?.describe(text, type_oids, settings, &self.cancel).await?
+                    let postgres = self.engine.shard(shard)?;
+                    (shard, postgres.postgres()?.describe(text, type_oids, settings, &self.cancel).await?)
                 }
             },
         };
-        program.describe(description);
+        program.describe(self.engine.as_told(shard, description, &prepared.statement.schema)?);
         Ok(())
     }
 
@@ -127,7 +133,7 @@ impl Session {
 
     /// Asks one shard, and the others in turn where it cannot be reached: its trouble is not that of their keys. Nothing is
     /// executed by it.
-    async fn describe_anywhere(&self, text: &str, type_oids: &[u32]) -> Result<postgres::Description> {
+    async fn describe_anywhere(&self, text: &str, type_oids: &[u32]) -> Result<(ShardId, postgres::Description)> {
         let first = self.any_shard()?;
         let set = self.engine.shards.load_full();
         let mut others = set.open.iter().filter(|(id, _)| **id != first).map(|(_, open)| Arc::clone(&open.shard));
@@ -140,7 +146,7 @@ impl Session {
                     Some(other) => shard = other,
                     None => return Err(error),
                 },
-                described => return described,
+                described => return described.map(|described| (shard.id(), described)),
             }
         }
     }
@@ -183,7 +189,9 @@ impl Session {
             let described = execution.statement.description();
             let type_oids = match (&program.template, described) {
                 // A part may not mention every parameter.
-                (Some(_), Some(description)) => description.parameter_oids.as_slice().into(),
+                (Some(_), Some(description)) => description.sent_oids.as_slice().into(),
+                // Values are understood as the client was told.
+                (None, Some(description)) if program.described_each_time => description.sent_oids.as_slice().into(),
                 _ => Arc::clone(&prepared.type_oids),
             };
             let name = (prepared.named() && program.template.is_none())

@@ -55,6 +55,7 @@ impl Session {
         {
             targets.shards = vec![shard];
         }
+        execution.statement.refuse_misfits(&targets.shards, &self.engine)?;
         if let [shard] = targets.shards[..] {
             let output = self.read_one(shard, program, execution, execution.formats.clone(), read.locks_rows).await?;
             return Ok(self.rows_answer(execution, output));
@@ -100,7 +101,8 @@ impl Session {
         locks_rows: bool,
     ) -> Result<Output> {
         let call = self.call_with_formats(execution, program, formats)?;
-        self.read_call(shard, call, locks_rows).await
+        let output = self.read_call(shard, call, locks_rows).await?;
+        self.engine.output_as_told(shard, output, execution, program)
     }
 
     /// Runs a read that any shard can answer: on another one when the first cannot be reached, since its trouble is that of

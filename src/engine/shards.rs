@@ -29,6 +29,7 @@ impl Engine {
             open.shard.set_schema(Arc::clone(&schema));
         }
         let current = self.live.snapshot();
+        super::drift::log(&current.schema.drift, &schema.drift);
         self.live.complete(&current, schema).map_err(|error| Error::internal(error.to_string()))
     }
 
@@ -75,7 +76,7 @@ impl Engine {
     /// The name or URL is taken or cannot be; the file belongs to another cluster; a shard is down. Nothing was added then.
     pub async fn add_shard(&self, spec: &ShardSpec, actor: &str) -> Result<Arc<Topology>> {
         let ShardUrl::Sqlite(path) = &spec.url else {
-            return Err(Error::unsupported("a Postgres shard", "This version serves SQLite shards: give sqlite:PATH."));
+            return Err(Error::internal("a Postgres server was to be added as a SQLite shard"));
         };
         let _schema_lock = self.lock_schema().await?;
         self.require_all(Need::NewShard)?;
@@ -121,7 +122,12 @@ impl Engine {
         }
     }
 
-    fn open_to_statements(&self, shard: &Arc<Shard>, next: Topology, current: &Arc<Topology>) -> Result<Arc<Topology>> {
+    pub(super) fn open_to_statements(
+        &self,
+        shard: &Arc<Shard>,
+        next: Topology,
+        current: &Arc<Topology>,
+    ) -> Result<Arc<Topology>> {
         let open = OpenShard { metrics: self.metrics.shard(shard.name()), shard: Arc::clone(shard) };
         // A new version of the same schema: a write to a reference table that waits for its shards was planned for those
         // that there were, and is now planned again.

@@ -19,7 +19,7 @@ use crate::plan::{self, Local, Plan, ReadSource, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::{OutputColumn, Program, ShardKind, Tag, postgres, sqlite};
 use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, Tree, ast};
-use crate::topology::{Keyspace, Schema};
+use crate::topology::{Keyspace, Misfit, Schema};
 use crate::types::{Datum, PgType, TextStyle};
 
 /// A statement that was parsed, planned and translated. Shared by all sessions; holds no values.
@@ -36,6 +36,8 @@ pub(super) struct Statement {
     /// The types of the client's parameters, then of the lifted literals.
     pub(super) placeholders: Box<[PgType]>,
     pub(super) columns: Option<Arc<[OutputColumn]>>,
+    /// Where the shards differ in what makes it wrong.
+    pub(super) misfits: Box<[Misfit]>,
 }
 
 impl Statement {
@@ -83,6 +85,7 @@ impl Statement {
             scattered: OnceLock::new(),
             placeholders: placeholders.into(),
             columns,
+            misfits: Box::default(),
         })
     }
 
@@ -98,6 +101,7 @@ impl Statement {
             placeholders: program.parameters.clone().into(),
             columns: returns_rows.then(|| Arc::from(program.columns.as_slice())),
             program: Some(Program::Sqlite(Arc::new(program))),
+            misfits: Box::default(),
         }
     }
 
@@ -115,15 +119,17 @@ impl Statement {
             }
             _ => (std::iter::repeat_n(PgType::Unknown, parsed.client_parameters).chain(literals).collect(), None),
         };
+        let unlike = plan::has_unlike_columns(&plan, schema) || !schema.drift.unlike_types.is_empty();
         let tag = whole_statement(&plan).map(tag_of);
         Statement {
+            misfits: plan::spoiled(&plan, schema).into(),
             program: if is_passed_on(&plan) {
                 Some(Statement::passed_on(&parsed))
             } else {
                 tag.map(|tag| {
                     let calls = called_functions(&parsed);
                     let program = postgres::Program::as_written(tag, Arc::clone(&parsed.text), calls);
-                    Program::Postgres(Arc::new(program))
+                    Program::Postgres(Arc::new(program.described_each_time(unlike)))
                 })
             },
             parsed,
@@ -218,7 +224,8 @@ impl Statement {
     pub(super) fn derive(&self, tree: &ast::Statement) -> Result<Program> {
         if let Some(Program::Postgres(whole)) = &self.program {
             let template = sql::with_deep_stack(self.parsed.deep, || tree.to_string());
-            return Ok(Program::Postgres(Arc::new(postgres::Program::derived(tag_of(tree), template, whole))));
+            let derived = postgres::Program::derived(tag_of(tree), template, whole);
+            return Ok(Program::Postgres(Arc::new(derived.described_each_time(whole.described_each_time))));
         }
         Ok(Program::Sqlite(Arc::new(self.translate_over(tree, &self.schema)?)))
     }

@@ -25,6 +25,7 @@ impl Session {
     pub(super) async fn insert(&mut self, insert: &Insert, execution: &Execution) -> Result<Answer> {
         let rows_of = self.rows_by_shard(insert, execution)?;
         let whole = execution.whole_program()?;
+        execution.statement.refuse_misfits(rows_of.keys(), &self.engine)?;
         if rows_of.len() == 1 {
             let (&shard, _) = rows_of.iter().next().expect("one entry was counted");
             let written = self.write_one(Part { shard, program: whole.clone() }, execution).await?;
@@ -57,6 +58,7 @@ impl Session {
         let topology = self.engine.live.snapshot();
         let targets = write.route.shards(&execution.statement.compared_parameters(&execution.parameters), &topology)?;
         let program = execution.whole_program()?;
+        execution.statement.refuse_misfits(&targets.shards, &self.engine)?;
         let mut parts: Vec<Part> =
             targets.shards.iter().map(|&shard| Part { shard, program: program.clone() }).collect();
         let written = match parts.len() {
@@ -77,6 +79,7 @@ impl Session {
             .ok_or_else(|| Error::internal(format!("keyspace \"{}\" is not in the topology", write.keyspace)))?;
         let program = execution.whole_program()?.clone();
         let shards = keyspace.shards.clone();
+        execution.statement.refuse_misfits(&shards, &self.engine)?;
         let [first, others @ ..] = shards.as_slice() else {
             return Err(Error::internal(format!("keyspace \"{}\" has no shards", write.keyspace)));
         };
@@ -126,6 +129,7 @@ impl Session {
             Some(_) => self.join_as_writer(part.shard).await?.transaction.run(call).await?,
         };
         self.notices.append(&mut output.notices);
+        let output = self.engine.output_as_told(part.shard, output, execution, &part.program)?;
         held(output).await
     }
 

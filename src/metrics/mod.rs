@@ -37,6 +37,7 @@ pub struct Metrics {
     doors: [Arc<DoorMetrics>; Door::ALL.len()],
     slots: IntGaugeVec,
     topology_epoch: IntGauge,
+    schema_findings: IntGaugeVec,
     process: process::ProcessMetrics,
     pools: pools::PoolMetrics,
     /// Statements whose parse, plan and translation were found in the cache.
@@ -93,6 +94,16 @@ impl Metrics {
             topology_epoch: register(
                 &registry,
                 IntGauge::new("shardd_topology_epoch", "The epoch of the topology that statements are routed by."),
+            ),
+            schema_findings: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "shardd_schema_findings",
+                        "Differences between the shards' schemas and problems of theirs, as last read.",
+                    ),
+                    &["severity"],
+                ),
             ),
             process: process::ProcessMetrics::register(&registry),
             pools: pools::PoolMetrics::register(&registry),
@@ -155,6 +166,11 @@ impl Metrics {
     /// Takes over what the pool of a shard has counted, by name. Called before a scrape; a SQLite shard has no pool.
     pub fn set_pool(&self, shard: &str, counted: &BTreeMap<String, u64>) {
         self.pools.set(shard, counted);
+    }
+
+    /// How many findings of each severity the shards' schemas have.
+    pub fn set_schema_findings(&self, severity: &str, count: usize) {
+        self.schema_findings.with_label_values(&[severity]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The text that `/metrics` answers.
@@ -249,6 +265,7 @@ mod tests {
         shard.queue_wait(Duration::ZERO);
         metrics.set_topology(1, &[SlotCount { shard: "s1", keyspace: "default", slots: 1 }]);
         metrics.set_pool("s1", &BTreeMap::from([("connections_idle".to_owned(), 1)]));
+        metrics.set_schema_findings("harmless", 1);
         let text = metrics.render();
         let told: std::collections::BTreeSet<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();

@@ -25,6 +25,7 @@ mod scatter;
 mod scope;
 mod set_operation;
 mod shape;
+mod spoiled;
 mod subquery;
 mod system_relation;
 mod table;
@@ -39,6 +40,7 @@ pub use explain::{Explanation, PlanKind, explain, explain_error};
 pub use key::KeyExpression;
 pub use route::{Keys, Pin, Route, Slots, Targets};
 pub use scatter::{collated_by_bytes, orders_by_bytes};
+pub use spoiled::{has_unlike_columns, spoiled};
 
 use crate::error::{Error, Result, SqlState};
 pub use crate::sql::{Discard, Isolation, Local};

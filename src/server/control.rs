@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::open::ShardOpener;
 use crate::admin::{Control, NewShard, Pending};
 use crate::engine::{Engine, Identity};
 use crate::error::{Error, Result, SqlState};
-use crate::topology::{SHARD_NAME_RULE, ShardSpec, ShardUrl, Topology, is_shard_name};
+use crate::front::http::CREATE_TABLES;
+use crate::shard::ShardKind;
+use crate::shard::sqlite::ShardFile;
+use crate::topology::{Drift, SHARD_NAME_RULE, ShardSpec, ShardUrl, Topology, is_shard_name};
 use crate::types::ShardId;
 
-pub(super) struct EngineControl(pub(super) Arc<Engine>);
+pub(super) struct EngineControl(pub(super) Arc<Engine>, pub(super) ShardOpener);
 
 impl Control for EngineControl {
     fn topology(&self) -> Arc<Topology> {
@@ -36,7 +40,11 @@ impl Control for EngineControl {
         })
     }
 
-    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<ShardId>> {
+    fn schema_drift(&self) -> Pending<'_, Result<Arc<Drift>>> {
+        Box::pin(self.0.review_schema())
+    }
+
+    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {
         Box::pin(async move {
             let url = ShardUrl::parse(&shard.url).map_err(|error| {
                 Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("the shard's URL cannot be used: {error}"))
@@ -51,9 +59,35 @@ impl Control for EngineControl {
                 return Err(Error::new(SqlState::DUPLICATE_OBJECT, message).hint(hint));
             }
             let spec = ShardSpec { name: shard.shard, url, weight: shard.weight };
-            let topology = self.0.add_shard(&spec, "admin").await?;
+            let (topology, warnings) = match (self.0.kind(), &spec.url) {
+                (ShardKind::Sqlite, ShardUrl::Sqlite(_)) => (self.0.add_shard(&spec, "admin").await?, Vec::new()),
+                (ShardKind::Postgres, ShardUrl::Postgres(_)) => self.join(&spec).await?,
+                (kind, _) => return Err(other_kind(kind)),
+            };
             let added = topology.shard_named(&spec.name);
-            added.map(|shard| shard.id).ok_or_else(|| Error::internal("the new shard is not in the topology"))
+            let id =
+                added.map(|shard| shard.id).ok_or_else(|| Error::internal("the new shard is not in the topology"))?;
+            Ok((id, warnings))
         })
     }
+}
+
+impl EngineControl {
+    /// Reaches the server first: its URL, its hashes.
+    async fn join(&self, spec: &ShardSpec) -> Result<(Arc<Topology>, Vec<String>)> {
+        let shard = spec.numbered(self.0.next_shard_number().await?);
+        match self.1.open(&shard, ShardFile::Known).await? {
+            crate::shard::Shard::Postgres(opened) => self.0.join(spec, opened, &CREATE_TABLES, "admin").await,
+            crate::shard::Shard::Sqlite(_) => Err(Error::internal("a Postgres URL opened a SQLite file")),
+        }
+    }
+}
+
+fn other_kind(kind: ShardKind) -> Error {
+    let (all, hint) = match kind {
+        ShardKind::Sqlite => ("SQLite files", "Give sqlite:PATH."),
+        ShardKind::Postgres => ("Postgres servers", "Give postgres://USER@HOST:PORT/DATABASE."),
+    };
+    let message = format!("the shards of this cluster are {all}, and a cluster's shards are all of one kind");
+    Error::new(SqlState::INVALID_PARAMETER_VALUE, message).hint(hint)
 }

@@ -27,6 +27,7 @@ use crate::metrics::{Door, Metrics};
 use crate::tls::LiveTls;
 
 pub use logging::start_logging;
+use open::ShardOpener;
 use workers::Workers;
 
 /// Why the server did not start. Each says what to do.
@@ -89,6 +90,7 @@ struct Inside<'a> {
     engine: &'a Arc<Engine>,
     metrics: &'a Arc<Metrics>,
     workers: &'a Workers,
+    opener: ShardOpener,
 }
 
 /// The doors, bound and silent.
@@ -113,8 +115,8 @@ pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
     let workers = opener.workers();
     http::ensure_schema(&engine, &config.database).await?;
     banner::print(&config, &doors, &engine);
-    let reopening = tokio::spawn(reopen::until_all_are_open(Arc::clone(&engine), opener));
-    let inside = Inside { engine: &engine, metrics: &metrics, workers: &workers };
+    let reopening = tokio::spawn(reopen::until_all_are_open(Arc::clone(&engine), opener.clone()));
+    let inside = Inside { engine: &engine, metrics: &metrics, workers: &workers, opener };
     serve(doors, &config, tls, inside, logs, stop).await;
     reopening.abort();
     // Ended, or aborted: no shard is let in any more.
@@ -162,7 +164,7 @@ async fn serve(
     logs: Arc<LogRing>,
     stop: watch::Receiver<bool>,
 ) {
-    let Inside { engine, metrics, workers } = inside;
+    let Inside { engine, metrics, workers, opener } = inside;
     let listeners = doors.addresses();
     let stopped = || {
         let mut stop = stop.clone();
@@ -183,7 +185,7 @@ async fn serve(
     let (clients_gone, gone) = tokio::sync::oneshot::channel::<()>();
     let phase = Arc::new(PhaseCell::new());
     let parts = admin::Parts {
-        control: Arc::new(control::EngineControl(Arc::clone(engine))),
+        control: Arc::new(control::EngineControl(Arc::clone(engine), opener)),
         metrics: Arc::clone(metrics),
         logs,
         phase: Arc::clone(&phase),

@@ -85,12 +85,15 @@ pub(super) enum Command {
         #[arg(value_name = "SQL")]
         statement: String,
     },
+    /// Compare the shards' schemas
+    #[command(subcommand)]
+    Schema(SchemaCommand),
     /// Add a shard, which joins with no slots yet
     AddShard {
         /// Its name
         #[arg(value_name = "NAME")]
         shard: String,
-        /// sqlite:PATH
+        /// sqlite:PATH, or postgres://USER@HOST:PORT/DATABASE whose tables are there already
         #[arg(value_name = "URL")]
         shard_url: String,
         /// Its share of the slots, relative to the other shards' weights
@@ -106,6 +109,13 @@ pub(super) enum Command {
     Completions { shell: Shell },
     /// Print the versions of shardctl and of the server
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SchemaCommand {
+    /// Read the Postgres shards' schemas anew, and show what differs and what is wrong with one; exits with 1 unless all of it
+    /// is harmless
+    Diff,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::arguments::{Arguments, Command, ConfigCommand, Format, LogsArguments, command};
+use super::arguments::{Arguments, Command, ConfigCommand, Format, LogsArguments, SchemaCommand, command};
 use super::client::{Client, escaped};
 use super::failure::Failure;
 use super::output::Output;
 use super::print;
 use crate::admin::{
-    ConfigLine, ExplainRequest, Explanation, LogPage, NewShard, RouteAnswer, ShardDescription, ShardSummary, Status,
-    TableSummary, VersionAnswer,
+    ConfigLine, ExplainRequest, Explanation, LogPage, NewShard, RouteAnswer, SchemaDiff, ShardDescription,
+    ShardSummary, Status, TableSummary, VersionAnswer,
 };
 use crate::config::{Config, Sources};
 
@@ -34,6 +34,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
             let new = NewShard { shard: shard.clone(), url: shard_url.clone(), weight: *weight };
             add_shard(&client()?, output, &new)?;
         }
+        Command::Schema(SchemaCommand::Diff) => return schema_diff(&client()?, output),
         Command::Config(ConfigCommand::Check { config }) => check_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: true, config }) => show_local_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: false, .. }) => {
@@ -112,12 +113,31 @@ fn read_statement(from: impl Read) -> Result<String, Failure> {
     Ok(text)
 }
 
+fn schema_diff(client: &Client, output: &mut Output) -> Result<ExitCode, Failure> {
+    let diff: SchemaDiff = client.get("/v1/schema/diff")?;
+    match output.format() {
+        Format::Json => output.json(&diff)?,
+        Format::Table if diff.findings.is_empty() => output.line("The schemas of all shards are alike.")?,
+        Format::Table => diff.findings.iter().try_for_each(|finding| {
+            output.line(&print::visible(&format!("{}: {}", finding.severity.replace('_', " "), finding.message)))?;
+            if finding.hint.is_empty() {
+                return Ok(());
+            }
+            output.line(&print::visible(&format!("  -> {}", finding.hint)))
+        })?,
+    }
+    Ok(if diff.alike { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn add_shard(client: &Client, output: &mut Output, new: &NewShard) -> Result<(), Failure> {
     let shard: ShardSummary = client.post("/v1/shards", new)?;
     match output.format() {
         Format::Json => output.json(&shard),
         Format::Table => {
             output.table(&print::SHARD_HEADER, &[print::shard_row(&shard)])?;
+            for warning in &shard.warnings {
+                eprintln!("{}", print::visible(warning));
+            }
             eprintln!("shard {} joined. It owns no slots yet, so no rows go to it.", print::visible(&shard.shard));
             Ok(())
         }

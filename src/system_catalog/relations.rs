@@ -40,6 +40,7 @@ impl Definition {
 pub fn relations() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
         refused: Default::default(),
+        drift: Arc::default(),
         tables: definitions().values().map(|known| (known.name.to_owned(), Arc::clone(&known.table))).collect(),
     });
     &SCHEMA

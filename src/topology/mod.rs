@@ -7,6 +7,7 @@
 
 mod assignment;
 mod change;
+mod drift;
 pub mod hash;
 mod placement;
 mod ranges;
@@ -18,6 +19,7 @@ mod shard_url;
 use std::sync::Arc;
 
 pub use assignment::{Move, WEIGHT_MAX, Weight, assign, count, rebalance};
+pub use drift::{Drift, Finding, Misfit, Severity, Spoils, UnlikeType};
 pub use placement::{Placement, place};
 pub use ranges::SlotRange;
 pub use ring::Ring;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Drift;
 use crate::types::{KeyType, PgType};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Schema {
     /// Relations that are there and cannot be planned. By name for those of `public`, by `schema.name` for the others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, Refused>,
+    /// Where the shards differ. Never stored: they say it themselves.
+    #[serde(skip)]
+    pub drift: Arc<Drift>,
 }
 
 /// Why a relation of the shards is not served.

@@ -31,7 +31,7 @@ use auth::{Authenticator, authenticate};
 
 pub(crate) use auth::Caller;
 pub use auth::Token;
-pub use kv::ensure_schema;
+pub use kv::{CREATE_TABLES, ensure_schema};
 
 /// How often records of idempotency keys that are past their time are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);

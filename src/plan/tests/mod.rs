@@ -5,6 +5,7 @@ mod deep;
 mod reads;
 mod routes;
 mod soundness;
+mod spoiled;
 mod writes;
 
 use std::sync::Arc;

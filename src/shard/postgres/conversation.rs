@@ -80,7 +80,8 @@ pub(super) fn write(backend: &mut Backend, call: &Call, begin: Option<&str>) -> 
                 }
             };
             let values = Values { formats: &parameters.formats, values: &parameters.values };
-            write_run(backend, name, values, &call.formats, call.program.description().is_none());
+            let describe = call.program.described_each_time || call.program.description().is_none();
+            write_run(backend, name, values, &call.formats, describe);
             exchange
         }
     }

@@ -78,7 +78,8 @@ impl Exchange {
     /// The statement's description, after one was asked for.
     pub(super) fn description(self) -> Description {
         let (columns, row_description) = self.columns();
-        Description { parameter_oids: self.parameter_oids.unwrap_or_default(), columns, row_description }
+        let parameter_oids = self.parameter_oids.unwrap_or_default();
+        Description { sent_oids: parameter_oids.clone(), parameter_oids, columns, row_description }
     }
 
     /// Takes what has arrived, up to the end of the exchange; rows are added to `rows`.

@@ -25,6 +25,8 @@ pub struct Program {
     calls: Box<[Box<str>]>,
     /// What was found, with the hazards' version.
     aftermath: AtomicU64,
+    /// Shards may return other types: each tells its own with the rows.
+    pub described_each_time: bool,
     /// What it returns and takes, once a shard was asked.
     description: OnceLock<Description>,
     /// The last RowDescription that came with its rows, and what was read in it.
@@ -44,8 +46,10 @@ const UNKNOWN: u64 = u64::MAX;
 /// What a shard tells of a statement that it has parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
-    /// The types of its parameters.
+    /// The types of its parameters, as the client is told them.
     pub parameter_oids: Vec<u32>,
+    /// The same, as any shard understands them: 0 where each has to infer it.
+    pub sent_oids: Vec<u32>,
     /// `None` when it returns no rows.
     pub columns: Option<Arc<[OutputColumn]>>,
     /// The frame that told them, with all formats text.
@@ -61,9 +65,15 @@ impl Program {
             text,
             calls,
             aftermath: AtomicU64::new(UNKNOWN),
+            described_each_time: false,
             description: OnceLock::new(),
             described: ArcSwapOption::empty(),
         }
+    }
+
+    #[must_use]
+    pub fn described_each_time(self, described_each_time: bool) -> Program {
+        Program { described_each_time, ..self }
     }
 
     /// A statement that was derived from a client's.

@@ -211,7 +211,16 @@ impl PostgresTransaction {
         if connection.is_in_step() {
             self.place.put(connection);
         }
-        ShardSchema::read(self.id, &self.shard, &rows.map_err(lost_in_transaction)?, keyspaces)
+        let mut read = ShardSchema::read(self.id, &self.shard, &rows.map_err(lost_in_transaction)?, keyspaces)?;
+        if let Some(positions) = read.positions_query() {
+            let mut connection = self.place.take().await?;
+            let rows = conversation::rows_of(&mut connection, &positions, &self.cancel, &self.shard).await;
+            if connection.is_in_step() {
+                self.place.put(connection);
+            }
+            read.set_positions(&rows.map_err(lost_in_transaction)?)?;
+        }
+        Ok(read)
     }
 
     pub async fn savepoint(&mut self, name: &str) -> Result<()> {

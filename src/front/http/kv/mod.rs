@@ -14,4 +14,4 @@ pub(super) use batch::{BATCH_ITEMS_MAX, batch};
 pub(super) use key::KEY_MAX_BYTES;
 pub(super) use routes::{IDEMPOTENCY_KEY_MAX_BYTES, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, delete, get, list, put};
 pub(super) use store::Store;
-pub use tables::ensure_schema;
+pub use tables::{CREATE as CREATE_TABLES, ensure_schema};

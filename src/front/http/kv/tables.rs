@@ -12,7 +12,7 @@ const CREATE_TIME: Duration = Duration::from_secs(60);
 
 /// `version` counts by the shard's own sequence, also when an entry is replaced: it grows across delete and re-create, so
 /// that an old ETag never fits a new entry. `revision` is 1 for a new entry and counts its replacements.
-const CREATE: [&str; 3] = [
+pub const CREATE: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS shardd_kv (
         key text PRIMARY KEY,
         value bytea NOT NULL,

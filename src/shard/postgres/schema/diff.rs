@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::fact::{Aspect, Facts};
 use super::{Severity, ShardSchema, ShardTable, quoted};
+use crate::topology::Spoils;
 
 /// One thing that is not the same on two shards.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -12,51 +13,54 @@ pub struct Difference {
     /// None when it is the database's as a whole.
     pub table: Option<String>,
     pub aspect: Aspect,
+    /// The column that it is about, or the type whose OID it is.
+    pub column: Option<String>,
     /// `table "orders": column "price" is numeric(10,2) on s1 and bigint on s2`
     pub message: String,
 }
 
-/// What a statement does to a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
-    Insert,
-    Update,
-    Delete,
-}
-
 impl Difference {
-    /// Whether such a write of the table could go wrong on one of the two shards. INSERT ... ON CONFLICT DO UPDATE is both.
-    pub fn forbids(&self, write: Write) -> bool {
+    /// The statements that would be wrong on one of the two shards.
+    pub(super) fn spoils(&self) -> Spoils {
         if self.severity != Severity::WritesWouldBeWrong {
-            return false;
+            return Spoils::Nothing;
         }
+        let column = || self.column.clone().unwrap_or_default();
         match self.aspect {
-            Aspect::Default | Aspect::Identity | Aspect::ColumnOrder => write == Write::Insert,
-            Aspect::Column
-            | Aspect::ColumnType
-            | Aspect::NotNull
-            | Aspect::Generated
-            | Aspect::Constraint
-            | Aspect::UniqueIndex
-            | Aspect::Partition => write != Write::Delete,
-            Aspect::ReferencedBy => write != Write::Insert,
-            _ => true,
+            Aspect::Table => Spoils::Everything,
+            Aspect::Default | Aspect::Identity => Spoils::Filling(column()),
+            Aspect::Column | Aspect::ColumnType => Spoils::Value(column()),
+            Aspect::ColumnOrder => Spoils::Order,
+            Aspect::NotNull => Spoils::NewValues(vec![column()]),
+            Aspect::Generated | Aspect::Constraint | Aspect::UniqueIndex | Aspect::Partition => Spoils::NewRows,
+            Aspect::ReferencedBy => Spoils::OldRows,
+            _ => Spoils::Writes,
         }
     }
 }
 
 /// Everything that differs, database first, then table by table.
 pub fn diff(a: &ShardSchema, b: &ShardSchema) -> Vec<Difference> {
-    let mut differences = Vec::new();
-    let pair = Pair { a, b };
-    pair.compare(&a.facts(), &b.facts(), None, &mut differences);
+    let mut differences = diff_database(a, b);
     let names: BTreeSet<&String> = a.tables.keys().chain(b.tables.keys()).collect();
-    for name in names {
-        match (a.tables.get(name), b.tables.get(name)) {
-            (Some(left), Some(right)) => pair.compare(&left.facts, &right.facts, Some(name), &mut differences),
-            (Some(left), None) => differences.extend(missing_table(left, a, b)),
-            (None, right) => differences.extend(right.and_then(|right| missing_table(right, b, a))),
-        }
+    differences.extend(names.into_iter().flat_map(|name| diff_table(name, a, b)));
+    differences
+}
+
+/// What differs of everything but the tables.
+pub(super) fn diff_database(a: &ShardSchema, b: &ShardSchema) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    Pair { a, b }.compare(&a.facts(), &b.facts(), None, &mut differences);
+    differences
+}
+
+/// What differs of one table.
+pub(super) fn diff_table(name: &str, a: &ShardSchema, b: &ShardSchema) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    match (a.tables.get(name), b.tables.get(name)) {
+        (Some(left), Some(right)) => Pair { a, b }.compare(&left.facts, &right.facts, Some(name), &mut differences),
+        (Some(left), None) => differences.extend(missing_table(left, a, b)),
+        (None, right) => differences.extend(right.and_then(|right| missing_table(right, b, a))),
     }
     differences
 }
@@ -84,7 +88,9 @@ impl Pair<'_> {
                 }
             };
             let message = table.map_or_else(|| told.clone(), |table| format!("table {}: {told}", quoted(table)));
-            differences.push(Difference { severity, table: table.map(str::to_owned), aspect, message });
+            let column =
+                (aspect.is_columns() || matches!(aspect, Aspect::Column | Aspect::TypeOid)).then(|| which.to_owned());
+            differences.push(Difference { severity, table: table.map(str::to_owned), aspect, column, message });
         }
     }
 
@@ -127,6 +133,7 @@ fn missing_table(table: &ShardTable, here: &ShardSchema, there: &ShardSchema) ->
         severity: Severity::WritesWouldBeWrong,
         table: Some(name.to_owned()),
         aspect: Aspect::Table,
+        column: None,
         message: format!("table {} {told}", quoted(name)),
     })
 }

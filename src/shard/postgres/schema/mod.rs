@@ -16,18 +16,21 @@ pub mod hash_check;
 mod problem;
 mod refusal;
 mod sequence;
+mod survey;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use diff::{Difference, Write, diff};
+pub use diff::{Difference, diff};
 pub use fact::{Aspect, Fingerprint};
 pub use problem::Problem;
 pub use sequence::Sequence;
+pub use survey::survey;
 pub use table::{ShardTable, UniqueIndex};
 
 use crate::error::{Error, Fault, Result, SqlState};
+pub use crate::topology::Severity;
 use crate::topology::{Keyspace, Refused, Schema, Table};
 use crate::types::ShardId;
 use fact::Facts;
@@ -115,18 +118,6 @@ pub struct Function {
     pub result: Option<String>,
     /// The md5 of its definition; none for aggregates.
     pub definition: Option<String>,
-}
-
-/// What a difference or a problem does to statements, the worst last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Answers are the same; speed, or the text of an error, may differ.
-    Harmless,
-    /// A statement that reads can be answered in another way on another shard.
-    ReadsWouldDiffer,
-    /// A write can be accepted, filled in or understood in another way than it should be.
-    WritesWouldBeWrong,
 }
 
 impl ShardSchema {

@@ -2,7 +2,7 @@
 
 use super::{Severity, ShardSchema, ShardTable, quoted};
 use crate::sql::quote_identifier;
-use crate::topology::{Table, TableKind};
+use crate::topology::{Spoils, Table, TableKind};
 use crate::types::PgType;
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -13,6 +13,9 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub hint: String,
+    /// The statements that it makes wrong.
+    #[serde(skip)]
+    pub spoils: Spoils,
 }
 
 impl ShardSchema {
@@ -20,9 +23,9 @@ impl ShardSchema {
     pub fn problems(&self, shard_number: u16) -> Vec<Problem> {
         let mut problems = self.problems_of_server();
         for (name, table) in &self.tables {
-            let mut add = |severity, message: String, hint: String| {
+            let mut add = |severity, spoils, message: String, hint: String| {
                 let message = format!("table {} on {}: {message}", quoted(name), self.shard);
-                problems.push(Problem { severity, table: Some(name.clone()), message, hint });
+                problems.push(Problem { severity, table: Some(name.clone()), message, hint, spoils });
             };
             self.check_key(table, &mut add);
             self.check_unique(table, shard_number, &mut add);
@@ -39,7 +42,11 @@ impl ShardSchema {
         let mut add = |wrong: bool, severity, message: String, hint: &str| {
             if wrong {
                 let message = format!("{}: {message}", self.shard);
-                problems.push(Problem { severity, table: None, message, hint: hint.to_owned() });
+                let spoils = match severity {
+                    Severity::WritesWouldBeWrong => Spoils::Writes,
+                    _ => Spoils::Nothing,
+                };
+                problems.push(Problem { severity, table: None, message, hint: hint.to_owned(), spoils });
             }
         };
         add(
@@ -83,12 +90,14 @@ impl ShardSchema {
         problems
     }
 
-    fn check_key(&self, table: &ShardTable, add: &mut impl FnMut(Severity, String, String)) {
+    fn check_key(&self, table: &ShardTable, add: &mut impl FnMut(Severity, Spoils, String, String)) {
         let Some(key) = table.table.key_column() else { return };
         let column = &table.table.columns[key];
         if !column.not_null {
             add(
                 Severity::WritesWouldBeWrong,
+                // Who gives NULL is refused by the engine, wherever the row would go.
+                Spoils::Nothing,
                 format!("the key column {} takes NULL, which is no key", quoted(&column.name)),
                 format!(
                     "ALTER TABLE {} ALTER COLUMN {} SET NOT NULL",
@@ -100,7 +109,7 @@ impl ShardSchema {
     }
 
     /// Uniqueness is held within one shard only.
-    fn check_unique(&self, table: &ShardTable, number: u16, add: &mut impl FnMut(Severity, String, String)) {
+    fn check_unique(&self, table: &ShardTable, number: u16, add: &mut impl FnMut(Severity, Spoils, String, String)) {
         let Some(key) = table.table.key_column() else { return };
         for unique in &table.unique {
             if unique.columns.contains(&Some(key)) {
@@ -111,14 +120,22 @@ impl ShardSchema {
             if self.is_unique_everywhere(table, &unique.columns, number) {
                 add(
                     Severity::Harmless,
+                    Spoils::Nothing,
                     format!(
                         "{name} is unique on each shard by itself: values that are made up stay unique, those given may not"
                     ),
                     format!("Include the key column {key} where values are given by clients."),
                 );
             } else {
+                let columns = unique.columns.iter().flatten();
+                let columns = columns.map(|column| table.table.columns[*column].name.clone()).collect();
                 add(
                     Severity::WritesWouldBeWrong,
+                    if unique.columns.iter().any(Option::is_none) {
+                        Spoils::NewRows
+                    } else {
+                        Spoils::NewValues(columns)
+                    },
                     format!("{name} is unique on each shard by itself, since it lacks the key column {key}"),
                     format!("Include the key column {key}, or make it an index that is not unique."),
                 );
@@ -135,16 +152,18 @@ impl ShardSchema {
         })
     }
 
-    fn check_sequences(&self, table: &ShardTable, number: u16, add: &mut impl FnMut(Severity, String, String)) {
+    fn check_sequences(&self, table: &ShardTable, number: u16, add: &mut impl FnMut(Severity, Spoils, String, String)) {
         if table.table.kind == TableKind::Reference {
             return;
         }
         for (column, name) in &table.sequences {
             let Some(sequence) = self.sequences.get(name) else { continue };
-            let column = quoted(&table.table.columns[*column].name);
+            let name_of_column = &table.table.columns[*column].name;
+            let column = quoted(name_of_column);
             if sequence.data_type != "bigint" {
                 add(
                     Severity::Harmless,
+                    Spoils::Nothing,
                     format!(
                         "the sequence {name} of column {column} is of type {}: in steps of 1024 it has {} numbers left",
                         sequence.data_type,
@@ -156,6 +175,7 @@ impl ShardSchema {
             if sequence.position.is_none() && !sequence.readable {
                 add(
                     Severity::WritesWouldBeWrong,
+                    Spoils::Filling(name_of_column.clone()),
                     format!(
                         "where the sequence {name} of column {column} stands cannot be read, nor whether ids will collide"
                     ),
@@ -166,6 +186,7 @@ impl ShardSchema {
             let own = sequence.next_own(number);
             add(
                 Severity::WritesWouldBeWrong,
+                Spoils::Filling(name_of_column.clone()),
                 format!("the sequence {name} of column {column} {why}, so that two shards give the same number"),
                 format!(
                     "ALTER SEQUENCE {name} INCREMENT BY 1024 RESTART WITH {own}; on this shard, whose number is {number}. \
@@ -175,12 +196,13 @@ impl ShardSchema {
         }
     }
 
-    fn check_references(&self, table: &ShardTable, add: &mut impl FnMut(Severity, String, String)) {
+    fn check_references(&self, table: &ShardTable, add: &mut impl FnMut(Severity, Spoils, String, String)) {
         for foreign_key in &table.table.foreign_keys {
             let Some(target) = self.tables.get(&foreign_key.references) else { continue };
             if !stay_together(&table.table, &target.table, &foreign_key.columns, &foreign_key.referenced_columns) {
                 add(
                     Severity::Harmless,
+                    Spoils::Nothing,
                     format!(
                         "the foreign key {} finds rows of {} on the same shard only, and refuses others",
                         quoted(&foreign_key.name),
@@ -200,10 +222,11 @@ fn stay_together(from: &Table, to: &Table, columns: &[usize], referenced: &[usiz
     from.keyspace == to.keyspace && at.is_some_and(|at| from.key_column() == columns.get(at).copied())
 }
 
-fn tell_of_the_rest(table: &ShardTable, add: &mut impl FnMut(Severity, String, String)) {
+fn tell_of_the_rest(table: &ShardTable, add: &mut impl FnMut(Severity, Spoils, String, String)) {
     if table.row_security {
         add(
             Severity::Harmless,
+            Spoils::Nothing,
             "row security is on: which rows there are depends on the role and its settings".to_owned(),
             "Give shardd's own role BYPASSRLS, so that moves see every row.".to_owned(),
         );
@@ -211,6 +234,7 @@ fn tell_of_the_rest(table: &ShardTable, add: &mut impl FnMut(Severity, String, S
     if table.unlogged {
         add(
             Severity::Harmless,
+            Spoils::Nothing,
             "it is unlogged: after a crash this shard's part of it is empty".to_owned(),
             format!("ALTER TABLE {} SET LOGGED, if its rows matter.", quote_identifier(&table.table.name)),
         );
@@ -218,6 +242,7 @@ fn tell_of_the_rest(table: &ShardTable, add: &mut impl FnMut(Severity, String, S
     for trigger in &table.triggers {
         add(
             Severity::Harmless,
+            Spoils::Nothing,
             format!("the trigger {} sees and writes this shard's rows only", quoted(trigger)),
             "Let it touch rows of the same key, and of nothing else.".to_owned(),
         );

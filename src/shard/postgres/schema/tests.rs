@@ -1,7 +1,7 @@
 //! Schemas read from a captured document: what Postgres 15 says of `tests/fixtures/postgres_schema.sql`.
 
 use super::*;
-use crate::topology::{Column, Identity, NamedTypeKind, Shard, TableKind};
+use crate::topology::{Column, Identity, NamedTypeKind, Shard, Spoils, TableKind};
 use crate::types::{KeyType, PgType, ShardId};
 
 const CAPTURED: &str = include_str!("../../../../tests/fixtures/postgres_schema.json");
@@ -217,8 +217,8 @@ fn a_column_of_another_type_is_told_in_words() {
     let differences = diff(&captured(), &other);
     let message = "table \"orders\": column \"price\" is numeric(10,2) on s1 and bigint on s2";
     assert_eq!(told(&differences), [(Severity::WritesWouldBeWrong, message)]);
-    assert!(differences[0].forbids(Write::Insert) && differences[0].forbids(Write::Update));
-    assert!(!differences[0].forbids(Write::Delete));
+    assert!(forbids(&differences[0], Write::Insert) && forbids(&differences[0], Write::Update));
+    assert!(!forbids(&differences[0], Write::Delete));
     assert_ne!(captured().tables["orders"].fingerprint(), other.tables["orders"].fingerprint());
 }
 
@@ -261,8 +261,8 @@ fn deletes_depend_on_who_refers_to_the_table() {
             format!("table \"tickets\": the constraint {key} is missing on s2"),
         ]
     );
-    assert!(differences[0].forbids(Write::Delete) && !differences[0].forbids(Write::Insert));
-    assert!(!differences[1].forbids(Write::Delete) && differences[1].forbids(Write::Insert));
+    assert!(forbids(&differences[0], Write::Delete) && !forbids(&differences[0], Write::Insert));
+    assert!(!forbids(&differences[1], Write::Delete) && forbids(&differences[1], Write::Insert));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn columns_in_another_order_make_inserts_wrong() {
     let differences = diff(&captured(), &other);
     let message = "table \"countries\": the order of the columns is code, name on s1 and name, code on s2";
     assert_eq!(told(&differences), [(Severity::WritesWouldBeWrong, message)]);
-    assert!(differences[0].forbids(Write::Insert) && !differences[0].forbids(Write::Update));
+    assert!(forbids(&differences[0], Write::Insert) && !forbids(&differences[0], Write::Update));
 }
 
 #[test]
@@ -286,12 +286,12 @@ fn an_index_more_is_harmless_unless_it_is_unique() {
     let message = "table \"orders\": the index CREATE INDEX ON public.orders USING btree (price) INCLUDE (code) WHERE \
                    (price > (10)::numeric) (\"orders ON price\") is missing on s2";
     assert_eq!(told(&differences), [(Severity::Harmless, message)]);
-    assert!(!differences[0].forbids(Write::Insert));
+    assert!(!forbids(&differences[0], Write::Insert));
     assert_eq!(captured().tables["orders"].fingerprint(), other.tables["orders"].fingerprint());
 
     let differences = diff(&captured(), &without("orders_lower"));
     assert_eq!(differences[0].severity, Severity::WritesWouldBeWrong);
-    assert!(differences[0].forbids(Write::Insert) && !differences[0].forbids(Write::Delete));
+    assert!(forbids(&differences[0], Write::Insert) && !forbids(&differences[0], Write::Delete));
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn a_constraint_of_another_name_is_harmless_and_of_another_meaning_is_not() {
     let differences =
         diff(&captured(), &changed(&[("CHECK ((price > (0)::numeric))", "CHECK ((price > (1)::numeric))")]));
     assert_eq!(differences.len(), 2, "one lacks either: {differences:#?}");
-    assert!(differences.iter().all(|difference| difference.forbids(Write::Update)));
+    assert!(differences.iter().all(|difference| forbids(difference, Write::Update)));
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn labels_of_an_enum_are_its_meaning_and_its_oid_is_told_apart() {
         "the type public.mood is an enum ('sad', 'ok', 'happy') on s1 and an enum ('ok', 'sad', 'happy') on s2";
     let differences = diff(&captured(), &other);
     assert_eq!(told(&differences)[0], (Severity::ReadsWouldDiffer, message));
-    let writes = differences.iter().filter(|difference| difference.forbids(Write::Insert));
+    let writes = differences.iter().filter(|difference| forbids(difference, Write::Insert));
     let tables: Vec<_> = writes.map(|difference| difference.table.as_deref()).collect();
     assert_eq!(tables, [Some("events"); 3], "an enum, an array of it and an array of a domain over it");
     assert_eq!(
@@ -454,4 +454,64 @@ fn positions_decide_whether_a_sequence_meets_others() {
     assert_eq!(schema.sequences["public.orders_id_seq"].next_own(1), 4097);
     assert!(schema.set_positions(&[row("public.nowhere", "1")]).is_err());
     assert!(schema.set_positions(&[vec![None, None]]).is_err());
+}
+
+/// Surveys s1, s2, ... as they were made.
+fn surveyed(schemas: Vec<ShardSchema>, all: u16) -> Schema {
+    let shards: Vec<Shard> = (1..=all).map(|number| shard(&format!("s{number}"))).collect();
+    let keyspaces = [Arc::new(Keyspace::create("main", "event_id", KeyType::Bigint, &shards).unwrap())];
+    let numbered = (1..).zip(schemas);
+    let named =
+        numbered.map(|(number, schema)| (ShardId(number), ShardSchema { shard: format!("s{number}"), ..schema }));
+    survey(&named.collect::<Vec<_>>(), &keyspaces)
+}
+
+fn of_price(schema: &Schema) -> Vec<&crate::topology::Misfit> {
+    let is_it = |misfit: &&crate::topology::Misfit| misfit.spoils == Spoils::Value("price".into());
+    schema.drift.misfits.iter().filter(is_it).collect()
+}
+
+#[test]
+fn the_shard_that_most_others_contradict_is_wrong_and_all_are_without_a_majority() {
+    let odd = || {
+        edited(|document| {
+            let price = &mut relation(document, "orders")["columns"][3];
+            (price["shown"], price["modifier"]) = ("numeric(12,2)".into(), 786_438.into());
+        })
+    };
+    let shards = |misfits: &[&crate::topology::Misfit]| -> Vec<u16> {
+        misfits.iter().flat_map(|misfit| misfit.shards.iter().map(|id| id.0)).collect()
+    };
+    let third = surveyed(vec![odd(), captured(), captured()], 3);
+    assert_eq!(shards(&of_price(&third)), [1]);
+    let told = &of_price(&third)[0].message;
+    assert_eq!(told, "table \"orders\": column \"price\" is numeric(10,2) on s2 and numeric(12,2) on s1");
+    assert_eq!(column_modifier(&third), 655_366, "planned as most shards have it");
+    assert_eq!(shards(&of_price(&surveyed(vec![captured(), odd()], 2))), [1, 2]);
+    // Another shard is down, and may be of either opinion.
+    assert_eq!(shards(&of_price(&surveyed(vec![captured(), captured(), odd()], 4))), [1, 2, 3]);
+    assert_eq!(of_price(&surveyed(vec![captured(), captured()], 2)).len(), 0);
+}
+
+fn column_modifier(schema: &Schema) -> i32 {
+    schema.table("orders").unwrap().column("price").unwrap().1.modifier
+}
+
+/// What a statement does to a table.
+#[derive(Clone, Copy, PartialEq)]
+enum Write {
+    Insert,
+    Update,
+    Delete,
+}
+
+/// Whether any such statement would be wrong.
+fn forbids(difference: &Difference, write: Write) -> bool {
+    match difference.spoils() {
+        Spoils::Nothing => false,
+        Spoils::Everything | Spoils::Writes => true,
+        Spoils::NewRows | Spoils::NewValues(_) | Spoils::Value(_) => write != Write::Delete,
+        Spoils::OldRows => write != Write::Insert,
+        Spoils::Filling(_) | Spoils::Order => write == Write::Insert,
+    }
 }
