@@ -30,7 +30,10 @@ impl Engine {
     pub async fn agree_on_schema(&self) -> Result<()> {
         match self.kind {
             ShardKind::Sqlite => self.agree_on_stored_schema().await,
-            ShardKind::Postgres => self.survey_servers().await,
+            ShardKind::Postgres => {
+                self.survey_servers().await?;
+                self.read_servers().await
+            }
         }
     }
 
@@ -66,8 +69,7 @@ impl Engine {
                 self.take_down(other.shard, drifted).await;
             }
         }
-        self.adopt_schema(Arc::new(ruling.schema.clone()))?;
-        self.read_servers().await
+        self.adopt_schema(Arc::new(ruling.schema.clone()))
     }
 }
 

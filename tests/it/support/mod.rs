@@ -26,10 +26,21 @@ pub use shardd::Shardd;
 /// How long a server may take to start, and an answer to come, before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port of the loopback that nobody listens on now.
+/// A port of the loopback that nobody listens on now. Not one of those that connections leave by: a server that is started
+/// again on its port would find it taken by one.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+    use std::sync::atomic::{AtomicU32, Ordering};
+    /// Below Linux's `ip_local_port_range`.
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(7_919);
+    loop {
+        let turn = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = (PORTS.start + turn % (PORTS.end - PORTS.start)) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Sends a signal (`TERM`, `KILL`, `QUIT`) to one process.
