@@ -112,7 +112,7 @@ struct Thing<'a> {
 }
 
 impl Hazards {
-    /// Reads the rows of [`CATALOG`], from one shard or one after the other from all.
+    /// Reads the rows of `CATALOG`, from one shard or one after the other from all.
     pub fn read(rows: &[Vec<Option<String>>]) -> Hazards {
         let mut hazards = Hazards::default();
         hazards.names.extend(BUILT_IN.iter().map(|(name, aftermath)| ((*name).to_owned(), *aftermath)));
