@@ -216,7 +216,7 @@ class Bench:
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
-        if not os.environ.get("KEEP"): shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def free_port():

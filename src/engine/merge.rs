@@ -7,13 +7,14 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 use super::answer::{RowBatch, Rows};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::{Distinct, SortKey};
 use crate::shard::{Formats, OutputColumn};
 use crate::types::{Datum, Format, TextStyle};
+use crate::wire::response;
 
 /// How many bytes of merged rows are gathered before they are handed on.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -209,27 +210,7 @@ pub(super) fn decode(value: Option<&[u8]>, column: &OutputColumn, format: Format
 
 /// The values of a DataRow frame; `None` is NULL.
 pub(super) fn column_slices(frame: &[u8]) -> Result<Vec<Option<&[u8]>>> {
-    let mut rest = frame.get(5..).ok_or_else(torn_frame)?;
-    if rest.len() < 2 {
-        return Err(torn_frame());
-    }
-    let count = rest.get_u16();
-    let mut values = Vec::with_capacity(usize::from(count));
-    for _ in 0..count {
-        if rest.len() < 4 {
-            return Err(torn_frame());
-        }
-        let length = rest.get_i32();
-        values.push(match usize::try_from(length) {
-            Err(_) => None,
-            Ok(length) => {
-                let (value, after) = rest.split_at_checked(length).ok_or_else(torn_frame)?;
-                rest = after;
-                Some(value)
-            }
-        });
-    }
-    Ok(values)
+    response::data_row(frame).map_err(|_| torn_frame())
 }
 
 /// Appends a DataRow frame with only its first columns.

@@ -15,6 +15,7 @@ use super::text_rules::TextRules;
 use super::transaction::Opened;
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, Scatter};
+use crate::shard::sqlite::EnvironmentValue;
 use crate::shard::{Call, Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, schema_changed, sqlite};
 use crate::system_catalog::Surroundings;
 use crate::types::{Datum, Format, PgType, ShardId};
@@ -40,7 +41,10 @@ impl Session {
         let program = execution.whole_program()?;
         if read.source != ReadSource::Shards {
             let output = match program {
-                Program::Sqlite(program) => self.read_nowhere(read, program, execution).await?.into(),
+                Program::Sqlite(program) => {
+                    self.refuse_user_with_role(program)?;
+                    self.read_nowhere(read, program, execution).await?.into()
+                }
                 Program::Postgres(_) => self.read_anywhere(read.source, program, execution).await?,
             };
             return Ok(self.rows_answer(execution, output));
@@ -80,6 +84,18 @@ impl Session {
         }
     }
 
+    /// What is answered here knows the session's user, and not the role that it has on Postgres shards.
+    fn refuse_user_with_role(&self, program: &sqlite::Program) -> Result<()> {
+        let asks = program.environment.contains(&EnvironmentValue::User);
+        if !asks || self.engine.kind == ShardKind::Sqlite || self.settings.show("role")? == "none" {
+            return Ok(());
+        }
+        Err(Error::unsupported(
+            "current_user beside current_database() or pg_backend_pid() after SET ROLE",
+            "Ask for current_user in a statement of its own.",
+        ))
+    }
+
     /// Runs a read that needs no shard.
     async fn read_nowhere(&self, read: &Read, program: &Arc<sqlite::Program>, execution: &Execution) -> Result<Rows> {
         let call = self.sqlite_call(execution, program, execution.formats.clone());
@@ -106,22 +122,24 @@ impl Session {
     }
 
     /// Runs a read that any shard can answer: on another one when the first cannot be reached, since its trouble is that of
-    /// its keys.
+    /// its keys. What was sent is never sent again: it may be what brought the server down.
     async fn read_anywhere(&mut self, source: ReadSource, program: &Program, execution: &Execution) -> Result<Output> {
-        let mut tries = self.engine.shards.load().open.len();
-        loop {
+        let mut others = self.engine.shards.load().open.len().saturating_sub(1);
+        let shard = loop {
             let shard = match source {
                 ReadSource::SystemCatalog => self.catalog_shard()?,
                 _ => self.shard_without_tables(execution)?,
             };
-            let alone = self.transaction.is_none();
-            let outcome = self.read_one(shard, program, execution, execution.formats.clone(), false).await;
-            tries = tries.saturating_sub(1);
-            match outcome {
-                Err(error) if alone && tries > 0 && is_out_of_reach(&error) => {}
-                outcome => return outcome,
+            if self.transaction.is_some() {
+                break shard;
             }
-        }
+            match self.engine.shard(shard)?.postgres()?.reach(&self.cancel).await {
+                Err(error) if others > 0 && is_out_of_reach(&error) => others -= 1,
+                Err(error) => return Err(error),
+                Ok(()) => break shard,
+            }
+        };
+        self.read_one(shard, program, execution, execution.formats.clone(), false).await
     }
 
     /// A statement that names no table: on the shard of the transaction's key, or any. What a volatile function of the

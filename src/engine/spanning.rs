@@ -83,21 +83,21 @@ impl Engine {
 
     /// Commits on Postgres shards, one after the other: what has no decision that outlives a crash in between.
     async fn commit_in_turn(&self, parts: Vec<SpanningPart>) -> Result<Committed> {
-        let mut done: Vec<String> = Vec::new();
-        let mut behind: Vec<(String, Error)> = Vec::new();
+        let mut done = Vec::new();
+        let mut failed = None;
         for part in parts {
             let name = self.shard_name(part.shard);
-            if done.is_empty() && !behind.is_empty() {
+            if done.is_empty() && failed.is_some() {
                 // Nothing is committed anywhere yet, so nothing has to be.
                 part.transaction.rollback().await;
                 continue;
             }
             match part.transaction.commit().await {
                 Ok(()) => done.push(name),
-                Err(error) => behind.push((name, error)),
+                Err(error) => failed = failed.or(Some((name, error))),
             }
         }
-        match behind.into_iter().next() {
+        match failed {
             None => Ok(Committed::Everywhere),
             Some((_, error)) if done.is_empty() => Err(error),
             Some((name, error)) => Ok(Committed::Behind(committed_in_part(&done, &name, &error))),

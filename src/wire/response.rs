@@ -5,17 +5,10 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 
+use super::backend::Readiness;
 use super::body::Body;
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::types::Format;
-
-/// The transaction status of a ReadyForQuery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    Idle,
-    InTransaction,
-    InFailedTransaction,
-}
 
 /// A column of a RowDescription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +24,11 @@ pub struct Field<'a> {
 
 /// # Errors
 /// The body is no ReadyForQuery's.
-pub fn ready_for_query(body: &[u8]) -> Result<Status> {
+pub fn ready_for_query(body: &[u8]) -> Result<Readiness> {
     match body {
-        b"I" => Ok(Status::Idle),
-        b"T" => Ok(Status::InTransaction),
-        b"E" => Ok(Status::InFailedTransaction),
+        b"I" => Ok(Readiness::Idle),
+        b"T" => Ok(Readiness::InTransaction),
+        b"E" => Ok(Readiness::InFailedTransaction),
         _ => Err(unreadable("ReadyForQuery")),
     }
 }

@@ -2,15 +2,12 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::auth::{Channel, Login};
@@ -37,15 +34,6 @@ const PARAMETERS_LIMIT: usize = 256;
 
 const PROTOCOL_VERSION_3_0: u32 = 3 << 16;
 const TERMINATE: &[u8] = b"X\0\0\0\x04";
-
-/// What [`Backend::flush_or_fill`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moved {
-    /// All of the output was sent.
-    Sent,
-    /// So many bytes came; 0 when the server closed the connection. Output may be left.
-    Read(usize),
-}
 
 /// A connection that was logged in.
 #[derive(Debug)]
@@ -242,56 +230,6 @@ impl Backend {
             }
         }
         self.stream.flush().await
-    }
-
-    /// Sends `output` and then `rest`, in one write where the socket takes both. Safe to abandon, likewise.
-    ///
-    /// # Errors
-    /// As for [`Backend::flush`].
-    pub async fn flush_with(&mut self, rest: &mut impl Buf) -> io::Result<()> {
-        let sent = self.send(rest).await;
-        self.lost |= sent.is_err();
-        sent
-    }
-
-    async fn send(&mut self, rest: &mut impl Buf) -> io::Result<()> {
-        while self.output.has_remaining() || rest.has_remaining() {
-            let mut both = (&mut self.output).chain(&mut *rest);
-            if self.stream.write_buf(&mut both).await? == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-        }
-        self.stream.flush().await
-    }
-
-    /// Sends `output` and reads meanwhile, until all is sent or something came. A server that waits for its answers to be
-    /// taken reads nothing more: whoever sends several requests at once has to take answers before all are sent. Safe to
-    /// abandon.
-    ///
-    /// # Errors
-    /// The connection broke.
-    pub async fn flush_or_fill(&mut self) -> io::Result<Moved> {
-        let moved = std::future::poll_fn(|context| self.poll_flush_or_fill(context)).await;
-        self.lost |= matches!(moved, Err(_) | Ok(Moved::Read(0)));
-        moved
-    }
-
-    fn poll_flush_or_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Moved>> {
-        let sent = loop {
-            if self.output.is_empty() {
-                break Pin::new(&mut self.stream).poll_flush(context)?.is_ready();
-            }
-            match Pin::new(&mut self.stream).poll_write(context, &self.output)? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(written) => self.output.advance(written),
-                Poll::Pending => break false,
-            }
-        };
-        if sent {
-            return Poll::Ready(Ok(Moved::Sent));
-        }
-        // A read keeps nothing between two polls.
-        pin!(self.fill()).poll(context).map_ok(Moved::Read)
     }
 
     /// What stands at the front of the input.

@@ -6,7 +6,7 @@ use super::call::Aftermath;
 use super::conversation;
 use super::pool::Pooled;
 use crate::shard::CancelFlag;
-use crate::wire::response::Status;
+use crate::wire::backend::Readiness;
 
 /// How long a server may take to make a session as new.
 const RESET_TIME: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ pub(super) fn release(mut connection: Pooled, aftermath: Aftermath) {
                 let name = connection.pool().name().to_owned();
                 let cancel = CancelFlag::new();
                 let reset = conversation::run_plain(&mut connection, "DISCARD ALL", &cancel, &name);
-                if let Ok(Ok(Status::Idle)) = tokio::time::timeout(RESET_TIME, reset).await {
+                if let Ok(Ok(Readiness::Idle)) = tokio::time::timeout(RESET_TIME, reset).await {
                     connection.state.is_as_new();
                     connection.give_back();
                 }

@@ -14,8 +14,9 @@ use super::session_state::SessionSettings;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::shard::{CancelFlag, Formats, RowBatch};
 use crate::types::Format;
+use crate::wire::backend::Readiness;
 use crate::wire::request::{self, Values};
-use crate::wire::response::{self, Status};
+use crate::wire::response;
 
 /// How long a shard may take to end a statement that it was told to cancel. Past it the client is answered, and the
 /// connection is given up.
@@ -72,6 +73,7 @@ pub(super) fn write(backend: &mut Backend, call: &Call, begin: Option<&str>) -> 
                     if !backend.state.has(name.number) {
                         if let Some(number) = backend.state.make_room() {
                             request::close_statement(&mut backend.output, &format!("shardd_{number}"));
+                            exchange = exchange.closing(number);
                         }
                         request::parse(&mut backend.output, &name.text, &call.text, type_oids);
                         exchange = exchange.preparing(name.number);
@@ -111,7 +113,12 @@ fn write_run(backend: &mut Backend, name: &str, values: Values<'_>, formats: &Fo
 ///
 /// # Errors
 /// The shard's error, or the connection was lost.
-pub(super) async fn run_plain(backend: &mut Backend, text: &str, cancel: &CancelFlag, shard: &str) -> Result<Status> {
+pub(super) async fn run_plain(
+    backend: &mut Backend,
+    text: &str,
+    cancel: &CancelFlag,
+    shard: &str,
+) -> Result<Readiness> {
     request::query(&mut backend.output, text);
     let mut exchange = Exchange::new(None);
     finish(backend, &mut exchange, cancel, shard).await
@@ -184,7 +191,7 @@ pub(super) async fn rows_of(
 ///
 /// # Errors
 /// The shard's error, or the connection was lost.
-async fn finish(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelFlag, shard: &str) -> Result<Status> {
+async fn finish(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelFlag, shard: &str) -> Result<Readiness> {
     let mut rows = RowBatch::default();
     send(backend, cancel, shard).await?;
     while !exchange.ended() {
@@ -193,7 +200,7 @@ async fn finish(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelF
     }
     match exchange.error.take() {
         Some(error) => Err(error),
-        None => Ok(exchange.status.unwrap_or(Status::InFailedTransaction)),
+        None => Ok(exchange.status.unwrap_or(Readiness::InFailedTransaction)),
     }
 }
 
@@ -201,7 +208,7 @@ async fn finish(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelF
 ///
 /// # Errors
 /// The shard's error, or the connection was lost, or the answer is too late.
-pub(super) async fn commit(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<Status> {
+pub(super) async fn commit(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<Readiness> {
     let mut exchange = Exchange::new(None);
     let never = CancelFlag::new();
     let committed = async {

@@ -13,7 +13,8 @@ use super::frames::{Next, next_frame};
 use super::program::{Described, Description, Program};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::{OutputColumn, RowBatch};
-use crate::wire::response::{self, Status};
+use crate::wire::backend::Readiness;
+use crate::wire::response;
 
 /// How far an exchange has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +33,15 @@ pub(super) struct Exchange {
     before: u32,
     /// The prepared statement that a ParseComplete makes known.
     preparing: Option<u64>,
+    /// The prepared statement that a CloseComplete makes forgotten.
+    closing: Option<u64>,
     pub(super) described: Option<Described>,
     pub(super) parameter_oids: Option<Vec<u32>>,
     pub(super) affected: u64,
     pub(super) notices: Vec<Error>,
     pub(super) error: Option<Error>,
     /// Of the ReadyForQuery, once it came.
-    pub(super) status: Option<Status>,
+    pub(super) status: Option<Readiness>,
     /// The shard was told to cancel it, and its answer is waited for until then.
     pub(super) give_up_at: Option<Instant>,
 }
@@ -49,6 +52,7 @@ impl Exchange {
             program,
             before: 0,
             preparing: None,
+            closing: None,
             described: None,
             parameter_oids: None,
             affected: 0,
@@ -68,6 +72,12 @@ impl Exchange {
     /// Its Parse gives the connection a prepared statement.
     pub(super) fn preparing(mut self, statement: u64) -> Exchange {
         self.preparing = Some(statement);
+        self
+    }
+
+    /// It closes a prepared statement first.
+    pub(super) fn closing(mut self, statement: u64) -> Exchange {
+        self.closing = Some(statement);
         self
     }
 
@@ -101,7 +111,8 @@ impl Exchange {
                         backend.state.prepared(statement);
                     }
                 }
-                b'1' | b'2' | b'3' | b'n' => {}
+                b'3' => self.closing = None,
+                b'1' | b'2' | b'n' => {}
                 b'T' => self.described = Some(self.read_description(&frame)?),
                 b't' => self.parameter_oids = Some(response::parameter_description(body)?),
                 b'C' if self.before > 0 => self.before -= 1,
@@ -116,6 +127,10 @@ impl Exchange {
                 b'Z' => {
                     self.status = Some(response::ready_for_query(body)?);
                     backend.due = backend.due.saturating_sub(1);
+                    if let Some(statement) = self.closing.take() {
+                        // An error before it had it passed over: the connection still knows the statement.
+                        backend.state.prepared(statement);
+                    }
                     return Ok(Progress::Ended);
                 }
                 other => return Err(unexpected(other)),

@@ -38,7 +38,7 @@ mod worker;
 
 use crate::topology::server as target;
 pub use crate::topology::server::{Target, TargetError};
-pub use backend::{Backend, Moved};
+pub use backend::Backend;
 pub use call::{Aftermath, Call, StatementName, Way};
 pub use cancel::CancelTarget;
 pub use frames::{Frame, Header, Next, next_frame};

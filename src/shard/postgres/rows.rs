@@ -14,7 +14,7 @@ use super::exchange::{Exchange, Progress};
 use super::pool::Pooled;
 use crate::error::{Error, Result, SqlState};
 use crate::shard::{CancelFlag, RowBatch};
-use crate::wire::response::Status;
+use crate::wire::backend::Readiness;
 
 /// Rows of a suspended portal that are kept when its transaction goes on with another statement.
 const PARKED_BYTES: usize = 64 << 20;
@@ -71,7 +71,7 @@ impl Running {
     }
 
     /// Ends a statement whose rows nobody wants. Gives the connection, in step; otherwise it is closed.
-    async fn end(mut self) -> Option<(Pooled, Option<Status>)> {
+    async fn end(mut self) -> Option<(Pooled, Option<Readiness>)> {
         if !self.discard(LEFTOVER_BYTES, LEFTOVER_TIME).await? {
             if let Err(error) = self.connection.tell_to_cancel(CANCELED_TIME).await {
                 tracing::warn!(shard = &*self.shard, %error, "a statement that nobody waits for could not be canceled");
@@ -110,7 +110,7 @@ impl Running {
     fn end_in_background(self, aftermath: Aftermath) {
         let pool = Arc::clone(self.connection.pool());
         pool.spawn(async move {
-            if let Some((connection, Some(Status::Idle))) = self.end().await {
+            if let Some((connection, Some(Readiness::Idle))) = self.end().await {
                 clean::release(connection, aftermath);
             }
         });
@@ -144,7 +144,7 @@ impl RowStream {
                 }
                 // Ended in step, or lost: then it is closed by being dropped.
                 if let Rest::Own(running, aftermath) = std::mem::replace(&mut self.rest, Rest::Ended)
-                    && running.exchange.status == Some(Status::Idle)
+                    && running.exchange.status == Some(Readiness::Idle)
                 {
                     clean::release(running.connection, aftermath);
                 }

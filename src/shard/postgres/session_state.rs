@@ -5,7 +5,8 @@
 //! that are there.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Weak};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::{Arc, LazyLock, Weak};
 
 use parking_lot::Mutex;
 
@@ -17,20 +18,37 @@ const STATEMENTS: usize = 500;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SessionSettings(Vec<(String, String)>);
 
-/// The lists in use. Sessions have few different ones.
-static IN_USE: Mutex<Vec<Weak<SessionSettings>>> = Mutex::new(Vec::new());
+/// The lists in use, by their hash, and how many entries there may be before those out of use are taken away.
+#[derive(Debug)]
+struct InUse {
+    by_hash: HashMap<u64, Vec<Weak<SessionSettings>>>,
+    entries: usize,
+}
+
+const ENTRIES_AT_FIRST: usize = 1_024;
+
+static IN_USE: LazyLock<Mutex<InUse>> =
+    LazyLock::new(|| Mutex::new(InUse { by_hash: HashMap::new(), entries: ENTRIES_AT_FIRST }));
 
 impl SessionSettings {
     /// The list of these settings, which is one for all sessions that have the same.
     pub fn of(settings: Vec<(String, String)>) -> Arc<SessionSettings> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&settings);
         let mut in_use = IN_USE.lock();
-        let known = in_use.iter().filter_map(Weak::upgrade).find(|known| known.0 == settings);
-        known.unwrap_or_else(|| {
-            in_use.retain(|list| list.strong_count() > 0);
-            let new = Arc::new(SessionSettings(settings));
-            in_use.push(Arc::downgrade(&new));
-            new
-        })
+        let alike = in_use.by_hash.entry(hash).or_default();
+        if let Some(known) = alike.iter().filter_map(Weak::upgrade).find(|known| known.0 == settings) {
+            return known;
+        }
+        let new = Arc::new(SessionSettings(settings));
+        alike.push(Arc::downgrade(&new));
+        if in_use.by_hash.len() > in_use.entries {
+            in_use.by_hash.retain(|_, alike| {
+                alike.retain(|list| list.strong_count() > 0);
+                !alike.is_empty()
+            });
+            in_use.entries = ENTRIES_AT_FIRST.max(in_use.by_hash.len() * 2);
+        }
+        new
     }
 }
 

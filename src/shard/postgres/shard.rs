@@ -19,7 +19,7 @@ use crate::metrics::ShardMetrics;
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::{Keyspace, Schema};
 use crate::types::ShardId;
-use crate::wire::response::Status;
+use crate::wire::backend::Readiness;
 
 /// Connections that are tried for one statement, when the first turns out to be closed before anything was sent.
 const CONNECTIONS_TRIED: u32 = 2;
@@ -119,6 +119,14 @@ impl PostgresShard {
         }
     }
 
+    /// Whether a connection can be had, and so a statement begun.
+    ///
+    /// # Errors
+    /// Why not. Nothing was sent.
+    pub async fn reach(&self, cancel: &CancelFlag) -> Result<()> {
+        self.take_connection(cancel).await.map(Pooled::give_back)
+    }
+
     /// Runs a statement that stands alone.
     ///
     /// # Errors
@@ -151,7 +159,7 @@ impl PostgresShard {
         let ((columns, row_description), affected) = (exchange.columns(), exchange.affected);
         let notices = std::mem::take(&mut exchange.notices);
         let rows = if exchange.ended() {
-            if exchange.status == Some(Status::Idle) {
+            if exchange.status == Some(Readiness::Idle) {
                 clean::release(connection, call.aftermath);
             }
             if let Some(error) = exchange.error {

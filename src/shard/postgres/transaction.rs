@@ -18,7 +18,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::Keyspace;
 use crate::types::ShardId;
-use crate::wire::response::Status;
+use crate::wire::backend::Readiness;
 
 /// How long a rollback is waited for.
 const ROLLBACK_TIME: Duration = Duration::from_secs(2);
@@ -122,10 +122,10 @@ impl PostgresTransaction {
     }
 
     /// The shard says whether there is a transaction now.
-    fn note_begun(&mut self, status: Option<Status>) -> Result<()> {
+    fn note_begun(&mut self, status: Option<Readiness>) -> Result<()> {
         match (status, &self.begin) {
-            (Some(Status::Idle), None) => Err(ended_by_itself(&self.shard)),
-            (Some(Status::Idle) | None, Some(_)) => Ok(()),
+            (Some(Readiness::Idle), None) => Err(ended_by_itself(&self.shard)),
+            (Some(Readiness::Idle) | None, Some(_)) => Ok(()),
             _ => {
                 self.begin = None;
                 Ok(())
@@ -276,11 +276,11 @@ impl PostgresTransaction {
         if !connection.is_in_step() {
             return committed.map(|_| ()).map_err(lost_in_commit);
         }
-        if !matches!(committed, Ok(Status::InTransaction | Status::InFailedTransaction)) {
+        if !matches!(committed, Ok(Readiness::InTransaction | Readiness::InFailedTransaction)) {
             clean::release(connection, self.aftermath);
         }
         match committed? {
-            Status::Idle => Ok(()),
+            Readiness::Idle => Ok(()),
             other => Err(Error::internal(format!("after COMMIT, a shard says that its transaction is {other:?}"))),
         }
     }
@@ -295,7 +295,7 @@ impl PostgresTransaction {
         let never = CancelFlag::new();
         let rollback = conversation::run_plain(&mut connection, "ROLLBACK", &never, &self.shard);
         let outcome = tokio::time::timeout(ROLLBACK_TIME, rollback).await;
-        if matches!(outcome, Ok(Ok(Status::Idle))) {
+        if matches!(outcome, Ok(Ok(Readiness::Idle))) {
             if self.settings_changed {
                 connection.state.forget_settings();
             }

@@ -95,7 +95,7 @@ async fn what_is_no_frame_is_an_error() {
 }
 
 #[tokio::test]
-async fn output_and_what_follows_it_are_sent_in_order() {
+async fn output_is_sent_whole_and_in_order() {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let sender = std::sync::Mutex::new(Some(sender));
     let server = Fake::start(move |mut peer, number| {
@@ -111,44 +111,13 @@ async fn output_and_what_follows_it_are_sent_in_order() {
     backend.output().extend_from_slice(b"one ");
     backend.flush().await.unwrap();
     backend.output().extend_from_slice(b"two ");
-    let large = vec![b'x'; 1 << 20];
-    let mut rest = &large[..];
-    backend.flush_with(&mut rest).await.unwrap();
-    assert!(rest.is_empty() && backend.output.is_empty());
+    backend.output().extend_from_slice(&vec![b'x'; 1 << 20]);
+    backend.flush().await.unwrap();
+    assert!(backend.output.is_empty());
     backend.terminate();
     let sent = receiver.await.unwrap();
     assert_eq!(sent.len(), 8 + (1 << 20) + 5);
     assert!(sent.starts_with(b"one two x") && sent.ends_with(b"xX\0\0\0\x04"));
-}
-
-#[tokio::test]
-async fn a_server_that_reads_nothing_until_its_answers_are_taken_blocks_nobody() {
-    const BYTES: usize = 16 << 20;
-    let server = Fake::start(|mut peer, number| async move {
-        peer.let_in(number).await;
-        let mut first = [0];
-        tokio::io::AsyncReadExt::read_exact(&mut peer.0, &mut first).await.unwrap();
-        peer.send(&vec![7; BYTES]).await;
-        peer.until_closed().await;
-    })
-    .await;
-    let mut backend = Backend::connect(&target(server.port, ""), PATIENCE).await.expect("connected");
-    backend.output().resize(BYTES, b'x');
-    let mut taken = 0;
-    loop {
-        match tokio::time::timeout(PATIENCE, backend.flush_or_fill()).await.expect("it goes on").unwrap() {
-            Moved::Sent => break,
-            Moved::Read(bytes) => {
-                assert!(bytes > 0);
-                taken += backend.take_bytes(usize::MAX).len();
-            }
-        }
-    }
-    assert!(taken > 0 && backend.output.is_empty());
-    while taken < BYTES {
-        assert!(backend.fill().await.unwrap() > 0);
-        taken += backend.take_bytes(usize::MAX).len();
-    }
 }
 
 #[tokio::test]
