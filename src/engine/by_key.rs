@@ -3,8 +3,8 @@
 //!
 //! None of them is ever run on a shard that happened to be next: a lock taken there would exclude nobody.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use super::answer::{Answer, TagCount};
 use super::parameters;
@@ -92,6 +92,7 @@ impl Session {
             literals: Vec::new(),
             describable: true,
             named: AtomicBool::new(false),
+            name_on_shards: OnceLock::new(),
         }))
     }
 

@@ -21,6 +21,7 @@ mod joining;
 mod local;
 mod merge;
 mod parameters;
+mod pass_through;
 mod passing_on;
 mod read;
 mod recording;
@@ -43,8 +44,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::OwnedMutexGuard;
 
 pub use crate::shard::RawParameters;
+pub use crate::shard::postgres::{Looked, StatementName};
 pub use crate::shard::{Formats, OutputColumn};
 pub use answer::{Answer, RowBatch, Rows, TagCount};
+pub use pass_through::PassThrough;
 pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};
 pub use statement::Prepared;
 

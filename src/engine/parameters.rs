@@ -38,36 +38,52 @@ pub(super) fn decode(
         [one] => *one,
         each => each[index],
     };
-    let described = statement.description().map(|description| description.parameter_oids.as_slice());
-    let told = |index: usize| {
-        let oids = described.unwrap_or(&prepared.type_oids);
-        oids.get(index).copied().filter(|oid| *oid != 0)
-    };
-    let passed_on = matches!(statement.program, Some(Program::Postgres(_)));
-    let values = raw.values.iter().zip(types).enumerate();
+    let values = raw.values.iter().enumerate();
     values
-        .map(|(index, (value, data_type))| {
-            let Some(value) = value.as_deref() else { return Ok(Datum::Null) };
-            let data_type = match data_type {
-                PgType::Unknown => match told(index) {
-                    None if format(index) == Format::Text => PgType::Text,
-                    told => match told.and_then(PgType::from_oid) {
-                        // Which blanks of a `character` count is up to what it is compared with.
-                        Some(data_type) if data_type != PgType::Bpchar => data_type,
-                        _ => return Ok(Datum::Bytea(value.into())),
-                    },
-                },
-                data_type => *data_type,
-            };
-            match decode_one(value, data_type, format(index), style) {
-                // A shard reads it by itself.
-                Err(error) if passed_on && error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED => {
-                    Ok(Datum::Bytea(value.into()))
-                }
-                decoded => decoded,
-            }
+        .map(|(index, value)| match value.as_deref() {
+            None => Ok(Datum::Null),
+            Some(value) => decode_parameter(statement, prepared, index, value, format(index), style),
         })
         .collect()
+}
+
+/// The value of one parameter, by its number from 0.
+///
+/// # Errors
+/// It is no value of its type.
+pub(super) fn decode_parameter(
+    statement: &Statement,
+    prepared: &Prepared,
+    index: usize,
+    value: &[u8],
+    format: Format,
+    style: &TextStyle,
+) -> Result<Datum> {
+    let data_type = match statement.parameters().get(index) {
+        None | Some(PgType::Unknown) => {
+            let described = statement.description().map(|description| description.parameter_oids.as_slice());
+            let told = described.unwrap_or(&prepared.type_oids).get(index).copied().filter(|oid| *oid != 0);
+            match told {
+                None if format == Format::Text => PgType::Text,
+                told => match told.and_then(PgType::from_oid) {
+                    // Which blanks of a `character` count is up to what it is compared with.
+                    Some(data_type) if data_type != PgType::Bpchar => data_type,
+                    _ => return Ok(Datum::Bytea(value.into())),
+                },
+            }
+        }
+        Some(data_type) => *data_type,
+    };
+    match decode_one(value, data_type, format, style) {
+        // A shard reads it by itself.
+        Err(error)
+            if error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED
+                && matches!(statement.program, Some(Program::Postgres(_))) =>
+        {
+            Ok(Datum::Bytea(value.into()))
+        }
+        decoded => decoded,
+    }
 }
 
 fn decode_one(value: &[u8], data_type: PgType, format: Format, style: &TextStyle) -> Result<Datum> {

@@ -61,7 +61,7 @@ impl Default for StatementNames {
 }
 
 impl StatementNames {
-    fn name(&self, prepared: &Prepared, statement: &Statement) -> Arc<StatementName> {
+    pub(super) fn name(&self, prepared: &Prepared, statement: &Statement) -> Arc<StatementName> {
         let key = NameKey {
             text: Arc::clone(&prepared.text),
             type_oids: Arc::clone(&prepared.type_oids),
@@ -171,6 +171,14 @@ impl Session {
         })
     }
 
+    fn name_on_shards(&self, prepared: &Prepared, statement: &Arc<Statement>) -> Arc<StatementName> {
+        let names = &self.engine.statement_names;
+        match Arc::ptr_eq(&prepared.statement, statement) {
+            true => Arc::clone(prepared.name_on_shards(names)),
+            false => names.name(prepared, statement),
+        }
+    }
+
     pub(super) fn postgres_call(
         &self,
         execution: &Execution,
@@ -195,7 +203,7 @@ impl Session {
                 _ => Arc::clone(&prepared.type_oids),
             };
             let name = (prepared.named() && program.template.is_none())
-                .then(|| self.engine.statement_names.name(prepared, &execution.statement));
+                .then(|| self.name_on_shards(prepared, &execution.statement));
             Way::Extended { type_oids, parameters: Arc::clone(&execution.raw), name }
         };
         let known = self.engine.servers.known();

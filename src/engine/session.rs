@@ -52,7 +52,7 @@ pub struct Session {
     pub(super) notices: Vec<Error>,
     pub(super) cancel: CancelFlag,
     pub(super) ran_on: RanOn,
-    door: Door,
+    pub(super) door: Door,
 }
 
 /// Whether a statement stands alone between two synchronisation points.
@@ -464,6 +464,11 @@ impl Session {
             };
             Error::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
         })
+    }
+
+    /// The same, where an unknown one is told elsewhere.
+    pub(super) fn known_statement(&self, name: &str) -> Option<&Arc<Prepared>> {
+        self.statements.get(name)
     }
 
     /// Closing a name that does not exist is no error, as in the protocol.

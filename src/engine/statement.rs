@@ -13,9 +13,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::by_key::{is_passed_on, takes_locks_only};
+use super::passing_on::StatementNames;
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::Metrics;
-use crate::plan::{self, Local, Plan, ReadSource, Scatter};
+use crate::plan::{self, Local, Plan, ReadSource, Scatter, Straight};
+use crate::shard::postgres::StatementName;
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::{OutputColumn, Program, ShardKind, Tag, postgres, sqlite};
 use crate::sql::{self, Lifted, Literal, LiteralKind, Parsed, Tree, ast};
@@ -38,6 +40,8 @@ pub(super) struct Statement {
     pub(super) columns: Option<Arc<[OutputColumn]>>,
     /// Where the shards differ in what makes it wrong.
     pub(super) misfits: Box<[Misfit]>,
+    /// How it passes through, if it does.
+    pub(super) straight: Option<Straight>,
 }
 
 impl Statement {
@@ -86,6 +90,7 @@ impl Statement {
             placeholders: placeholders.into(),
             columns,
             misfits: Box::default(),
+            straight: None,
         })
     }
 
@@ -102,6 +107,7 @@ impl Statement {
             columns: returns_rows.then(|| Arc::from(program.columns.as_slice())),
             program: Some(Program::Sqlite(Arc::new(program))),
             misfits: Box::default(),
+            straight: None,
         }
     }
 
@@ -121,8 +127,11 @@ impl Statement {
         };
         let unlike = plan::has_unlike_columns(&plan, schema) || !schema.drift.unlike_types.is_empty();
         let tag = whole_statement(&plan).map(tag_of);
+        let misfits: Box<[Misfit]> = plan::spoiled(&plan, schema).into();
+        let straight = if unlike || !misfits.is_empty() { None } else { Straight::of(&plan) };
         Statement {
-            misfits: plan::spoiled(&plan, schema).into(),
+            misfits,
+            straight,
             program: if is_passed_on(&plan) {
                 Some(Statement::passed_on(&parsed))
             } else {
@@ -341,6 +350,8 @@ pub struct Prepared {
     pub(super) describable: bool,
     /// It was kept under a name: connections to Postgres shards keep it, too.
     pub(super) named: AtomicBool,
+    /// The name that they keep it under.
+    pub(super) name_on_shards: OnceLock<Arc<StatementName>>,
 }
 
 impl Prepared {
@@ -350,6 +361,10 @@ impl Prepared {
 
     pub(super) fn named(&self) -> bool {
         self.named.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn name_on_shards(&self, names: &StatementNames) -> &Arc<StatementName> {
+        self.name_on_shards.get_or_init(|| names.name(self, &self.statement))
     }
 
     /// How many parameters its client has to give.
@@ -528,6 +543,7 @@ impl PlanCache {
             literals,
             describable: true,
             named: AtomicBool::new(false),
+            name_on_shards: OnceLock::new(),
         })
     }
 }

@@ -256,7 +256,7 @@ fn rows_on_several_postgres_shards() -> Error {
     )
 }
 
-fn written_answer(execution: &Execution, written: Written) -> Answer {
+pub(super) fn written_answer(execution: &Execution, written: Written) -> Answer {
     let tag = match execution.statement.program.as_ref().map(Program::tag) {
         Some(Tag::Insert) => "INSERT 0",
         Some(tag) => tag_word(tag),

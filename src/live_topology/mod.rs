@@ -36,6 +36,11 @@ impl LiveTopology {
         self.current.load_full()
     }
 
+    /// The same, for a look that lasts no longer than the caller's own work.
+    pub fn load(&self) -> arc_swap::Guard<Arc<Topology>> {
+        self.current.load()
+    }
+
     /// Makes this the topology that rules.
     ///
     /// # Errors

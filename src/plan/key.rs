@@ -118,7 +118,7 @@ pub(super) fn negated(datum: &Datum) -> Option<Datum> {
     }
 }
 
-fn keys_of(datum: &Datum, key_type: KeyType) -> Keys {
+pub(super) fn keys_of(datum: &Datum, key_type: KeyType) -> Keys {
     if *datum == Datum::Null {
         return Keys::These(Vec::new());
     }

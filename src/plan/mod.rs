@@ -26,6 +26,7 @@ mod scope;
 mod set_operation;
 mod shape;
 mod spoiled;
+mod straight;
 mod subquery;
 mod system_relation;
 mod table;
@@ -41,6 +42,7 @@ pub use key::KeyExpression;
 pub use route::{Keys, Pin, Route, Slots, Targets};
 pub use scatter::{collated_by_bytes, orders_by_bytes};
 pub use spoiled::{has_unlike_columns, spoiled};
+pub use straight::Straight;
 
 use crate::error::{Error, Result, SqlState};
 pub use crate::sql::{Discard, Isolation, Local};

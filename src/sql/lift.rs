@@ -57,6 +57,11 @@ impl Lifted<'_> {
         self.literals.iter().map(Literal::kind)
     }
 
+    /// Where each of `literals` stands in the client's text.
+    pub(super) fn written(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.replaced.iter().map(|(_, client)| client.start as usize..client.end as usize)
+    }
+
     /// What the client wrote where `text` has this placeholder.
     pub fn original<'t>(&self, original: &'t str, placeholder: &str) -> Option<&'t str> {
         let number: usize = placeholder.strip_prefix('$')?.parse().ok()?;

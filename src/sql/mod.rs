@@ -14,6 +14,7 @@ mod precedence;
 mod spelling;
 mod split;
 mod stack;
+mod template;
 mod tokens;
 mod value;
 mod walk;
@@ -29,6 +30,7 @@ pub use split::split;
 pub use sqlparser::ast;
 pub use sqlparser::tokenizer::Span;
 pub use stack::{with_deep_stack, with_stack};
+pub use template::Template;
 pub use value::{MAX_NAME_BYTES, cut_name, fold_name, integer_value, quoted_word_value, string_value};
 pub use walk::{Visitor, VisitorMut, names_relation, walk, walk_expressions, walk_expressions_mut, walk_mut};
 

@@ -80,6 +80,14 @@ pub fn take_frame(input: &mut BytesMut, limits: Limits) -> Result<Option<Frame>>
     Ok(Some(Frame { kind, body }))
 }
 
+/// The type of the message at the front of `input`, and its length with the header, when it is whole and within its limit:
+/// it is left where it lies. `None` where [`take_frame`] waits or has to say what is wrong.
+pub fn whole_frame(input: &[u8], limits: Limits) -> Option<(u8, usize)> {
+    let &[kind, a, b, c, d] = input.first_chunk::<5>()?;
+    let length = length_field([a, b, c, d])?;
+    (length <= limits.of(kind).ok()? && input.len() > length).then_some((kind, length + 1))
+}
+
 /// Whether what has arrived goes on with a Sync, apart from messages that run nothing (Close, Flush).
 pub fn next_is_sync(input: &[u8]) -> bool {
     const LOOK_AHEAD_MESSAGES: usize = 4;

@@ -83,6 +83,118 @@ pub struct Bind<'a> {
     pub result_formats: FormatCodes<'a>,
 }
 
+/// The text of a Query's body; `None` where [`decode`] has to say what is wrong.
+pub fn query_text(body: &[u8]) -> Option<&str> {
+    text(body).filter(|(_, rest)| rest.is_empty()).map(|(text, _)| text)
+}
+
+/// A Parse message that stays where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct ParseInPlace<'a> {
+    pub name: &'a str,
+    pub text: &'a str,
+    pub types: Oids<'a>,
+}
+
+impl<'a> ParseInPlace<'a> {
+    /// `None` where [`decode`] has to say what is wrong.
+    pub fn read(body: &'a [u8]) -> Option<ParseInPlace<'a>> {
+        let (name, body) = text(body)?;
+        let (text, body) = text(body)?;
+        let (count, types) = body.split_first_chunk::<2>()?;
+        let fits = types.len() == usize::from(u16::from_be_bytes(*count)) * 4;
+        fits.then_some(ParseInPlace { name, text, types: Oids(types) })
+    }
+}
+
+/// A Bind message whose values stay where they are. What it was made of can be sent on under another statement's name.
+#[derive(Clone, Copy, Debug)]
+pub struct BindInPlace<'a> {
+    pub portal: &'a str,
+    pub statement: &'a str,
+    /// Everything behind the statement's name.
+    pub rest: &'a [u8],
+    formats: &'a [u8],
+    values: &'a [u8],
+    count: usize,
+    /// The format of all result columns; `None` when each has its own.
+    pub result_format: Option<Format>,
+}
+
+impl<'a> BindInPlace<'a> {
+    /// `None` where [`decode`] has to say what is wrong.
+    pub fn read(body: &'a [u8]) -> Option<BindInPlace<'a>> {
+        let (portal, body) = text(body)?;
+        let (statement, rest) = text(body)?;
+        let (formats, body) = codes(rest)?;
+        let (count, body) = body.split_first_chunk::<2>()?;
+        let count = usize::from(u16::from_be_bytes(*count));
+        let values = body;
+        let mut left = body;
+        for _ in 0..count {
+            left = value(left)?.1;
+        }
+        let (results, end) = codes(left)?;
+        let result_format = match results {
+            [] => Some(Format::Text),
+            [_, code] => Some(format(*code)),
+            _ => None,
+        };
+        let fits = end.is_empty() && (formats.len() <= 2 || formats.len() == count * 2);
+        fits.then_some(BindInPlace { portal, statement, rest, formats, values, count, result_format })
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The value of a number, from 0, and its format. `None`: there is none, or it is NULL.
+    pub fn value(&self, index: usize) -> Option<(Format, &'a [u8])> {
+        if index >= self.count {
+            return None;
+        }
+        let mut left = self.values;
+        for _ in 0..index {
+            left = value(left)?.1;
+        }
+        let format = match self.formats {
+            [] => Format::Text,
+            [_, code] => format(*code),
+            codes => format(*codes.get(index * 2 + 1)?),
+        };
+        Some((format, value(left)?.0?))
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = memchr::memchr(0, bytes)?;
+    Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]))
+}
+
+/// Format codes, two bytes each.
+fn codes(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (count, rest) = bytes.split_first_chunk::<2>()?;
+    let (codes, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*count)) * 2)?;
+    codes.as_chunks::<2>().0.iter().all(|code| matches!(code, [0, 0 | 1])).then_some((codes, rest))
+}
+
+fn format(code: u8) -> Format {
+    if code == 0 { Format::Text } else { Format::Binary }
+}
+
+/// A value with its length before it; `None` in it is NULL.
+fn value(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    match i32::from_be_bytes(*length) {
+        -1 => Some((None, rest)),
+        length => {
+            let (value, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+            Some((Some(value), rest))
+        }
+    }
+}
+
 /// Type OIDs, four bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Oids<'a>(&'a [u8]);
@@ -279,6 +391,22 @@ mod tests {
         fn no_body_panics(kind in proptest::sample::select(&b"QPBDECHSXFdcfp"[..]),
                           body in proptest::collection::vec(prop_oneof![Just(0u8), Just(1u8), Just(0xff), any::<u8>()], 0..64)) {
             let _ = decode(&frame(kind, &body));
+            let in_place = BindInPlace::read(&body);
+            let whole = frame(b'B', &body);
+            match (in_place, decode(&whole)) {
+                (Some(in_place), Ok(Message::Bind(bind))) => {
+                    prop_assert_eq!((in_place.portal, in_place.statement), (bind.portal, bind.statement));
+                    prop_assert_eq!(in_place.count(), bind.values.len());
+                    for (index, value) in bind.values.iter().enumerate() {
+                        prop_assert_eq!(in_place.value(index).map(|(_, value)| value), value.as_deref());
+                    }
+                }
+                (Some(in_place), _) => prop_assert!(false, "{in_place:?}"),
+                (None, Ok(Message::Bind(bind))) => {
+                    prop_assert!(bind.parameter_formats.len() > 1 && bind.parameter_formats.len() != bind.values.len());
+                }
+                (None, _) => {}
+            }
             let _ = sasl_initial_response(&Bytes::from(body));
         }
     }

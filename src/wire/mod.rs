@@ -17,4 +17,4 @@ pub mod response;
 pub mod scram;
 pub mod startup;
 
-pub use frame::{Frame, Limits, STARTUP_LIMIT_BYTES, next_is_sync, take_frame, take_startup_packet};
+pub use frame::{Frame, Limits, STARTUP_LIMIT_BYTES, next_is_sync, take_frame, take_startup_packet, whole_frame};

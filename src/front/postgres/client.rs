@@ -18,7 +18,7 @@ use super::handshake::{Admitted, handshake};
 use super::peers::{Registration, Stage};
 use super::portals::Portals;
 use super::stream::{Origin, Stream};
-use crate::engine::{CancelHandle, Identity, Prepared, Scope, Session, TransactionStatus};
+use crate::engine::{CancelHandle, Identity, PassThrough, Prepared, Scope, Session, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::DoorMetrics;
 use crate::wire::backend::{self, Readiness, Severity};
@@ -27,7 +27,7 @@ use crate::wire::startup::{Startup, Version};
 use crate::wire::{Frame, Limits, next_is_sync, take_frame};
 
 /// What is read ahead of a running statement, while waiting for it.
-const READ_AHEAD_BYTES: usize = 64 * 1024;
+pub(super) const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// How much a refused client may still send before it has read why, and how long that may take.
 const DISCARD_BYTES: usize = 1 << 20;
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -100,6 +100,7 @@ async fn converse(connection: &mut Connection, origin: Origin, registration: &Re
         cancel,
         portals: Portals::default(),
         unnamed: None,
+        passing: None,
         shared,
         skipping: false,
         in_batch: false,
@@ -165,19 +166,25 @@ pub(super) struct Client<'a> {
     pub(super) portals: Portals,
     /// The unnamed statement, which SQL cannot name and the session need not know.
     pub(super) unnamed: Option<Arc<Prepared>>,
+    /// The statement of the messages at the front of the input, which was sent to its shard already.
+    pub(super) passing: Option<PassThrough>,
     shared: &'a Shared,
     /// An error was answered: what comes is skipped until Sync.
-    skipping: bool,
+    pub(super) skipping: bool,
     /// Something ran or failed that [`Session::end_batch`] has to end.
-    in_batch: bool,
+    pub(super) in_batch: bool,
 }
 
 impl Client<'_> {
     /// Answers messages until the connection ends.
     async fn run(&mut self) -> Ended {
         loop {
+            if !self.connection.input.is_empty() && self.pass_through().await {
+                continue;
+            }
             let frame = match self.next_frame().await {
-                Ok(frame) => frame,
+                Ok(Some(frame)) => frame,
+                Ok(None) => continue,
                 Err(ended) => return ended,
             };
             if self.skipping && !matches!(frame.kind, b'S' | b'X') {
@@ -262,6 +269,8 @@ impl Client<'_> {
     /// The end of a simple query, or a Sync: ends an implicit transaction and says what state the session is in.
     async fn synchronise(&mut self) -> Result<(), Ended> {
         self.skipping = false;
+        // One whose turn did not come is given up: its connection is closed.
+        self.passing = None;
         match self.end_batch().await {
             Err(Failure::Connection(ended)) => return Err(ended),
             Err(Failure::Statement(error)) => {
@@ -331,16 +340,20 @@ impl Client<'_> {
         watch(self.connection, &self.cancel, deadline, rows).await
     }
 
-    /// The next message. What the client waits for is sent before this side waits for the client.
-    async fn next_frame(&mut self) -> Result<Frame, Ended> {
-        let limits = Limits::Session { message_bytes: self.shared.gate.settings.message_limit_bytes };
-        loop {
-            if let Some(frame) = take_frame(&mut self.connection.input, limits).map_err(Ended::Fatal)? {
-                return Ok(frame);
-            }
-            self.connection.flush_if_due().await?;
-            self.wait_for_input().await?;
+    /// The next message; `None` when more of the input has come instead. What the client waits for is sent before this side
+    /// waits for the client.
+    async fn next_frame(&mut self) -> Result<Option<Frame>, Ended> {
+        let limits = self.limits();
+        if let Some(frame) = take_frame(&mut self.connection.input, limits).map_err(Ended::Fatal)? {
+            return Ok(Some(frame));
         }
+        self.connection.flush_if_due().await?;
+        self.wait_for_input().await?;
+        Ok(None)
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits::Session { message_bytes: self.shared.gate.settings.message_limit_bytes }
     }
 
     async fn wait_for_input(&mut self) -> Result<(), Ended> {

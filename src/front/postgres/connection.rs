@@ -146,6 +146,43 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends what the socket takes at once of what the client waits for.
+    pub(super) fn send_now_if_due(&mut self) {
+        if self.flush_due {
+            self.send_now();
+        }
+    }
+
+    fn send_now(&mut self) {
+        match self.stream.try_write(&self.output) {
+            Ok(sent) if sent == self.output.len() => {
+                self.output.clear();
+                self.flush_due = false;
+            }
+            Ok(sent) => self.output.advance(sent),
+            // A connection that broke is found so by whoever waits for it.
+            Err(_) => {}
+        }
+    }
+
+    /// Adds whole frames that the client waits for to the output. They leave now, unless the client has sent more already,
+    /// whose answers can go with them.
+    pub(super) fn send_soon(&mut self, frames: &[u8]) {
+        self.flush_due = true;
+        if !self.output.is_empty() || !self.input.is_empty() {
+            self.output.extend_from_slice(frames);
+            if self.input.is_empty() {
+                self.send_now();
+            }
+            return;
+        }
+        match self.stream.try_write(frames) {
+            Ok(sent) if sent == frames.len() => self.flush_due = false,
+            Ok(sent) => self.output.extend_from_slice(&frames[sent..]),
+            Err(_) => self.output.extend_from_slice(frames),
+        }
+    }
+
     /// Gives back its buffers. To be called when nothing is under way.
     pub(super) fn rest(&mut self) {
         if self.input.is_empty() {

@@ -34,6 +34,7 @@ impl Client<'_> {
         }
         let prepared = self.watched(deadline, async |session| session.prepare(text, &declared).await).await?;
         if name.is_empty() {
+            self.session.remember_prepared(&prepared);
             self.unnamed = Some(prepared);
         } else {
             self.session.store_statement(name, prepared)?;
@@ -148,7 +149,11 @@ impl Client<'_> {
         let follows = self.sync_follows();
         let scope = self.scope(follows);
         let formats = formats.clone();
-        let run = async |session: &mut Session| session.execute(prepared, parameters, formats, scope).await;
+        let passing = self.passing.take();
+        let run = async |session: &mut Session| match passing {
+            Some(passing) => session.go_on(passing, prepared, parameters, formats).await,
+            None => session.execute(prepared, parameters, formats, scope).await,
+        };
         let answer = self.watched(deadline, run).await?;
         self.send_notices();
         Ok(Suspended { answer, held: RowBatch::default() })
@@ -198,7 +203,7 @@ impl Client<'_> {
 }
 
 /// A Parse's type: `unknown` leaves it to be inferred, as 0 does.
-fn declared_type(oid: u32) -> u32 {
+pub(super) fn declared_type(oid: u32) -> u32 {
     if oid == PgType::Unknown.oid() { 0 } else { oid }
 }
 
@@ -222,7 +227,7 @@ fn result_formats(codes: FormatCodes<'_>, columns: Option<&[OutputColumn]>) -> R
     Ok(if codes.next() == Some(Format::Binary) { Formats::AllBinary } else { Formats::AllText })
 }
 
-fn describe_rows(output: &mut BytesMut, columns: Option<&[OutputColumn]>, formats: &Formats) {
+pub(super) fn describe_rows(output: &mut BytesMut, columns: Option<&[OutputColumn]>, formats: &Formats) {
     match columns {
         Some(columns) => row_description(output, columns, formats),
         None => backend::no_data(output),

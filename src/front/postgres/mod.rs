@@ -1,7 +1,8 @@
 //! The Postgres door: what a driver that was given a `DATABASE_URL` talks to.
 //!
 //! A task per client: the `handshake` authenticates it, then `client` turns its messages into calls on an
-//! [`engine::Session`](crate::engine::Session) and the answers into frames. Rows arrive from the shards as frames and
+//! [`engine::Session`](crate::engine::Session) and the answers into frames; what goes straight to one shard is sent on as it
+//! lies (`pass_through`). Rows arrive from the shards as frames and
 //! leave as such. The door owns what belongs to a connection (portals, time limits, cancel keys); everything that
 //! belongs to SQL is the session's.
 //!
@@ -12,6 +13,7 @@ mod client;
 mod connection;
 mod extended;
 mod handshake;
+mod pass_through;
 mod peers;
 mod portals;
 mod simple;

@@ -46,9 +46,17 @@ impl Peer {
     fn advance(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::SeqCst);
         // Whoever registers its waker after this lock sees the stage, whoever did before is woken.
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
         }
+    }
+
+    pub(super) fn has_reached(&self, stage: Stage) -> bool {
+        self.stage() >= stage
     }
 
     fn stage(&self) -> Stage {
@@ -135,6 +143,7 @@ impl Peers {
             && constant_time_eq(&cancel.key, &request.key)
         {
             cancel.handle.cancel();
+            peer.wake();
         }
     }
 }

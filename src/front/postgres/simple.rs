@@ -34,14 +34,14 @@ impl Client<'_> {
     }
 
     async fn simple_statement(&mut self, text: &str, statement: &str, scope: Scope, last: bool) -> Result<(), Failure> {
-        let answered = self.run_simple(statement, scope, last).await;
+        let answered = self.run_simple(text, statement, scope, last).await;
         answered.map_err(|failure| match failure {
             Failure::Statement(error) => Failure::Statement(positioned(error, text, statement)),
             Failure::Connection(ended) => Failure::Connection(ended),
         })
     }
 
-    async fn run_simple(&mut self, statement: &str, scope: Scope, last: bool) -> Result<(), Failure> {
+    async fn run_simple(&mut self, text: &str, statement: &str, scope: Scope, last: bool) -> Result<(), Failure> {
         let deadline = self.statement_deadline();
         let prepared = self.watched(deadline, async |session| session.prepare_once(statement, &[]).await).await?;
         if prepared.is_empty() {
@@ -51,10 +51,16 @@ impl Client<'_> {
         if prepared.parameter_count() > 0 {
             return Err(Error::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1").into());
         }
+        // Positions in it count from its first byte.
+        if self.passing.is_none() && scope == Scope::Alone && statement.as_ptr() == text.as_ptr() {
+            self.session.remember_text(text, &prepared);
+        }
         let parameters = RawParameters::default();
         let before = self.session.status();
-        let run = async |session: &mut crate::engine::Session| {
-            session.execute(&prepared, parameters, Formats::AllText, scope).await
+        let passing = self.passing.take();
+        let run = async |session: &mut crate::engine::Session| match passing {
+            Some(passing) => session.go_on(passing, &prepared, parameters, Formats::AllText).await,
+            None => session.execute(&prepared, parameters, Formats::AllText, scope).await,
         };
         let mut answer: Answer = self.watched(deadline, run).await?;
         self.send_notices();

@@ -221,6 +221,23 @@ impl Backend {
         sent
     }
 
+    /// Sends what the socket takes of `output` at once; the rest stays there. Under TLS all of it does.
+    ///
+    /// # Errors
+    /// The connection broke. Nothing was sent.
+    pub(super) fn try_flush(&mut self) -> io::Result<()> {
+        match self.stream.try_write(&self.output) {
+            Ok(sent) if sent == self.output.len() => self.output.clear(),
+            Ok(sent) => self.output.advance(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                self.lost = true;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// One buffer needs no vectored write, which costs more.
     async fn send_output(&mut self) -> io::Result<()> {
         while !self.output.is_empty() {

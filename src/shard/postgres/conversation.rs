@@ -234,23 +234,28 @@ pub(super) async fn commit(backend: &mut Backend, cancel: &CancelFlag, shard: &s
 /// too little.
 pub(super) async fn send(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<()> {
     backend.due += 1;
+    send_rest(backend, cancel, shard).await
+}
+
+/// The same for an exchange that has begun.
+///
+/// # Errors
+/// As [`send`].
+pub(super) async fn send_rest(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<()> {
     let whole = backend.output.len();
-    while !backend.output.is_empty() {
-        let flushed = tokio::select! {
-            biased;
-            flushed = backend.flush() => flushed,
-            reason = cancel.raised() => match tokio::time::timeout(CANCEL_GRACE, backend.flush()).await {
-                Ok(flushed) => flushed,
-                // It never got the end, and so has executed nothing that lasts.
-                Err(_) => return Err(unanswered(&reason, shard).retry(Retry::Safe)),
-            },
-        };
-        if let Err(error) = flushed {
-            let unsent = backend.output.len() == whole;
-            return Err(lost(shard, &error, None).retry(if unsent { Retry::Safe } else { Retry::Unknown }));
-        }
-    }
-    Ok(())
+    let flushed = tokio::select! {
+        biased;
+        flushed = backend.flush() => flushed,
+        reason = cancel.raised() => match tokio::time::timeout(CANCEL_GRACE, backend.flush()).await {
+            Ok(flushed) => flushed,
+            // It never got the end, and so has executed nothing that lasts.
+            Err(_) => return Err(unanswered(&reason, shard).retry(Retry::Safe)),
+        },
+    };
+    flushed.map_err(|error| {
+        let unsent = backend.output.len() == whole;
+        lost(shard, &error, None).retry(if unsent { Retry::Safe } else { Retry::Unknown })
+    })
 }
 
 /// Waits for more of an exchange: until there are rows, or it has ended.

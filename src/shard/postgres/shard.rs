@@ -3,15 +3,18 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use super::call::Call;
+use bytes::BytesMut;
+
+use super::call::{Call, StatementName};
 use super::clean;
 use super::conversation::{self, lost_alone, never_sent};
 use super::exchange::Exchange;
+use super::pass_through::PassThrough;
 use super::pool::{Pool, PoolState, Pooled};
 use super::program::Description;
 use super::rows::{RowStream, Running};
 use super::schema::{self, ShardSchema};
-use super::session_state::SessionSettings;
+use super::session_state::{ConnectionState, SessionSettings};
 use super::transaction::PostgresTransaction;
 use super::worker;
 use crate::error::Result;
@@ -143,6 +146,36 @@ impl PostgresShard {
                 Err(error) => return Err(lost_alone(&call, error)),
             }
         }
+    }
+
+    /// Sends what `write` writes as one exchange, whose answer is to be passed on as it comes. `None`, and nothing was sent:
+    /// no connection that has the session's settings, and knows the statement, is idle.
+    pub fn pass_through(
+        &self,
+        settings: &Arc<SessionSettings>,
+        statement: Option<&StatementName>,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Option<PassThrough> {
+        let mut connection = self.pools[worker::current() % self.pools.len()].try_checkout()?;
+        let knows = |state: &mut ConnectionState| statement.is_none_or(|statement| state.has(statement.number));
+        if !connection.state.is_attached_to(settings) || !knows(&mut connection.state) {
+            connection.give_back();
+            return None;
+        }
+        write(&mut connection.output);
+        let mut passing = PassThrough::new(connection);
+        passing.send().then_some(passing)
+    }
+
+    /// Takes an exchange that was to be passed through to its end as that of `call`, which is what was sent.
+    ///
+    /// # Errors
+    /// As [`PostgresShard::run`].
+    pub async fn go_on(&self, passing: PassThrough, call: &Call) -> Result<Output> {
+        let mut connection = passing.connection;
+        let sent = conversation::send_rest(&mut connection, &call.cancel, &self.name).await;
+        sent.map_err(|error| lost_alone(call, error))?;
+        self.answer(connection, Exchange::new(Some(Arc::clone(&call.program))), call).await
     }
 
     async fn answer(&self, mut connection: Pooled, mut exchange: Exchange, call: &Call) -> Result<Output> {

@@ -60,6 +60,18 @@ impl Stream {
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Sends what the socket takes at once. TLS has to be waited for.
+    ///
+    /// # Errors
+    /// `WouldBlock`; or the connection broke, and nothing was sent.
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.try_write(bytes),
+            Stream::Unix(stream) => stream.try_write(bytes),
+            Stream::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
     /// Writes what the socket takes at once, for a farewell that nobody waits for.
     pub(super) fn write_now(&mut self, bytes: &[u8]) {
         let mut context = Context::from_waker(Waker::noop());

@@ -1,0 +1,335 @@
+//! Statements that pass through: sent to their one shard as they came, and answered with what the shard says.
+//!
+//! A statement that was run once, and goes [`Straight`] to a shard by a value that it shows, needs no more than that value:
+//! no plan is sought, no parameter decoded, no row looked at. Whatever is not so is left to [`Session::execute`], and what
+//! began here and turns out to be so is taken to its end by [`Session::go_on`].
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::answer::Answer;
+use super::parameters;
+use super::recording::{self, RanOn, Recording};
+use super::session::{Execution, Scope, Session};
+use super::statement::{Prepared, Statement};
+use super::write::{held, written_answer};
+use crate::error::{Error, Result};
+use crate::metrics::{InFlight, Outcome, ShardMetrics};
+use crate::plan::Plan;
+use crate::shard::postgres::{self, Aftermath, Looked, StatementName};
+use crate::shard::{Call, Formats, Program, RawParameters, Shard, ShardKind};
+use crate::sql::{self, Literal, Template};
+use crate::topology::Schema;
+use crate::types::{Datum, Format, ShardId};
+
+/// Sets of texts that one thread remembers, and texts in each.
+const SETS: usize = 256;
+const WAYS: usize = 8;
+
+/// A statement on its way.
+#[derive(Debug)]
+pub struct PassThrough {
+    passing: postgres::PassThrough,
+    shard: Arc<Shard>,
+    statement: Arc<Statement>,
+    counted: Counted,
+}
+
+/// What is counted when it ends.
+struct Counted {
+    shard: Arc<ShardMetrics>,
+    started: Instant,
+    in_flight: InFlight,
+}
+
+impl std::fmt::Debug for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counted").field("started", &self.started).finish_non_exhaustive()
+    }
+}
+
+impl PassThrough {
+    /// Ready once the answer can be passed on, or has to be taken apart.
+    #[inline]
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Looked> {
+        self.passing.poll(context)
+    }
+
+    /// The frames that have come.
+    pub fn answer(&self) -> &[u8] {
+        self.passing.answer()
+    }
+}
+
+impl Session {
+    /// Sends a simple query, whole as it came, where `text` is one statement that goes straight to a shard. `None`: nothing
+    /// was sent.
+    pub fn pass_text(&mut self, text: &str, frame: &[u8]) -> Option<PassThrough> {
+        self.may_pass().then_some(())?;
+        let topology = self.engine.live.load();
+        let (statement, value) = remembered_text(text, &topology.schema)?;
+        let shard = statement.straight.as_ref()?.shard(value.as_ref(), &topology)?;
+        self.pass(&statement, shard, None, |out| out.extend_from_slice(frame))
+    }
+
+    /// Sends an execution of a prepared statement as `write` writes it, given the statement's name on the shards. `value`
+    /// gives the client's parameter of a number, from 0. `None`: nothing was sent.
+    pub fn pass_bound<'v>(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        value: impl FnOnce(usize) -> Option<(Format, &'v [u8])>,
+        write: impl FnOnce(Option<&StatementName>, &mut BytesMut),
+    ) -> Option<PassThrough> {
+        self.may_pass().then_some(())?;
+        let statement = &prepared.statement;
+        let topology = self.engine.live.load();
+        let straight = statement.straight.as_ref().filter(|_| Arc::ptr_eq(&statement.schema, &topology.schema))?;
+        let value = match straight.parameter().map(|number| number - 1) {
+            None => None,
+            Some(index) => match index.checked_sub(statement.parsed.client_parameters) {
+                Some(literal) => prepared.literals.get(literal).cloned(),
+                None => {
+                    let (format, value) = value(index)?;
+                    let style = self.settings.text_style();
+                    parameters::decode_parameter(statement, prepared, index, value, format, style).ok()
+                }
+            },
+        };
+        let shard = straight.shard(value.as_ref(), &topology)?;
+        drop(topology);
+        let name = prepared.named().then(|| Arc::clone(prepared.name_on_shards(&self.engine.statement_names)));
+        self.pass(&Arc::clone(statement), shard, name.as_deref(), |out| write(name.as_deref(), out))
+    }
+
+    fn may_pass(&self) -> bool {
+        self.engine.kind == ShardKind::Postgres
+            && self.transaction.is_none()
+            && !self.settings_touched
+            && self.notices.is_empty()
+            && self.settings.statement_timeout.is_none_or(|limit| limit.is_zero())
+    }
+
+    fn pass(
+        &mut self,
+        statement: &Arc<Statement>,
+        shard: ShardId,
+        name: Option<&StatementName>,
+        write: impl FnOnce(&mut BytesMut),
+    ) -> Option<PassThrough> {
+        let Some(Program::Postgres(program)) = &statement.program else { return None };
+        let writes = statement.straight.as_ref().is_some_and(|straight| straight.writes);
+        let known = self.engine.servers.known();
+        if (writes && self.settings.default_read_only)
+            || program.aftermath(known.version, &known.hazards) != Aftermath::Keep
+        {
+            return None;
+        }
+        let set = self.engine.shards.load();
+        let open = set.open.get(&shard)?;
+        self.cancel.clear();
+        let passing = open.shard.postgres().ok()?.pass_through(self.settings.for_shards(), name, write)?;
+        self.engine.metrics.plan_cache_hits.inc();
+        let in_flight = self.engine.metrics.door(self.door).start();
+        let counted = Counted { shard: Arc::clone(&open.metrics), started: Instant::now(), in_flight };
+        Some(PassThrough { passing, shard: Arc::clone(&open.shard), statement: Arc::clone(statement), counted })
+    }
+
+    /// Whether the statement that is under way was canceled.
+    pub fn is_canceled(&self) -> bool {
+        self.cancel.is_raised()
+    }
+
+    /// After the whole answer was passed on.
+    pub fn passed(&self, passing: PassThrough) {
+        let PassThrough { passing, statement, counted, .. } = passing;
+        passing.end();
+        drop(self.recording(&statement.plan, counted, Outcome::Ok));
+    }
+
+    fn recording(&self, plan: &Plan, counted: Counted, outcome: Outcome) -> Recording {
+        let Counted { shard, started, in_flight } = counted;
+        Recording { shard, door: self.door, kind: recording::kind(plan), started, outcome, _in_flight: in_flight }
+    }
+
+    /// Takes to its end what was sent and did not end well in one piece.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub async fn go_on(
+        &mut self,
+        passing: PassThrough,
+        prepared: &Arc<Prepared>,
+        parameters: RawParameters,
+        formats: Formats,
+    ) -> Result<Answer> {
+        let PassThrough { passing, shard, statement, counted } = passing;
+        self.ran_on = RanOn::One(shard.id());
+        let execution = Execution {
+            prepared: Arc::clone(prepared),
+            statement,
+            raw: Arc::new(parameters),
+            // Nothing asks for them any more.
+            parameters: Arc::from([]),
+            formats,
+            scope: Scope::Alone,
+            environment: std::sync::OnceLock::new(),
+        };
+        let mut answer = self.take_on(passing, &shard, &execution).await;
+        let outcome = Outcome::of(&answer);
+        let recording = self.recording(&execution.statement.plan, counted, outcome);
+        if let Ok(answer) = &mut answer {
+            answer.recording = Some(recording);
+        }
+        answer
+    }
+
+    async fn take_on(
+        &mut self,
+        passing: postgres::PassThrough,
+        shard: &Arc<Shard>,
+        execution: &Execution,
+    ) -> Result<Answer> {
+        let Call::Postgres(call) = self.call(execution, execution.whole_program()?)? else {
+            return Err(Error::internal("a statement that passes through came to another kind of shard"));
+        };
+        let mut output = shard.postgres()?.go_on(passing, &call).await?;
+        if matches!(execution.statement.plan, Plan::Read(_)) {
+            return Ok(self.rows_answer(execution, output));
+        }
+        self.notices.append(&mut output.notices);
+        Ok(written_answer(execution, held(output).await?))
+    }
+
+    /// Remembers a simple query's text that is one statement, for the next that differs from it in its values only.
+    pub fn remember_text(&self, text: &str, prepared: &Prepared) {
+        let statement = &prepared.statement;
+        if statement.straight.is_none() || self.transaction.is_some() {
+            return;
+        }
+        let hash = Template::hash_of(text);
+        let alike = |entry: &Remembered| match entry {
+            Remembered::Text(template, of) if template.matches(text, 0).is_some() => Some(Arc::ptr_eq(of, statement)),
+            _ => None,
+        };
+        MEMORY.with_borrow_mut(|memory| {
+            memory.keep(hash, alike, || {
+                let template = Template::new(text, &sql::lift(text).ok()?)?;
+                Some(Remembered::Text(template, Arc::clone(statement)))
+            });
+        });
+    }
+
+    /// Remembers a prepared text, for whoever prepares the same.
+    pub fn remember_prepared(&self, prepared: &Arc<Prepared>) {
+        if prepared.statement.straight.is_none() || self.transaction.is_some() {
+            return;
+        }
+        let alike = |entry: &Remembered| match entry {
+            Remembered::Prepared(known) if known.text == prepared.text && known.type_oids == prepared.type_oids => {
+                Some(Arc::ptr_eq(&known.statement, &prepared.statement))
+            }
+            _ => None,
+        };
+        MEMORY.with_borrow_mut(|memory| {
+            memory.keep(hash_of_prepared(&prepared.text), alike, || Some(Remembered::Prepared(Arc::clone(prepared))));
+        });
+    }
+
+    /// A statement that was prepared before from the same text and types.
+    pub fn remembered(&self, text: &str, mut type_oids: impl ExactSizeIterator<Item = u32>) -> Option<Arc<Prepared>> {
+        MEMORY.with_borrow(|memory| {
+            memory.set(hash_of_prepared(text)).iter().flatten().find_map(|entry| match entry {
+                Remembered::Prepared(prepared)
+                    if *prepared.text == *text
+                        && prepared.type_oids.len() == type_oids.len()
+                        && prepared.type_oids.iter().copied().eq(type_oids.by_ref()) =>
+                {
+                    Some(Arc::clone(prepared))
+                }
+                _ => None,
+            })
+        })
+    }
+
+    /// A statement that may pass through, by its name.
+    pub fn named_statement(&self, name: &str) -> Option<Arc<Prepared>> {
+        self.known_statement(name).filter(|prepared| prepared.statement.straight.is_some()).cloned()
+    }
+}
+
+/// The statement of a text like this one, and the value that says where it goes.
+fn remembered_text(text: &str, schema: &Arc<Schema>) -> Option<(Arc<Statement>, Option<Datum>)> {
+    MEMORY.with_borrow(|memory| {
+        memory.set(Template::hash_of(text)).iter().flatten().find_map(|entry| {
+            let Remembered::Text(template, statement) = entry else { return None };
+            let wanted = statement.straight.as_ref()?.parameter().map_or(usize::MAX, |number| number - 1);
+            let literal = template.matches(text, wanted)?;
+            Arc::ptr_eq(&statement.schema, schema).then(|| (Arc::clone(statement), literal.map(datum)))
+        })
+    })
+}
+
+/// A literal as Postgres shards' statements have it.
+fn datum(literal: Literal<'_>) -> Datum {
+    match literal {
+        Literal::Int4(value) => Datum::Int4(value),
+        Literal::Int8(value) => Datum::Int8(value),
+        Literal::Text(text) => Datum::Text(text.as_ref().into()),
+        // Which of its values equal a key takes more to tell.
+        Literal::Numeric(_) => Datum::Null,
+    }
+}
+
+fn hash_of_prepared(text: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(text.as_bytes(), 1)
+}
+
+/// A text that this thread has met.
+#[derive(Debug)]
+enum Remembered {
+    Text(Template, Arc<Statement>),
+    Prepared(Arc<Prepared>),
+}
+
+/// The texts that this thread has met last. Each thread has its own, so that looking takes no lock.
+struct Memory {
+    sets: Vec<[Option<Remembered>; WAYS]>,
+    turn: usize,
+}
+
+thread_local! {
+    static MEMORY: RefCell<Memory> = const { RefCell::new(Memory { sets: Vec::new(), turn: 0 }) };
+}
+
+impl Memory {
+    fn set(&self, hash: u64) -> &[Option<Remembered>] {
+        self.sets.get(hash as usize % SETS).map_or(&[], |set| set)
+    }
+
+    /// Keeps an entry, in the place of another for the same text. `alike` says of such a one whether it is as good.
+    fn keep(
+        &mut self,
+        hash: u64,
+        alike: impl Fn(&Remembered) -> Option<bool>,
+        make: impl FnOnce() -> Option<Remembered>,
+    ) {
+        if self.sets.is_empty() {
+            self.sets.resize_with(SETS, Default::default);
+        }
+        let set = &mut self.sets[hash as usize % SETS];
+        let known = set.iter().enumerate().find_map(|(place, entry)| Some((place, alike(entry.as_ref()?)?)));
+        let place = match known {
+            Some((_, true)) => return,
+            Some((place, false)) => place,
+            None => set.iter().position(Option::is_none).unwrap_or(self.turn % WAYS),
+        };
+        if let Some(entry) = make() {
+            self.turn = self.turn.wrapping_add(1);
+            set[place] = Some(entry);
+        }
+    }
+}
