@@ -16,15 +16,17 @@ use super::parameters;
 use super::recording::{self, RanOn, Recording};
 use super::session::{Execution, Scope, Session};
 use super::statement::{Prepared, Statement};
+use super::transaction::{Opened, Transaction};
 use super::write::{held, written_answer};
 use crate::error::{Error, Result};
 use crate::metrics::{InFlight, Outcome, ShardMetrics};
 use crate::plan::Plan;
-use crate::shard::postgres::{self, Aftermath, Looked, StatementName};
-use crate::shard::{Call, Formats, Program, RawParameters, Shard, ShardKind};
+use crate::shard::postgres::{self, Aftermath, Form, Looked, StatementName};
+use crate::shard::{Call, Formats, Program, RawParameters, Shard, ShardKind, ShardTransaction};
 use crate::sql::{self, Literal, Template};
 use crate::topology::Schema;
 use crate::types::{Datum, Format, ShardId};
+use crate::wire::request;
 
 /// Sets of texts that one thread remembers, and texts in each.
 const SETS: usize = 256;
@@ -73,7 +75,11 @@ impl Session {
         let topology = self.engine.live.load();
         let (statement, value) = remembered_text(text, &topology.schema)?;
         let shard = statement.straight.as_ref()?.shard(value.as_ref(), &topology)?;
-        self.pass(&statement, shard, None, |out| out.extend_from_slice(frame))
+        drop(topology);
+        self.pass(&statement, shard, None, Form::Taken, |form, out| match form {
+            Form::AsItCame => out.extend_from_slice(frame),
+            Form::Taken => request::text_to_sync(out, text),
+        })
     }
 
     /// Sends an execution of a prepared statement as `write` writes it, given the statement's name on the shards. `value`
@@ -102,38 +108,57 @@ impl Session {
         let shard = straight.shard(value.as_ref(), &topology)?;
         drop(topology);
         let name = prepared.named().then(|| Arc::clone(prepared.name_on_shards(&self.engine.statement_names)));
-        self.pass(&Arc::clone(statement), shard, name.as_deref(), |out| write(name.as_deref(), out))
+        self.pass(statement, shard, name.as_deref(), Form::AsItCame, |_, out| write(name.as_deref(), out))
     }
 
+    /// Outside a transaction, or in one that the client opened and that has changed no table's definition.
     fn may_pass(&self) -> bool {
+        let transaction_permits = |transaction: &Transaction| {
+            transaction.opened == Opened::Client && !transaction.failed && transaction.schema.is_none()
+        };
         self.engine.kind == ShardKind::Postgres
-            && self.transaction.is_none()
+            && self.transaction.as_ref().is_none_or(transaction_permits)
             && !self.settings_touched
             && self.notices.is_empty()
             && self.settings.statement_timeout.is_none_or(|limit| limit.is_zero())
     }
 
+    /// `behind_begin`: how it is sent when BEGIN has to go before it.
     fn pass(
         &mut self,
         statement: &Arc<Statement>,
         shard: ShardId,
         name: Option<&StatementName>,
-        write: impl FnOnce(&mut BytesMut),
+        behind_begin: Form,
+        write: impl FnOnce(Form, &mut BytesMut),
     ) -> Option<PassThrough> {
         let Some(Program::Postgres(program)) = &statement.program else { return None };
         let writes = statement.straight.as_ref().is_some_and(|straight| straight.writes);
-        let known = self.engine.servers.known();
-        if (writes && self.settings.default_read_only)
-            || program.aftermath(known.version, &known.hazards) != Aftermath::Keep
-        {
+        let engine = Arc::clone(&self.engine);
+        let known = engine.servers.known();
+        if program.aftermath(known.version, &known.hazards) != Aftermath::Keep {
             return None;
         }
-        let set = self.engine.shards.load();
+        let set = engine.shards.load();
         let open = set.open.get(&shard)?;
+        let postgres = open.shard.postgres().ok()?;
         self.cancel.clear();
-        let passing = open.shard.postgres().ok()?.pass_through(self.settings.for_shards(), name, write)?;
-        self.engine.metrics.plan_cache_hits.inc();
-        let in_flight = self.engine.metrics.door(self.door).start();
+        let settings = self.settings.for_shards();
+        let passing = match &mut self.transaction {
+            None if writes && self.settings.default_read_only => return None,
+            None => postgres.pass_through(settings, name, |out| write(Form::AsItCame, out))?,
+            Some(transaction) => {
+                let participant = transaction.join_at_once(postgres, settings, writes)?;
+                let form = |begins| if begins { behind_begin } else { Form::AsItCame };
+                let passing = participant.transaction.postgres().ok()?.pass_through(settings, name, form, write);
+                if passing.is_none() {
+                    transaction.leave_unused();
+                }
+                passing?
+            }
+        };
+        engine.metrics.plan_cache_hits.inc();
+        let in_flight = engine.metrics.door(self.door).start();
         let counted = Counted { shard: Arc::clone(&open.metrics), started: Instant::now(), in_flight };
         Some(PassThrough { passing, shard: Arc::clone(&open.shard), statement: Arc::clone(statement), counted })
     }
@@ -144,9 +169,13 @@ impl Session {
     }
 
     /// After the whole answer was passed on.
-    pub fn passed(&self, passing: PassThrough) {
-        let PassThrough { passing, statement, counted, .. } = passing;
-        passing.end();
+    pub fn passed(&mut self, passing: PassThrough) {
+        let PassThrough { passing, shard, statement, counted } = passing;
+        let own = self.transaction.as_mut().and_then(|transaction| transaction.participant(shard.id()));
+        match own.map(|participant| &mut participant.transaction) {
+            Some(ShardTransaction::Postgres(transaction)) => transaction.passed(passing),
+            _ => passing.end(),
+        }
         drop(self.recording(&statement.plan, counted, Outcome::Ok));
     }
 
@@ -181,8 +210,9 @@ impl Session {
         let mut answer = self.take_on(passing, &shard, &execution).await;
         let outcome = Outcome::of(&answer);
         let recording = self.recording(&execution.statement.plan, counted, outcome);
-        if let Ok(answer) = &mut answer {
-            answer.recording = Some(recording);
+        match &mut answer {
+            Ok(answer) => answer.recording = Some(recording),
+            Err(_) => self.fail(),
         }
         answer
     }
@@ -196,7 +226,11 @@ impl Session {
         let Call::Postgres(call) = self.call(execution, execution.whole_program()?)? else {
             return Err(Error::internal("a statement that passes through came to another kind of shard"));
         };
-        let mut output = shard.postgres()?.go_on(passing, &call).await?;
+        let own = self.transaction.as_mut().and_then(|transaction| transaction.participant(shard.id()));
+        let mut output = match own {
+            Some(participant) => participant.transaction.postgres()?.go_on(passing, &call).await?,
+            None => shard.postgres()?.go_on(passing, &call).await?,
+        };
         if matches!(execution.statement.plan, Plan::Read(_)) {
             return Ok(self.rows_answer(execution, output));
         }
@@ -207,7 +241,7 @@ impl Session {
     /// Remembers a simple query's text that is one statement, for the next that differs from it in its values only.
     pub fn remember_text(&self, text: &str, prepared: &Prepared) {
         let statement = &prepared.statement;
-        if statement.straight.is_none() || self.transaction.is_some() {
+        if statement.straight.is_none() || !self.sees_shared_schema() {
             return;
         }
         let hash = Template::hash_of(text);
@@ -225,7 +259,7 @@ impl Session {
 
     /// Remembers a prepared text, for whoever prepares the same.
     pub fn remember_prepared(&self, prepared: &Arc<Prepared>) {
-        if prepared.statement.straight.is_none() || self.transaction.is_some() {
+        if prepared.statement.straight.is_none() || !self.sees_shared_schema() {
             return;
         }
         let alike = |entry: &Remembered| match entry {
@@ -253,6 +287,10 @@ impl Session {
                 _ => None,
             })
         })
+    }
+
+    fn sees_shared_schema(&self) -> bool {
+        self.transaction.as_ref().is_none_or(|transaction| transaction.schema.is_none())
     }
 
     /// A statement that may pass through, by its name.

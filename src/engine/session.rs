@@ -45,8 +45,8 @@ pub struct Session {
     pub(super) settings: Settings,
     pub(super) transaction: Option<Transaction>,
     pub(super) statements: HashMap<String, Arc<Prepared>>,
-    /// What the client was last told of the settings that it is told of.
-    told_settings: Vec<(String, String)>,
+    /// The settings as they were when the client was last told of those that it is told of.
+    told_settings: Option<Settings>,
     /// A setting may differ from what the client was told.
     pub(super) settings_touched: bool,
     pub(super) notices: Vec<Error>,
@@ -110,7 +110,7 @@ impl Session {
             settings,
             transaction: None,
             statements: HashMap::new(),
-            told_settings: Vec::new(),
+            told_settings: None,
             settings_touched: true,
             notices: Vec::new(),
             cancel: CancelFlag::default(),
@@ -136,9 +136,10 @@ impl Session {
         if !std::mem::take(&mut self.settings_touched) {
             return Vec::new();
         }
-        let now = self.settings.reported();
-        let told = std::mem::replace(&mut self.told_settings, now.clone());
-        now.into_iter().filter(|setting| !told.contains(setting)).collect()
+        let told = self.told_settings.replace(self.settings.clone()).map(|told| told.reported()).unwrap_or_default();
+        let mut now = self.settings.reported();
+        now.retain(|setting| !told.contains(setting));
+        now
     }
 
     /// Notices and warnings since the last call (`there is no transaction in progress`), to send before the answer: those

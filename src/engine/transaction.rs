@@ -16,6 +16,7 @@ use super::spanning::{Committed, SpanningPart};
 use super::write::held;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
+use crate::shard::postgres::{PostgresShard, SessionSettings};
 use crate::shard::sqlite::RedoStep;
 use crate::shard::{Beginning, Call, CancelFlag, ShardTransaction, TransactionMode, Written};
 use crate::topology::Schema;
@@ -271,6 +272,55 @@ impl Transaction {
         }
         self.participants.push(Participant { shard, transaction, writes: false, steps: Vec::new() });
         Ok(self.participants.last_mut().expect("a participant was just added"))
+    }
+
+    /// Adds a Postgres shard, or finds it, where that takes no waiting. `None`: it does, or another shard was written on.
+    pub(super) fn join_at_once(
+        &mut self,
+        shard: &PostgresShard,
+        settings: &Arc<SessionSettings>,
+        writes: bool,
+    ) -> Option<&mut Participant> {
+        if writes && (self.read_only || self.other_writer(shard.id()).is_some()) {
+            return None;
+        }
+        self.used = true;
+        // What was set since BEGIN is told to the shard within the transaction.
+        if !Arc::ptr_eq(settings, self.settings.for_shards()) {
+            return None;
+        }
+        let known = self.participants.iter().position(|participant| participant.shard == shard.id());
+        let place = match known {
+            Some(place) => place,
+            None if self.savepoints.is_empty() => {
+                let transaction = shard.begin_at_once(self.begin_statement(), settings, &self.cancel)?;
+                let transaction = ShardTransaction::Postgres(transaction);
+                self.participants.push(Participant {
+                    shard: shard.id(),
+                    transaction,
+                    writes: false,
+                    steps: Vec::new(),
+                });
+                self.participants.len() - 1
+            }
+            None => return None,
+        };
+        let participant = &mut self.participants[place];
+        participant.writes |= writes;
+        Some(participant)
+    }
+
+    /// Lets go of a shard that joined last and was sent nothing.
+    pub(super) fn leave_unused(&mut self) {
+        let unused = |participant: &mut Participant| match &participant.transaction {
+            ShardTransaction::Postgres(transaction) => transaction.is_unused(),
+            ShardTransaction::Sqlite(_) => false,
+        };
+        if let Some(Participant { transaction: ShardTransaction::Postgres(transaction), .. }) =
+            self.participants.pop_if(unused)
+        {
+            transaction.abandon();
+        }
     }
 
     /// As Postgres shards are told it.

@@ -12,6 +12,15 @@ pub fn query(out: &mut BytesMut, text: &str) {
     message(out, b'Q', |out| put_text(out, text));
 }
 
+/// The same as Parse, Bind, Describe, Execute and Sync.
+pub fn text_to_sync(out: &mut BytesMut, text: &str) {
+    parse(out, "", text, &[]);
+    bind(out, "", Values { formats: &[], values: &[] }, &[]);
+    describe_portal(out);
+    execute(out);
+    sync(out);
+}
+
 /// `type_oids`: 0 leaves a type to be inferred.
 pub fn parse(out: &mut BytesMut, statement: &str, text: &str, type_oids: &[u32]) {
     message(out, b'P', |out| {

@@ -18,6 +18,7 @@ mod faults;
 mod hash_golden;
 mod http;
 mod lifecycle;
+mod pass_through;
 mod postgres_connections;
 mod postgres_drift;
 mod postgres_schema;

@@ -101,7 +101,8 @@ pub(super) struct Settings {
     defaults: Arc<Defaults>,
     user: Arc<str>,
     /// Names that the defaults do not have are custom ones, and start-up settings that nobody knows.
-    set: BTreeMap<String, Set>,
+    /// Copied when it is changed: most sessions change nothing, and a transaction keeps what it began with.
+    set: Arc<BTreeMap<String, Set>>,
     /// What RESET goes back to.
     startup: Arc<BTreeMap<String, Set>>,
     text_style: TextStyle,
@@ -121,7 +122,7 @@ impl Settings {
         let mut settings = Settings {
             defaults: Arc::clone(defaults),
             user: user.into(),
-            set: BTreeMap::new(),
+            set: Arc::default(),
             startup: Arc::default(),
             text_style: TextStyle::default(),
             for_shards: Arc::default(),
@@ -136,7 +137,7 @@ impl Settings {
         for (name, value) in startup {
             settings.set_at_startup(name, value)?;
         }
-        settings.startup = Arc::new(settings.set.clone());
+        settings.startup = Arc::clone(&settings.set);
         settings.tell_shards();
         Ok(settings)
     }
@@ -154,7 +155,7 @@ impl Settings {
                 all.push((default.name.clone(), default.value.clone()));
             }
         }
-        for (folded, set) in &self.set {
+        for (folded, set) in &*self.set {
             // shardd's own limit rules, and the server's would stand in its way.
             let limit = matches!(folded.as_str(), "statement_timeout" | "idle_in_transaction_session_timeout");
             let known = self.defaults.by_name.contains_key(folded) || folded == "session_authorization";
@@ -209,7 +210,7 @@ impl Settings {
 
     /// A shard has looked at the start-up settings.
     pub(super) fn checked_at_startup(&mut self) {
-        self.startup = Arc::new(self.set.clone());
+        self.startup = Arc::clone(&self.set);
     }
 
     pub(super) fn text_style(&self) -> &TextStyle {
@@ -311,7 +312,7 @@ impl Settings {
                 ));
             }
             "timezone" => drop(self.keep_zone(value)?),
-            "role" if value == "none" => drop(self.set.remove("role")),
+            "role" if value == "none" => drop(Arc::make_mut(&mut self.set).remove("role")),
             _ => self.keep(name, value.to_owned()),
         }
         self.tell_shards();
@@ -363,7 +364,7 @@ impl Settings {
     fn keep(&mut self, name: &str, value: String) {
         let folded = name.to_lowercase();
         let name = self.defaults.by_name.get(&folded).map_or_else(|| folded.clone(), |default| default.name.clone());
-        self.set.insert(folded.clone(), Set { name, value });
+        Arc::make_mut(&mut self.set).insert(folded.clone(), Set { name, value });
         self.follow(&folded);
     }
 
@@ -448,8 +449,8 @@ impl Settings {
     pub(super) fn restore(&mut self, name: &str, earlier: Option<Set>) {
         let folded = name.to_lowercase();
         match earlier {
-            Some(set) => drop(self.set.insert(folded.clone(), set)),
-            None => drop(self.set.remove(&folded)),
+            Some(set) => drop(Arc::make_mut(&mut self.set).insert(folded.clone(), set)),
+            None => drop(Arc::make_mut(&mut self.set).remove(&folded)),
         }
         self.follow(&folded);
         self.tell_shards();
@@ -457,12 +458,16 @@ impl Settings {
 
     /// RESET ALL.
     pub(super) fn reset_all(&mut self) {
+        if Arc::ptr_eq(&self.set, &self.startup) {
+            return;
+        }
         let stays = |folded: &String| NOT_RESET_WITH_ALL.contains(&folded.as_str());
         let mut set = BTreeMap::clone(&self.startup);
         set.retain(|folded, _| !stays(folded));
+        let kept = self.set.iter().filter(|(folded, _)| stays(folded));
+        set.extend(kept.map(|(folded, set)| (folded.clone(), set.clone())));
+        let set = if set == *self.startup { Arc::clone(&self.startup) } else { Arc::new(set) };
         let before = std::mem::replace(&mut self.set, set);
-        let kept = before.iter().filter(|(folded, _)| stays(folded));
-        self.set.extend(kept.map(|(folded, set)| (folded.clone(), set.clone())));
         for folded in before.keys().chain(self.startup.clone().keys()) {
             self.follow(folded);
         }

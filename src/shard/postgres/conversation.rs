@@ -89,7 +89,7 @@ pub(super) fn write(backend: &mut Backend, call: &Call, begin: Option<&str>) -> 
     }
 }
 
-fn write_begin(backend: &mut Backend, begin: &str) {
+pub(super) fn write_begin(backend: &mut Backend, begin: &str) {
     request::parse(&mut backend.output, "", begin, &[]);
     request::bind(&mut backend.output, "", Values { formats: &[], values: &[] }, &[]);
     request::execute(&mut backend.output);

@@ -44,7 +44,7 @@ pub use call::{Aftermath, Call, StatementName, Way};
 pub use cancel::CancelTarget;
 pub use frames::{Frame, Header, Next, next_frame};
 pub use hazards::Hazards;
-pub use pass_through::{Looked, PassThrough};
+pub use pass_through::{Form, Looked, PassThrough};
 pub use pool::{Pool, PoolLimits, PoolState, Pooled, Totals};
 pub use program::{Description, Program};
 pub use rows::RowStream;

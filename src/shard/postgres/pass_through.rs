@@ -10,44 +10,57 @@ use std::task::{Context, Poll};
 use super::backend::Backend;
 use super::frames::{Next, next_frame};
 use super::pool::Pooled;
+use crate::wire::backend::Readiness;
 
 /// What an answer may hold and still be passed on at once.
 const ANSWER_BYTES: usize = 64 << 10;
 
-/// A statement that was sent, alone on its connection.
+const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
+const BIND_COMPLETE: &[u8] = b"2\0\0\0\x04";
+const NO_DATA: &[u8] = b"n\0\0\0\x04";
+const BEGIN_COMPLETE: &[u8] = b"C\0\0\0\x0aBEGIN\0";
+
+/// How a statement is sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The client's own frames.
+    AsItCame,
+    /// A simple query as Parse to Sync, since BEGIN goes before it in the same exchange.
+    Taken,
+}
+
+/// A statement that was sent, alone on its connection or in a transaction.
 #[derive(Debug)]
 pub struct PassThrough {
     pub(super) connection: Pooled,
     /// All of it has left this side.
     sent: bool,
+    /// What the connection's state is when it has ended well.
+    ends: Readiness,
+    /// BEGIN went before it.
+    pub(super) begins: bool,
+    form: Form,
+    /// Where in the input the client's part begins.
+    from: usize,
 }
 
 /// What has come of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Looked {
-    /// All of it: the statement ended well, and the connection is idle.
+    /// All of it: the statement ended well.
     Whole,
     /// Something that has to be read.
     Otherwise,
 }
 
 impl PassThrough {
-    pub(super) fn new(connection: Pooled) -> PassThrough {
-        PassThrough { connection, sent: false }
-    }
-
-    /// Sends what is written to the connection's output, and takes it for one exchange. `false`: the connection is lost, and
+    /// Sends what is written to the connection's output, and takes it for one exchange. `None`: the connection is lost, and
     /// nothing was sent.
-    pub(super) fn send(&mut self) -> bool {
-        let backend: &mut Backend = &mut self.connection;
-        match backend.try_flush() {
-            Ok(()) => {
-                backend.due += 1;
-                self.sent = backend.output.is_empty();
-                true
-            }
-            Err(_) => false,
-        }
+    pub(super) fn send(mut connection: Pooled, ends: Readiness, begins: bool, form: Form) -> Option<PassThrough> {
+        connection.try_flush().ok()?;
+        connection.due += 1;
+        let sent = connection.output.is_empty();
+        Some(PassThrough { connection, sent, ends, begins, form, from: 0 })
     }
 
     /// Ready once the answer can be passed on, or has to be taken apart.
@@ -67,44 +80,71 @@ impl PassThrough {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(_) => return Poll::Ready(Looked::Otherwise),
             }
-            if let Some(looked) = look(&backend.input) {
-                return Poll::Ready(looked);
+            match look(&backend.input, self.ends) {
+                None => {}
+                Some(Looked::Whole) if self.begins => {
+                    let own = own_part(&backend.input, self.form);
+                    self.from = own.unwrap_or_default();
+                    return Poll::Ready(own.map_or(Looked::Otherwise, |_| Looked::Whole));
+                }
+                Some(looked) => return Poll::Ready(looked),
             }
         }
     }
 
-    /// What has come.
+    /// What has come for the client.
     pub fn answer(&self) -> &[u8] {
-        &self.connection.input
+        &self.connection.input[self.from..]
     }
 
-    /// Gives the connection back, after its whole answer was passed on.
-    pub fn end(mut self) {
+    /// Its connection, after its whole answer was passed on.
+    pub(super) fn into_connection(mut self) -> Pooled {
         self.connection.input.clear();
         self.connection.due -= 1;
-        self.connection.give_back();
+        self.connection
+    }
+
+    /// Gives its connection back to its pool, after its whole answer was passed on.
+    pub fn end(self) {
+        self.into_connection().give_back();
     }
 }
 
 /// `None`: more has to come.
 #[inline]
-fn look(input: &[u8]) -> Option<Looked> {
+fn look(input: &[u8], ends: Readiness) -> Option<Looked> {
+    let ends: &[u8] = match ends {
+        Readiness::Idle => b"I",
+        _ => b"T",
+    };
     let mut at = 0;
     loop {
         match next_frame(&input[at..]) {
             Ok(Next::Whole(header)) => {
-                let end = at + header.frame_bytes;
                 match header.kind {
-                    b'D' | b'T' | b'C' | b'1' | b'2' => {}
-                    b'Z' if input.get(at + 5..) == Some(b"I") => return Some(Looked::Whole),
+                    b'D' | b'T' | b'C' | b'1' | b'2' | b'n' => {}
+                    b'Z' if input.get(at + 5..) == Some(ends) => return Some(Looked::Whole),
                     _ => return Some(Looked::Otherwise),
                 }
-                at = end;
+                at += header.frame_bytes;
             }
             Ok(Next::Partial(_) | Next::Short) if input.len() < ANSWER_BYTES => return None,
             _ => return Some(Looked::Otherwise),
         }
     }
+}
+
+/// Where the answer to the client's own messages begins, behind BEGIN's.
+fn own_part(input: &[u8], form: Form) -> Option<usize> {
+    let rest = input.strip_prefix(PARSE_COMPLETE)?.strip_prefix(BIND_COMPLETE)?.strip_prefix(BEGIN_COMPLETE)?;
+    let rest = match form {
+        Form::AsItCame => rest,
+        Form::Taken => {
+            let rest = rest.strip_prefix(PARSE_COMPLETE)?.strip_prefix(BIND_COMPLETE)?;
+            rest.strip_prefix(NO_DATA).unwrap_or(rest)
+        }
+    };
+    Some(input.len() - rest.len())
 }
 
 #[cfg(test)]
@@ -119,9 +159,9 @@ mod tests {
     fn an_answer_is_whole_with_its_ready_for_query_and_not_before() {
         let whole = [ROW, TAG, IDLE].concat();
         for cut in 0..whole.len() {
-            assert_eq!(look(&whole[..cut]), None, "{cut}");
+            assert_eq!(look(&whole[..cut], Readiness::Idle), None, "{cut}");
         }
-        assert_eq!(look(&whole), Some(Looked::Whole));
+        assert_eq!(look(&whole, Readiness::Idle), Some(Looked::Whole));
     }
 
     #[test]
@@ -139,16 +179,39 @@ mod tests {
             b"\0\0\0\0\x04",
             b"D\xff\xff\xff\xff",
         ] {
-            assert_eq!(look(&[ROW, other].concat()), Some(Looked::Otherwise), "{other:?}");
+            assert_eq!(look(&[ROW, other].concat(), Readiness::Idle), Some(Looked::Otherwise), "{other:?}");
         }
         // More after the end than was asked for.
-        assert_eq!(look(&[ROW, TAG, IDLE, IDLE].concat()), Some(Looked::Otherwise));
+        assert_eq!(look(&[ROW, TAG, IDLE, IDLE].concat(), Readiness::Idle), Some(Looked::Otherwise));
     }
 
     #[test]
     fn a_long_answer_is_not_waited_for() {
         let row = [&b"D\0\x01\0\0"[..], &[0; ANSWER_BYTES]].concat();
-        assert_eq!(look(&row[..ANSWER_BYTES - 1]), None);
-        assert_eq!(look(&row), Some(Looked::Otherwise));
+        assert_eq!(look(&row[..ANSWER_BYTES - 1], Readiness::Idle), None);
+        assert_eq!(look(&row, Readiness::Idle), Some(Looked::Otherwise));
+    }
+
+    #[test]
+    fn in_a_transaction_it_ends_within_it() {
+        let within = [ROW, TAG, b"Z\0\0\0\x05T"].concat();
+        assert_eq!(look(&within, Readiness::InTransaction), Some(Looked::Whole));
+        for other in [IDLE, b"Z\0\0\0\x05E"] {
+            assert_eq!(look(&[ROW, TAG, other].concat(), Readiness::InTransaction), Some(Looked::Otherwise));
+        }
+    }
+
+    #[test]
+    fn what_answers_begin_is_the_proxys_own() {
+        let begun = [PARSE_COMPLETE, BIND_COMPLETE, BEGIN_COMPLETE].concat();
+        let bound = [&begun, BIND_COMPLETE, ROW, TAG].concat();
+        assert_eq!(own_part(&bound, Form::AsItCame), Some(begun.len()));
+        let taken = [&begun, PARSE_COMPLETE, BIND_COMPLETE, ROW, TAG].concat();
+        assert_eq!(own_part(&taken, Form::Taken), Some(begun.len() + 10));
+        let written = [&begun, PARSE_COMPLETE, BIND_COMPLETE, NO_DATA, TAG].concat();
+        assert_eq!(own_part(&written, Form::Taken), Some(begun.len() + 15));
+        for other in [&begun[5..], &begun[..10], b""] {
+            assert_eq!(own_part(other, Form::AsItCame), None);
+        }
     }
 }

@@ -190,6 +190,11 @@ impl Place {
         Arc::new(Place(Mutex::new(Content { connection: Some(connection), ..Content::default() })))
     }
 
+    /// Takes the connection for the next statement, if no other has it.
+    pub(super) fn take_free(&self) -> Option<Pooled> {
+        self.0.lock().connection.take()
+    }
+
     /// Takes the connection for the next statement, once the last one has ended. Its rows are kept for its portal.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::call::{Call, StatementName};
 use super::clean;
 use super::conversation::{self, lost_alone, never_sent};
 use super::exchange::Exchange;
-use super::pass_through::PassThrough;
+use super::pass_through::{Form, PassThrough};
 use super::pool::{Pool, PoolState, Pooled};
 use super::program::Description;
 use super::rows::{RowStream, Running};
@@ -163,8 +163,22 @@ impl PostgresShard {
             return None;
         }
         write(&mut connection.output);
-        let mut passing = PassThrough::new(connection);
-        passing.send().then_some(passing)
+        PassThrough::send(connection, Readiness::Idle, false, Form::AsItCame)
+    }
+
+    /// Begins a transaction as [`PostgresShard::begin`] does, on a connection that is idle; `None`: there is none.
+    pub fn begin_at_once(
+        &self,
+        begin: String,
+        settings: &Arc<SessionSettings>,
+        cancel: &CancelFlag,
+    ) -> Option<PostgresTransaction> {
+        let connection = self.pools[worker::current() % self.pools.len()].try_checkout()?;
+        if !connection.state.is_attached_to(settings) {
+            connection.give_back();
+            return None;
+        }
+        Some(PostgresTransaction::new((self.id, Arc::clone(&self.name)), connection, begin, cancel))
     }
 
     /// Takes an exchange that was to be passed through to its end as that of `call`, which is what was sent.

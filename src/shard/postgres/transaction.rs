@@ -6,14 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::{Aftermath, Call};
+use bytes::BytesMut;
+
+use super::call::{Aftermath, Call, StatementName};
 use super::clean;
 use super::conversation::{self, lost_in_commit, lost_in_transaction, never_sent};
+use super::exchange::Exchange;
+use super::pass_through::{Form, PassThrough};
 use super::pool::Pooled;
 use super::program::Description;
 use super::rows::{Place, RowStream, Running};
 use super::schema::{self, ShardSchema};
-use super::session_state::SessionSettings;
+use super::session_state::{ConnectionState, SessionSettings};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::Keyspace;
@@ -81,6 +85,68 @@ impl PostgresTransaction {
             sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
         }
         sent?;
+        self.finish(connection, exchange, call).await
+    }
+
+    /// Sends what `write` writes, as [`PostgresShard::pass_through`](super::PostgresShard::pass_through) does. `write` is
+    /// told whether it goes behind BEGIN.
+    pub fn pass_through(
+        &mut self,
+        settings: &Arc<SessionSettings>,
+        statement: Option<&StatementName>,
+        form: impl FnOnce(bool) -> Form,
+        write: impl FnOnce(Form, &mut BytesMut),
+    ) -> Option<PassThrough> {
+        let mut connection = self.place.take_free()?;
+        let knows = |state: &mut ConnectionState| statement.is_none_or(|statement| state.has(statement.number));
+        if !connection.state.is_attached_to(settings) || !knows(&mut connection.state) {
+            self.place.put(connection);
+            return None;
+        }
+        if let Some(begin) = &self.begin {
+            conversation::write_begin(&mut connection, begin);
+        }
+        let form = form(self.begin.is_some());
+        write(form, &mut connection.output);
+        PassThrough::send(connection, Readiness::InTransaction, self.begin.is_some(), form)
+    }
+
+    /// Nothing was sent over its connection yet.
+    pub fn is_unused(&self) -> bool {
+        self.begin.is_some()
+    }
+
+    /// Gives the connection of an unused one back.
+    pub fn abandon(self) {
+        if let Some(connection) = self.place.take_free().filter(|_| self.begin.is_some()) {
+            connection.give_back();
+        }
+    }
+
+    /// After the whole answer was passed on.
+    pub fn passed(&mut self, passing: PassThrough) {
+        self.begin = None;
+        self.place.put(passing.into_connection());
+    }
+
+    /// As [`PostgresShard::go_on`](super::PostgresShard::go_on).
+    ///
+    /// # Errors
+    /// As [`PostgresTransaction::run`].
+    pub async fn go_on(&mut self, passing: PassThrough, call: &Call) -> Result<Output> {
+        let going_on = async {
+            let mut exchange = Exchange::new(Some(Arc::clone(&call.program)));
+            if passing.begins {
+                exchange = exchange.after(1);
+            }
+            let mut connection = passing.connection;
+            conversation::send_rest(&mut connection, &call.cancel, &self.shard).await?;
+            self.finish(connection, exchange, call).await
+        };
+        going_on.await.map_err(lost_in_transaction)
+    }
+
+    async fn finish(&mut self, mut connection: Pooled, mut exchange: Exchange, call: &Call) -> Result<Output> {
         let mut rows = RowBatch::default();
         conversation::proceed(&mut connection, &mut exchange, &mut rows, &call.cancel, &self.shard).await?;
         if !exchange.ended() {

@@ -8,7 +8,7 @@ use super::{Cluster, send, send_query};
 use crate::support::frames::Writer;
 use crate::support::{Client, PATIENCE, Shardd};
 
-pub(super) fn cancel(shardd: &Shardd, process_and_key: &[u8]) {
+pub(crate) fn cancel(shardd: &Shardd, process_and_key: &[u8]) {
     let mut stream = TcpStream::connect(("127.0.0.1", shardd.ports.postgres)).expect("the door listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
     let mut writer = Writer::default();

@@ -8,6 +8,8 @@ mod pools;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use dropped::cancel;
+
 use crate::support::frames::Writer;
 use crate::support::{Client, PATIENCE, Postgres, Shardd, signal};
 
