@@ -15,6 +15,7 @@ mod differential;
 mod documents;
 mod drivers;
 mod faults;
+mod fuzz;
 mod hash_golden;
 mod http;
 mod lifecycle;

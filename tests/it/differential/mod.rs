@@ -17,7 +17,7 @@ pub mod compare;
 mod expressions;
 mod known;
 mod pair;
-mod random;
+pub mod random;
 mod reads;
 mod refused;
 mod schema;

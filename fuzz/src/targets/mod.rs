@@ -1,0 +1,12 @@
+//! The targets' bodies.
+
+mod client;
+mod shard;
+mod sql;
+mod stream;
+mod values;
+
+pub use client::{client_session, client_startup};
+pub use shard::shard_answers;
+pub use sql::sql_text;
+pub use values::client_values;
