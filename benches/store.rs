@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use shardd::metrics::Metrics;
 use shardd::shard::Rows;
 use shardd::shard::TransactionMode;
-use shardd::shard::sqlite::{Call, Effect, Environment, Limits, Opening, Program, ShardFile, SqliteShard};
+use shardd::shard::sqlite::{Call, Effect, Environment, Limits, Opening, Program, ShardFile, SqliteShard, Whereabouts};
 use shardd::shard::{CancelFlag, Formats, OutputColumn, Tag};
 use shardd::types::{Datum, PgType, ShardId, TextStyle};
 
@@ -247,6 +247,7 @@ fn environment() -> Arc<Environment> {
         user: "app".into(),
         database: "tickets".into(),
         backend_pid: 0,
+        whereabouts: Whereabouts::own(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::session::Session;
+use super::settings::shown_everywhere;
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::ShardTransaction;
 use crate::shard::postgres::{SessionSettings, quoted};
@@ -45,6 +46,9 @@ impl Session {
     /// The shard's own, for a value or a name that it does not take.
     async fn looked_at(&mut self, name: &str, value: &str) -> Result<Arc<str>> {
         let key = (name.to_lowercase(), value.to_owned());
+        if let Some(shown) = shown_everywhere(&key.0, value) {
+            return Ok(shown.into());
+        }
         let depends = self.settings.answers_depend_on_session(name);
         let known = self.engine.servers.known();
         if let Some(shown) = known.checked.get(&key).filter(|_| !depends) {
@@ -67,16 +71,21 @@ impl Session {
         self.ask(&format!("SELECT pg_catalog.current_setting({})", quoted(name))).await
     }
 
-    /// The one value that a text gives, on a shard of the open transaction or any. It leaves nothing behind.
+    /// The one value that a text gives.
     async fn ask(&mut self, text: &str) -> Result<String> {
+        let value = self.ask_rows(text).await?.into_iter().flatten().next().flatten();
+        value.ok_or_else(|| Error::new(SqlState::INTERNAL_ERROR, "a shard gave no value for a setting"))
+    }
+
+    /// The rows that a text gives, on a shard of the open transaction or any. It leaves nothing behind.
+    pub(super) async fn ask_rows(&mut self, text: &str) -> Result<Vec<Vec<Option<String>>>> {
         let settings = Arc::clone(self.settings.for_shards());
         let own = self.transaction.as_mut().and_then(|transaction| transaction.participants.first_mut());
         let rows = match own.map(|participant| &mut participant.transaction) {
             Some(ShardTransaction::Postgres(transaction)) => transaction.rows_of(text, &settings).await,
             _ => self.ask_any(text, &settings).await,
         };
-        let value = rows.map_err(Error::without_position)?.into_iter().flatten().next().flatten();
-        value.ok_or_else(|| Error::new(SqlState::INTERNAL_ERROR, "a shard gave no value for a setting"))
+        rows.map_err(Error::without_position)
     }
 
     /// One shard's trouble is none of what any can answer.

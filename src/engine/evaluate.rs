@@ -19,7 +19,7 @@ impl Session {
     /// # Errors
     /// An expression names a column, or its value does not fit the type.
     pub(super) async fn evaluate(
-        &self,
+        &mut self,
         expressions: &[ast::Expr],
         types: &[PgType],
         execution: &Execution,
@@ -39,6 +39,7 @@ impl Session {
         let parameters =
             ParameterTypes { text: &text, declared: &declared, client_parameters: declared.len(), lifted: &[] };
         let program = dialect::translate(tree, &Schema::default(), parameters).map_err(Error::without_position)?;
+        self.look_around(&program, execution).await?;
         let call = self.sqlite_call(execution, &Arc::new(program), Formats::AllBinary);
         let mut rows = self.engine.scratch.run(call).await?;
         let batch = rows.next().await?.ok_or_else(|| Error::internal("a SELECT without a table gave no row"))?;

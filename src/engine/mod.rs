@@ -5,12 +5,13 @@
 //! The path of a statement reads downward: `session` (prepare, execute), `statement` (text to plan, cached), then `read`,
 //! `write`, `ddl` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
 //! statements together, `spanning` for what commits on several shards. `shards`, `down` and `agreement` keep the set of
-//! shards; `drift` refuses what their differences would make wrong.
+//! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 
 mod agreement;
 mod answer;
 mod asking;
 mod by_key;
+mod connecting;
 mod ddl;
 mod down;
 mod drift;

@@ -219,8 +219,9 @@ impl Session {
     }
 }
 
-/// The program of a statement that names no table and asks where its session is, which a server would answer for itself:
-/// `SELECT current_database()`. Who it is, the server knows better: it may have a role.
+/// The program of a statement that names no table and asks where its session is, which a server would answer for itself
+/// (`SELECT current_database()`), or asks nothing but which server this is and where it looks names up (see `connecting`).
+/// Who it is, the server knows better: it may have a role.
 pub(super) fn asks_of_its_session(parsed: &Parsed, plan: &Plan, type_oids: &[u32]) -> Option<sqlite::Program> {
     let Plan::Read(read) = plan else { return None };
     if read.source != ReadSource::Nowhere {
@@ -237,7 +238,8 @@ pub(super) fn asks_of_its_session(parsed: &Parsed, plan: &Plan, type_oids: &[u32
     translated.ok().filter(|program| {
         let of_session =
             |value: &EnvironmentValue| matches!(value, EnvironmentValue::Database | EnvironmentValue::BackendPid);
-        !program.reads_catalog && program.environment.iter().any(of_session)
+        let only_of_server = || super::connecting::asks_of_server_only(&read.statement);
+        !program.reads_catalog && (program.environment.iter().any(of_session) || only_of_server())
     })
 }
 

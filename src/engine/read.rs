@@ -43,6 +43,7 @@ impl Session {
             let output = match program {
                 Program::Sqlite(program) => {
                     self.refuse_user_with_role(program)?;
+                    self.look_around(program, execution).await?;
                     self.read_nowhere(read, program, execution).await?.into()
                 }
                 Program::Postgres(_) => self.read_anywhere(read.source, program, execution).await?,

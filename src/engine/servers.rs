@@ -1,6 +1,7 @@
-//! What shardd knows of the Postgres servers beside their tables: their settings, and what may change a session there.
+//! What shardd knows of the Postgres servers beside their tables: their settings, what they say of themselves, and what may
+//! change a session there.
 //!
-//! Both can be changed on a server at any time, so they are read again when a session begins and what is known is old.
+//! All of it can be changed on a server at any time, so it is read again when a session begins and what is known is old.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use super::Engine;
-use super::settings::Defaults;
-use crate::error::Result;
+use super::settings::{Defaults, WRITES_VALUES};
+use crate::error::{Error, Result};
 use crate::shard::ShardKind;
 use crate::shard::postgres::{Hazards, PostgresShard};
+use crate::shard::sqlite::Whereabouts;
 
 /// How old what is known may be when a session begins.
 const FRESH: Duration = Duration::from_secs(5);
@@ -20,6 +22,8 @@ const FRESH: Duration = Duration::from_secs(5);
 const CHECKED_VALUES: usize = 1_000;
 
 const SETTINGS: &str = "SHOW ALL; SELECT 'is_superuser', pg_catalog.current_setting('is_superuser'), ''";
+pub(super) const WHEREABOUTS: &str = "SELECT pg_catalog.version(), pg_catalog.current_schema(), \
+    pg_catalog.to_json(pg_catalog.current_schemas(false))::text, pg_catalog.to_json(pg_catalog.current_schemas(true))::text";
 
 #[derive(Debug)]
 pub(super) struct Servers {
@@ -32,8 +36,10 @@ pub(super) struct Servers {
 pub(super) struct Known {
     pub(super) defaults: Arc<Defaults>,
     pub(super) hazards: Arc<Hazards>,
+    /// What all shards say to a session that has set nothing; `None`: not the same, or not known.
+    pub(super) whereabouts: Option<Arc<Whereabouts>>,
     /// What a shard shows for a setting's name and value.
-    pub(super) checked: quick_cache::sync::Cache<(String, String), Arc<str>>,
+    pub(super) checked: Arc<quick_cache::sync::Cache<(String, String), Arc<str>>>,
     /// Of the hazards.
     pub(super) version: u64,
     read: Instant,
@@ -41,15 +47,34 @@ pub(super) struct Known {
 
 impl Default for Servers {
     fn default() -> Servers {
-        let known = Known::new(Arc::new(Defaults::own()), Arc::default(), 0);
+        let known = Known {
+            defaults: Arc::new(Defaults::own()),
+            hazards: Arc::default(),
+            whereabouts: None,
+            checked: Arc::new(quick_cache::sync::Cache::new(CHECKED_VALUES)),
+            version: 0,
+            read: Instant::now(),
+        };
         Servers { known: ArcSwap::from_pointee(known), versions: AtomicU64::new(1), reading: AtomicBool::new(false) }
     }
 }
 
 impl Known {
-    fn new(defaults: Arc<Defaults>, hazards: Arc<Hazards>, version: u64) -> Known {
-        let checked = quick_cache::sync::Cache::new(CHECKED_VALUES);
-        Known { defaults, hazards, checked, version, read: Instant::now() }
+    /// Whether it may be old.
+    pub(super) fn is_old(&self) -> bool {
+        self.read.elapsed() > FRESH
+    }
+}
+
+impl Whereabouts {
+    /// What a shard answers to [`WHEREABOUTS`].
+    pub(super) fn read(rows: Vec<Vec<Option<String>>>) -> Result<Whereabouts> {
+        match <[Option<String>; 4]>::try_from(rows.into_iter().next().unwrap_or_default()) {
+            Ok([Some(version), schema, Some(schemas), Some(all_schemas)]) => {
+                Ok(Whereabouts { version, schema, schemas, all_schemas })
+            }
+            other => Err(Error::internal(format!("a shard says of itself: {other:?}"))),
+        }
     }
 }
 
@@ -58,13 +83,21 @@ impl Servers {
         self.known.load()
     }
 
-    fn learn(&self, defaults: Defaults, hazards: Hazards) {
+    fn learn(&self, defaults: Defaults, hazards: Hazards, whereabouts: Option<Arc<Whereabouts>>) {
         let before = self.known.load();
         let version = match *before.hazards == hazards {
             true => before.version,
             false => self.versions.fetch_add(1, Ordering::Relaxed),
         };
-        self.known.store(Arc::new(Known::new(Arc::new(defaults), Arc::new(hazards), version)));
+        // What these mean is the server's program's to say, and the defaults tell its version.
+        let checked = if *before.defaults == defaults {
+            before.checked.retain(|(name, _), _| WRITES_VALUES.contains(&name.as_str()));
+            Arc::clone(&before.checked)
+        } else {
+            Arc::new(quick_cache::sync::Cache::new(CHECKED_VALUES))
+        };
+        let (defaults, hazards) = (Arc::new(defaults), Arc::new(hazards));
+        self.known.store(Arc::new(Known { defaults, hazards, whereabouts, checked, version, read: Instant::now() }));
     }
 }
 
@@ -77,23 +110,26 @@ impl Engine {
         if self.kind != ShardKind::Postgres {
             return Ok(());
         }
-        let (mut settings, mut catalog) = (None, Vec::new());
+        let (mut settings, mut catalog, mut told) = (None, Vec::new(), Vec::new());
         for open in self.shards.load_full().open.values() {
             let shard = open.shard.postgres()?;
             catalog.extend(shard.rows_of(PostgresShard::HAZARDS).await?);
+            told.push(Whereabouts::read(shard.rows_of(WHEREABOUTS).await?)?);
             if settings.is_none() {
                 settings = Some(shard.rows_of(SETTINGS).await?);
             }
         }
         if let Some(settings) = settings {
-            self.servers.learn(Defaults::of_server(&settings), Hazards::read(&catalog));
+            let same = told.windows(2).all(|pair| pair[0] == pair[1]);
+            let whereabouts = told.pop().filter(|_| same).map(Arc::new);
+            self.servers.learn(Defaults::of_server(&settings), Hazards::read(&catalog), whereabouts);
         }
         Ok(())
     }
 
     /// Has them read again, when what is known of them is old.
     pub(super) fn refresh_servers(self: &Arc<Self>) {
-        let old = self.kind == ShardKind::Postgres && self.servers.known().read.elapsed() > FRESH;
+        let old = self.kind == ShardKind::Postgres && self.servers.known().is_old();
         if !old || self.servers.reading.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -17,7 +17,7 @@ use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::{Door, Outcome};
 use crate::plan::{Local, Plan};
-use crate::shard::sqlite::{self, Environment};
+use crate::shard::sqlite::{self, Environment, Whereabouts};
 use crate::shard::{Call, CancelFlag, Formats, OutputColumn, Program, RawParameters, is_schema_changed};
 use crate::sql;
 use crate::topology::Schema;
@@ -362,7 +362,7 @@ impl Session {
     }
 
     /// What the statement may ask of its session.
-    fn environment(&self) -> Arc<Environment> {
+    pub(super) fn environment(&self) -> Arc<Environment> {
         let statement_timestamp = microseconds_since_2000();
         let transaction_timestamp =
             self.transaction.as_ref().map_or(statement_timestamp, |transaction| transaction.now);
@@ -373,6 +373,7 @@ impl Session {
             user: Arc::clone(&self.user),
             database: Arc::clone(&self.engine.database),
             backend_pid: self.identity.backend_pid,
+            whereabouts: self.engine.servers.known().whereabouts.clone().unwrap_or_else(Whereabouts::own),
         })
     }
 

@@ -10,7 +10,7 @@ use super::{Engine, OpenShard};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::TransactionMode;
 use crate::shard::sqlite::{
-    Call, Effect, Environment, Opening, Program, ShardFile, SqliteShard, SqliteTransaction, dialect,
+    Call, Effect, Environment, Opening, Program, ShardFile, SqliteShard, SqliteTransaction, Whereabouts, dialect,
 };
 use crate::shard::{CancelFlag, Formats, OutputColumn, Shard, Tag};
 use crate::topology::{Schema, ShardSpec, ShardUrl, Table, TableKind, Topology};
@@ -259,6 +259,7 @@ fn plain_call(program: &Arc<Program>, parameters: Vec<Datum>) -> Call {
             user: "shardd".into(),
             database: "".into(),
             backend_pid: 0,
+            whereabouts: Whereabouts::own(),
         }),
         style: TextStyle::default(),
         cancel: CancelFlag::new(),

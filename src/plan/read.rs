@@ -14,7 +14,8 @@ use crate::sql::{Local, SettingCall, fold, function_name};
 /// 0A000 for set_config with computed arguments.
 pub(super) fn local_call(query: &Query) -> Result<Option<Local>> {
     let SetExpr::Select(select) = &*query.body else { return Ok(None) };
-    if query.with.is_some() || !select.from.is_empty() || select.selection.is_some() {
+    let clauses = query.limit_clause.is_some() || query.fetch.is_some() || query.order_by.is_some();
+    if query.with.is_some() || !select.from.is_empty() || select.selection.is_some() || clauses {
         return Ok(None);
     }
     let calls: Option<Vec<(&Function, String)>> = select.projection.iter().map(call_item).collect();

@@ -8,7 +8,8 @@ use super::cursor::Cursor;
 use super::lexer::TokenKind;
 use super::name::quote_identifier;
 use super::parse::{parse_data_types, parse_expressions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
+use crate::types::{Interval, Zone};
 
 /// A statement that the session answers itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -357,10 +358,48 @@ fn time_zone(cursor: &mut Cursor<'_>) -> Result<Option<String>> {
     if cursor.eat_word("local") || cursor.eat_word("default") {
         return Ok(None);
     }
-    if cursor.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("interval")) {
-        return Err(Error::unsupported("SET TIME ZONE INTERVAL", "Name the zone: SET TIME ZONE 'Europe/Berlin'."));
+    if cursor.eat_word("interval") {
+        return interval_zone(cursor).map(Some);
     }
     setting_value(cursor).map(Some)
+}
+
+/// `SET TIME ZONE INTERVAL '+02:00' HOUR TO MINUTE`: the setting's value that means the same.
+fn interval_zone(cursor: &mut Cursor<'_>) -> Result<String> {
+    let text = cursor.string()?;
+    let hour = cursor.eat_word("hour");
+    let minute = hour && cursor.eat_words(&["to", "minute"]);
+    // A bare number counts the last of the fields.
+    let is_number = !text.is_empty() && text.trim_start_matches(['+', '-']).bytes().all(|byte| byte.is_ascii_digit());
+    let unit = match (hour && is_number, minute) {
+        (false, _) => "",
+        (true, false) => " hour",
+        (true, true) => " minute",
+    };
+    let interval = Interval::parse(&format!("{text}{unit}"))?;
+    let invalid = |what: &str| {
+        let message = format!("invalid value for parameter \"TimeZone\": \"INTERVAL '{text}'\"");
+        Err(Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
+            .detail(format!("Cannot specify {what} in time zone interval.")))
+    };
+    match interval {
+        Interval { months: 1.. | ..=-1, .. } => invalid("months"),
+        Interval { days: 1.. | ..=-1, .. } => invalid("days"),
+        Interval { microseconds, .. } => {
+            let seconds = microseconds / 1_000_000;
+            let seconds = if minute {
+                seconds / 60 * 60
+            } else if hour {
+                seconds / 3600 * 3600
+            } else {
+                seconds
+            };
+            match i32::try_from(seconds) {
+                Ok(seconds) if seconds.abs() < 168 * 3600 => Ok(Zone::fixed(seconds).name().to_owned()),
+                _ => invalid("so many hours"),
+            }
+        }
+    }
 }
 
 /// A word, a string or a number, as a setting's value is written.

@@ -9,6 +9,7 @@ mod support;
 
 mod agreement;
 mod cli;
+mod connecting;
 mod crash;
 mod deployment;
 mod differential;

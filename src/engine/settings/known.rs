@@ -99,7 +99,7 @@ pub(super) const HARMLESS: &[(&str, &str)] = &[
 ];
 
 /// Settings that decide how a shard writes values, in lower case.
-pub(super) const WRITES_VALUES: &[&str] =
+pub(in crate::engine) const WRITES_VALUES: &[&str] =
     &["bytea_output", "datestyle", "extra_float_digits", "intervalstyle", "timezone"];
 
 /// Settings that shardd follows itself.

@@ -15,14 +15,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use known::{
-    DEFAULTS, FIXED, HARMLESS, KEPT_HERE, NEVER_A_SERVERS, NOT_RESET_WITH_ALL, READ_HERE, REPORTED, WRITES_VALUES,
-};
+pub(super) use known::WRITES_VALUES;
+use known::{DEFAULTS, FIXED, HARMLESS, KEPT_HERE, NEVER_A_SERVERS, NOT_RESET_WITH_ALL, READ_HERE, REPORTED};
 use values::{
     float_digits, invalid_value, iso_date_style, message_level, needs_bool, one_of, parse_duration_ms, parse_options,
     public_search_path, show_bool, show_duration, unknown_setting, utf8,
 };
-pub(super) use values::{parse_bool, parse_isolation, show_isolation};
+pub(super) use values::{parse_bool, parse_isolation, show_isolation, shown_everywhere};
 
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Isolation;

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result, SqlState};
 use crate::plan::Isolation;
+use crate::types::Zone;
 
 /// `-c name=value` and `--name=value`, with backslash escapes for blanks.
 pub(super) fn parse_options(options: &str) -> Vec<(String, String)> {
@@ -68,6 +69,26 @@ pub(in crate::engine) fn show_isolation(isolation: Isolation) -> &'static str {
         Isolation::ReadCommitted => "read committed",
         Isolation::RepeatableRead => "repeatable read",
         Isolation::Serializable => "serializable",
+    }
+}
+
+/// What any Postgres server shows for a value, where it is the same on all: shardd need not ask.
+pub(in crate::engine) fn shown_everywhere(folded: &str, value: &str) -> Option<String> {
+    let values: &[&str] = match folded {
+        "bytea_output" => &["escape", "hex"],
+        "datestyle" => &["ISO, MDY"],
+        "intervalstyle" => &["iso_8601", "postgres", "postgres_verbose", "sql_standard"],
+        "timezone" => &["UTC", "GMT"],
+        _ => return None,
+    };
+    match values.iter().find(|known| known.eq_ignore_ascii_case(value)) {
+        Some(known) => Some((*known).to_owned()),
+        // `<+05:30>-05:30` is its own canonical form.
+        None if folded == "timezone" && value.starts_with('<') => {
+            let offset = Zone::from_setting(value).ok()?.offset_at(0);
+            (offset.abs() < 16 * 3600 && Zone::fixed(offset).name() == value).then(|| value.to_owned())
+        }
+        None => None,
     }
 }
 

@@ -37,6 +37,14 @@ pub enum EnvironmentValue {
     Database,
     /// `pg_backend_pid()`.
     BackendPid,
+    /// `version()`.
+    Version,
+    /// `current_schema()`; NULL where the search path names none that exists.
+    Schema,
+    /// `current_schemas(false)`, as an array's JSON.
+    Schemas,
+    /// `current_schemas(true)`.
+    AllSchemas,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

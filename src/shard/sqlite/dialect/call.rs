@@ -375,7 +375,7 @@ impl Translator<'_> {
                 constant(environment(self, EnvironmentValue::User), PgType::Name)
             }
             "current_catalog" => constant(environment(self, EnvironmentValue::Database), PgType::Name),
-            "current_schema" => constant("'public'".to_owned(), PgType::Name),
+            "current_schema" => constant(environment(self, EnvironmentValue::Schema), PgType::Name),
             other => Err(Error::unsupported(other.to_uppercase(), "Use now(), current_date or localtimestamp.")),
         }
     }

@@ -58,10 +58,10 @@ impl Translator<'_> {
             "database" => EnvironmentValue::Database,
             "pid" => EnvironmentValue::BackendPid,
             "today" => return Some(self.today()),
-            "version" => {
-                let version = crate::SERVER_VERSION;
-                return Some(quote_text(&format!("PostgreSQL {version} (shardd {})", env!("CARGO_PKG_VERSION"))));
-            }
+            "version" => EnvironmentValue::Version,
+            "schema" => EnvironmentValue::Schema,
+            "schemas" => EnvironmentValue::Schemas,
+            "all schemas" => EnvironmentValue::AllSchemas,
             _ => return None,
         };
         Some(self.parameters.environment(environment))

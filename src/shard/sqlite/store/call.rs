@@ -1,6 +1,6 @@
 //! One statement for one shard, with everything it needs to run there.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::error::Result;
 use crate::shard::CancelFlag;
@@ -45,11 +45,41 @@ pub struct Environment {
     pub user: Arc<str>,
     pub database: Arc<str>,
     pub backend_pid: i32,
+    pub whereabouts: Arc<Whereabouts>,
+}
+
+/// Which server answers, and where it looks names up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// `version()`.
+    pub version: String,
+    /// `current_schema()`. `None`: the search path names no schema that exists.
+    pub schema: Option<String>,
+    /// `current_schemas(false)`, as an array's JSON.
+    pub schemas: String,
+    /// `current_schemas(true)`.
+    pub all_schemas: String,
+}
+
+impl Whereabouts {
+    /// Those of SQLite shards.
+    pub fn own() -> Arc<Whereabouts> {
+        static OWN: LazyLock<Arc<Whereabouts>> = LazyLock::new(|| {
+            Arc::new(Whereabouts {
+                version: format!("PostgreSQL {} (shardd {})", crate::SERVER_VERSION, env!("CARGO_PKG_VERSION")),
+                schema: Some("public".to_owned()),
+                schemas: r#"["public"]"#.to_owned(),
+                all_schemas: r#"["pg_catalog","public"]"#.to_owned(),
+            })
+        });
+        Arc::clone(&OWN)
+    }
 }
 
 impl Environment {
     pub(super) fn value(&self, asked: EnvironmentValue) -> rusqlite::types::ValueRef<'_> {
-        use rusqlite::types::ValueRef::{Integer, Text};
+        use rusqlite::types::ValueRef::{Integer, Null, Text};
+        let Whereabouts { version, schema, schemas, all_schemas } = &*self.whereabouts;
         match asked {
             EnvironmentValue::TransactionTimestamp => Integer(self.transaction_timestamp),
             EnvironmentValue::StatementTimestamp => Integer(self.statement_timestamp),
@@ -57,6 +87,10 @@ impl Environment {
             EnvironmentValue::User => Text(self.user.as_bytes()),
             EnvironmentValue::Database => Text(self.database.as_bytes()),
             EnvironmentValue::BackendPid => Integer(i64::from(self.backend_pid)),
+            EnvironmentValue::Version => Text(version.as_bytes()),
+            EnvironmentValue::Schema => schema.as_ref().map_or(Null, |schema| Text(schema.as_bytes())),
+            EnvironmentValue::Schemas => Text(schemas.as_bytes()),
+            EnvironmentValue::AllSchemas => Text(all_schemas.as_bytes()),
         }
     }
 }

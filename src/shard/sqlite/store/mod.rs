@@ -43,7 +43,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub use call::{Call, Environment};
+pub use call::{Call, Environment, Whereabouts};
 pub use limits::Limits;
 pub use redo::RedoStep;
 pub use schema::{forget_table_statements, store_table_statement};

@@ -108,6 +108,10 @@ impl Shard {
                 EnvironmentValue::User => Value::Text("postgres".to_owned()),
                 EnvironmentValue::Database => Value::Text("probe".to_owned()),
                 EnvironmentValue::BackendPid => Value::Integer(7),
+                EnvironmentValue::Version => Value::Text("PostgreSQL 15".to_owned()),
+                EnvironmentValue::Schema => Value::Text("public".to_owned()),
+                EnvironmentValue::Schemas => Value::Text(r#"["public"]"#.to_owned()),
+                EnvironmentValue::AllSchemas => Value::Text(r#"["pg_catalog","public"]"#.to_owned()),
             };
             statement.raw_bind_parameter(program.parameters.len() + index + 1, value).unwrap();
         }

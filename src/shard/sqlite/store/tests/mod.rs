@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::{
     Call, CancelFlag, Environment, Limits, Opening, ShardFile, SqliteShard, SqliteTransaction, TransactionMode,
-    Written, store_table_statement,
+    Whereabouts, Written, store_table_statement,
 };
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -221,6 +221,7 @@ pub(super) fn call(program: Arc<Program>, parameters: Vec<Datum>) -> Call {
             user: "app".into(),
             database: "tickets".into(),
             backend_pid: 7,
+            whereabouts: Whereabouts::own(),
         }),
         style: TextStyle::default(),
         cancel: CancelFlag::new(),

@@ -7,7 +7,7 @@ pub(super) const TABLE: &str = "\
 f concat ...any text pg_concat({out *})
 f current_database () name {database}
 f current_query () text -
-f current_schema () name 'public'
+f current_schema () name {schema}
 f current_user () name {user}
 f currval regclass int8 -
 f gen_random_uuid () uuid pg_gen_random_uuid()

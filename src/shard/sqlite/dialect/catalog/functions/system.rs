@@ -11,7 +11,7 @@ f array_upper oidvector,int4 int4 (pg_array_length({0}, {1}) - 1)
 f array_position int2vector,int2 int4 (pg_array_position({0}, {1}) - 1)
 f array_position oidvector,oid int4 (pg_array_position({0}, {1}) - 1)
 f col_description oid,int4 text NULL
-f current_schemas bool _name (CASE {0} WHEN 1 THEN '[\"pg_catalog\",\"public\"]' ELSE '[\"public\"]' END)
+f current_schemas bool _name (CASE {0} WHEN 1 THEN {all schemas} WHEN 0 THEN {schemas} END)
 f current_setting text text pg_fixed_setting({0}, {tz})
 f current_setting text,bool text pg_fixed_setting({0}, {tz})
 f format_type oid,int4 text pg_format_type({0}, {1})
