@@ -18,19 +18,22 @@ fn refused(directory: &std::path::Path, ports: Ports) -> (Output, String) {
 
 #[test]
 fn a_first_start_prints_what_to_try_next() {
-    let shardd = Shardd::start();
-    let log = shardd.log();
-    for part in [
-        format!("postgres://{USER}@127.0.0.1:{}/{DATABASE}", shardd.ports.postgres).replace(USER, ""),
-        "psql".to_owned(),
-        "curl".to_owned(),
-        format!("http://127.0.0.1:{}", shardd.ports.http),
-        format!("http://127.0.0.1:{}", shardd.ports.admin),
-    ] {
-        assert!(log.replace(USER, "").contains(&part) || log.contains(&part), "{part} is not in:\n{log}");
+    for shardd in Shardd::of_each_kind() {
+        let log = shardd.log();
+        for part in [
+            format!("postgres://{USER}@127.0.0.1:{}/{DATABASE}", shardd.ports.postgres).replace(USER, ""),
+            "psql".to_owned(),
+            "curl".to_owned(),
+            format!("http://127.0.0.1:{}", shardd.ports.http),
+            format!("http://127.0.0.1:{}", shardd.ports.admin),
+        ] {
+            assert!(log.replace(USER, "").contains(&part) || log.contains(&part), "{part} is not in:\n{log}");
+        }
+        assert!(shardd.data_dir().join("catalog.db").exists());
+        // Postgres shards leave nothing else there.
+        let files = (1..=4).filter(|number| shardd.data_dir().join(format!("shard-{number}.db")).exists()).count();
+        assert_eq!(files, if shardd.postgres().is_some() { 0 } else { 4 });
     }
-    assert!(shardd.data_dir().join("catalog.db").exists());
-    assert!((1..=4).all(|number| shardd.data_dir().join(format!("shard-{number}.db")).exists()));
 }
 
 #[test]
@@ -58,11 +61,12 @@ fn a_busy_port_is_one_clear_error() {
 
 #[test]
 fn a_data_directory_has_one_owner() {
-    let shardd = Shardd::start();
-    let (_, said) = refused(shardd.directory(), Ports::free());
-    assert!(said.contains("data") && said.contains(&shardd.pid().to_string()), "who has it? {said}");
-    // The first goes on undisturbed.
-    assert_eq!(shardd.client().query("SELECT 1").value(), "1");
+    for shardd in Shardd::of_each_kind() {
+        let (_, said) = refused(shardd.directory(), Ports::free());
+        assert!(said.contains("data") && said.contains(&shardd.pid().to_string()), "who has it? {said}");
+        // The first goes on undisturbed.
+        assert_eq!(shardd.client().query("SELECT 1").value(), "1");
+    }
 }
 
 #[test]
@@ -76,73 +80,84 @@ fn every_problem_of_a_configuration_is_told_before_anything_is_bound() {
 
 #[test]
 fn it_drains_and_exits_0_on_sigterm() {
-    let mut shardd = Shardd::start();
-    let mut client = shardd.client();
-    client.run("CREATE TABLE t (event_id bigint PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)");
-    let mut busy = shardd.client();
-    busy.run("BEGIN; UPDATE t SET n = 2 WHERE event_id = 1");
-    signal("TERM", shardd.pid());
-    // What is open may end; nobody new comes in.
-    let begin = Instant::now();
-    while Client::connect(shardd.ports.postgres).is_ok() {
-        assert!(begin.elapsed() < Duration::from_secs(10), "it goes on accepting clients");
-        std::thread::sleep(Duration::from_millis(20));
+    for mut shardd in Shardd::of_each_kind() {
+        let mut client = shardd.client();
+        client.run("CREATE TABLE t (event_id bigint PRIMARY KEY, n int)");
+        client.run("INSERT INTO t VALUES (1, 1)");
+        let mut busy = shardd.client();
+        busy.run("BEGIN; UPDATE t SET n = 2 WHERE event_id = 1");
+        signal("TERM", shardd.pid());
+        // What is open may end; nobody new comes in.
+        let begin = Instant::now();
+        while Client::connect(shardd.ports.postgres).is_ok() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "it goes on accepting clients");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        busy.run("COMMIT");
+        let status = shardd.stop_waiting();
+        assert!(status.success(), "{status:?}");
+        // An idle client is told why its connection ended, or it just ends.
+        if let Ok(answers) = client.try_simple("SELECT 1") {
+            assert_eq!(answers[0].sqlstate(), "57P01");
+        }
+        shardd.launch();
+        assert_eq!(shardd.client().query("SELECT n FROM t WHERE event_id = 1").value(), "2");
+        let begin = Instant::now();
+        assert!(shardd.stop().success());
+        assert!(begin.elapsed() < Duration::from_secs(5), "an idle server stops at once");
     }
-    busy.run("COMMIT");
-    let status = shardd.stop_waiting();
-    assert!(status.success(), "{status:?}");
-    // An idle client is told why its connection ended, or it just ends.
-    if let Ok(answers) = client.try_simple("SELECT 1") {
-        assert_eq!(answers[0].sqlstate(), "57P01");
-    }
-    shardd.launch();
-    assert_eq!(shardd.client().query("SELECT n FROM t WHERE event_id = 1").value(), "2");
-    let begin = Instant::now();
-    assert!(shardd.stop().success());
-    assert!(begin.elapsed() < Duration::from_secs(5), "an idle server stops at once");
 }
 
 #[test]
 fn health_and_metrics_are_told_without_keys_or_sql() {
-    let shardd = Shardd::start();
-    let mut client = shardd.client();
-    client.run(
-        "CREATE TABLE secrets (event_id bigint PRIMARY KEY, word text); INSERT INTO secrets VALUES (4711, 'canary')",
-    );
-    client.run("SELECT * FROM secrets WHERE event_id = 4711; SELECT count(*) FROM secrets");
-    for refused in ["LISTEN canary", "SELEC", "SELECT canary FROM secrets WHERE event_id = 4711", "SELECT 1/0"] {
-        assert!(client.query(refused).error.is_some(), "{refused}");
-    }
-    assert_eq!(shardd.admin(&Request::get("/livez")).status, 200);
-    let ready = shardd.admin(&Request::get("/readyz"));
-    assert_eq!((ready.status, ready.json()["ready"].as_bool()), (200, Some(true)));
-    let metrics = shardd.admin(&Request::get("/metrics")).text();
-    for name in [
-        "shardd_queries_total{",
-        "shardd_query_duration_seconds",
-        "shardd_in_flight",
-        "shardd_shard_up{",
-        "shardd_slots{",
-        "shardd_topology_epoch",
-        "shardd_build_info{",
-    ] {
-        assert!(metrics.contains(name), "{name} is not in:\n{metrics}");
-    }
-    for line in metrics.lines().filter(|line| line.starts_with("shardd_queries_total{")) {
-        for label in ["shard=", "kind=", "door=", "outcome="] {
-            assert!(line.contains(label), "{line}");
+    for shardd in Shardd::of_each_kind() {
+        let mut client = shardd.client();
+        client.run("CREATE TABLE secrets (event_id bigint PRIMARY KEY, word text)");
+        client.run("INSERT INTO secrets VALUES (4711471147, 'canary')");
+        client.run("SELECT * FROM secrets WHERE event_id = 4711471147; SELECT count(*) FROM secrets");
+        for refused in
+            ["LISTEN canary", "SELEC", "SELECT canary FROM secrets WHERE event_id = 4711471147", "SELECT 1/0"]
+        {
+            assert!(client.query(refused).error.is_some(), "{refused}");
         }
+        assert_eq!(shardd.admin(&Request::get("/livez")).status, 200);
+        let ready = shardd.admin(&Request::get("/readyz"));
+        assert_eq!((ready.status, ready.json()["ready"].as_bool()), (200, Some(true)));
+        let metrics = shardd.admin(&Request::get("/metrics")).text();
+        for name in [
+            "shardd_queries_total{",
+            "shardd_query_duration_seconds",
+            "shardd_in_flight",
+            "shardd_shard_up{",
+            "shardd_slots{",
+            "shardd_topology_epoch",
+            "shardd_build_info{",
+        ] {
+            assert!(metrics.contains(name), "{name} is not in:\n{metrics}");
+        }
+        for line in metrics.lines().filter(|line| line.starts_with("shardd_queries_total{")) {
+            for label in ["shard=", "kind=", "door=", "outcome="] {
+                assert!(line.contains(label), "{line}");
+            }
+        }
+        let counted = |outcome: &str| {
+            let series = metrics.lines().filter(|line| line.starts_with("shardd_queries_total{door=\"postgres\""));
+            let series = series.filter(|line| line.contains(&format!("outcome=\"{outcome}\"")));
+            series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+        };
+        assert_eq!(
+            (counted("client_error"), counted("refused")),
+            (3, 1),
+            "statements that cannot be prepared count, too"
+        );
+        assert!(
+            !metrics.contains("canary") && !metrics.contains("4711471147") && !metrics.contains("SELECT"),
+            "{metrics}"
+        );
+        let slots = metrics.lines().filter(|line| line.starts_with("shardd_slots{") && line.contains("tickets"));
+        let slots: Vec<f64> = slots.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+        assert_eq!((slots.len(), slots.iter().sum::<f64>()), (shardd.shard_names().len(), 16_384.0), "{metrics}");
     }
-    let counted = |outcome: &str| {
-        let series = metrics.lines().filter(|line| line.starts_with("shardd_queries_total{door=\"postgres\""));
-        let series = series.filter(|line| line.contains(&format!("outcome=\"{outcome}\"")));
-        series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
-    };
-    assert_eq!((counted("client_error"), counted("refused")), (3, 1), "statements that cannot be prepared count, too");
-    assert!(!metrics.contains("canary") && !metrics.contains("4711") && !metrics.contains("SELECT"), "{metrics}");
-    let slots = metrics.lines().filter(|line| line.starts_with("shardd_slots{") && line.contains("tickets"));
-    let slots: Vec<f64> = slots.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
-    assert_eq!((slots.len(), slots.iter().sum::<f64>()), (4, 16_384.0), "{metrics}");
 }
 
 /// A file that is deleted stays open: what is written to it would be answered, and gone after a restart.
@@ -210,14 +225,16 @@ fn a_shard_whose_file_is_damaged_degrades_the_server() {
 
 #[test]
 fn the_banner_counts_the_shards_that_there_are() {
-    let mut shardd = Shardd::start();
-    assert!(shardd.log().contains("is ready: 4 shards"), "{}", shardd.log());
-    let url = format!("sqlite:{}", shardd.data_dir().join("extra.db").display());
-    let body = format!("{{\"shard\": \"extra\", \"url\": \"{url}\"}}");
-    let headers = [("content-type", "application/json")];
-    let added = shardd.admin(&Request::new("POST", "/v1/shards", &headers, body.as_bytes()));
-    assert_eq!(added.status, 201, "{}", added.text());
-    assert!(shardd.stop().success());
-    shardd.launch();
-    assert!(shardd.log().contains("is ready: 5 shards"), "{}", shardd.log());
+    for mut shardd in Shardd::of_each_kind() {
+        let count = shardd.shard_names().len();
+        assert!(shardd.log().contains(&format!("is ready: {count} shards")), "{}", shardd.log());
+        let url = shardd.joining("extra");
+        let body = format!("{{\"shard\": \"extra\", \"url\": \"{url}\"}}");
+        let headers = [("content-type", "application/json")];
+        let added = shardd.admin(&Request::new("POST", "/v1/shards", &headers, body.as_bytes()));
+        assert_eq!(added.status, 201, "{}", added.text());
+        assert!(shardd.stop().success());
+        shardd.launch();
+        assert!(shardd.log().contains(&format!("is ready: {} shards", count + 1)), "{}", shardd.log());
+    }
 }

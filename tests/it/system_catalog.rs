@@ -1,6 +1,7 @@
 //! The system catalog: psql's backslash commands and the questions of drivers and ORMs, compared with Postgres 15.
 //!
-//! What must differ is left out: oids, who owns what, sizes, the steps of sequences.
+//! Over SQLite shards it is computed; over Postgres shards it is a shard's own. What must differ is left out: oids, who owns
+//! what, sizes, the steps of sequences.
 
 use std::process::{Command, Stdio};
 
@@ -26,34 +27,50 @@ const MORE: &str = "
     CREATE INDEX ON prices ((rank + 1));
 ";
 
-/// Both servers with the same tables.
+/// A shardd, and a database with the same tables.
 struct Servers {
-    postgres: Postgres,
     shardd: Shardd,
+    /// Beside SQLite shards.
+    beside: Option<Postgres>,
 }
 
 impl Servers {
-    fn start() -> Servers {
-        let servers = Servers { postgres: Postgres::start(), shardd: Shardd::start() };
-        for mut client in servers.clients() {
-            client.run(&read("tests/drivers/schema.sql"));
-            client.run(MORE);
-        }
-        servers
+    /// A shardd over SQLite shards and a Postgres beside it; then one over Postgres shards, of which the first is compared
+    /// with: its catalog is what clients see.
+    fn of_each_kind() -> impl Iterator<Item = Servers> {
+        Shardd::of_each_kind().map(|shardd| {
+            let beside = shardd.postgres().is_none().then(Postgres::start);
+            let servers = Servers { shardd, beside };
+            let beside = servers.beside.as_ref().map(Postgres::client);
+            for mut client in beside.into_iter().chain([servers.shardd.client()]) {
+                let texts = [&read("tests/drivers/schema.sql"), MORE];
+                let statements = texts.into_iter().flat_map(|text| text.split(";\n"));
+                statements.filter(|text| !text.trim().is_empty()).for_each(|text| client.run(text));
+            }
+            servers
+        })
     }
 
-    fn ports(&self) -> [u16; 2] {
-        [self.postgres.port, self.shardd.ports.postgres]
+    /// The ports and databases to compare: Postgres's, shardd's.
+    fn places(&self) -> [(u16, &'static str); 2] {
+        let postgres = match (&self.beside, self.shardd.postgres()) {
+            (Some(beside), _) => (beside.port, DATABASE),
+            (None, of_shards) => (of_shards.expect("a server").port, "s1"),
+        };
+        [postgres, (self.shardd.ports.postgres, DATABASE)]
     }
 
     fn clients(&self) -> [Client; 2] {
-        self.ports().map(|port| Client::connect(port).expect("a connection"))
+        self.places().map(|(port, database)| {
+            let settings = [("user", USER), ("database", database), ("TimeZone", "UTC")];
+            Client::connect_with(port, &settings).expect("a connection")
+        })
     }
 }
 
-fn psql(port: u16, command: &str) -> String {
+fn psql((port, database): (u16, &str), command: &str) -> String {
     let output = Command::new("psql")
-        .args(["-X", "-h", "127.0.0.1", "-U", USER, "-d", DATABASE, "-p", &port.to_string(), "-c", command])
+        .args(["-X", "-h", "127.0.0.1", "-U", USER, "-d", database, "-p", &port.to_string(), "-c", command])
         .env("PGCONNECT_TIMEOUT", "30")
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
@@ -85,47 +102,50 @@ fn without_columns(printed: &str, left_out: &[&str]) -> String {
 
 fn compare_psql(servers: &Servers, commands: &[&str], left_out: &[&str]) {
     for command in commands {
-        let [expected, found] = servers.ports().map(|port| without_columns(&psql(port, command), left_out));
+        let [expected, found] = servers.places().map(|place| without_columns(&psql(place, command), left_out));
         assert_eq!(found, expected, "{command}: shardd's answer (left) is not Postgres's");
     }
 }
 
 #[test]
 fn psql_lists_what_there_is() {
-    let servers = Servers::start();
-    let lists = [
-        "\\d", "\\dt", "\\dt+", "\\di", "\\di+", "\\ds", "\\ds+", "\\dn", "\\df", "\\dv", "\\dm", "\\dT", "\\dp",
-        "\\dt s*",
-    ];
-    compare_psql(&servers, &lists, &["Owner", "Size"]);
+    for servers in Servers::of_each_kind() {
+        let lists = [
+            "\\d", "\\dt", "\\dt+", "\\di", "\\di+", "\\ds", "\\ds+", "\\dn", "\\df", "\\dv", "\\dm", "\\dT", "\\dp",
+            "\\dt s*",
+        ];
+        compare_psql(&servers, &lists, &["Owner", "Size"]);
+    }
 }
 
 #[test]
 fn psql_describes_tables_and_indexes() {
-    let servers = Servers::start();
-    let tables = ["events", "venues", "seats", "holds", "orders", "prices", "\"prices\"", "public.seats", "nothing"];
-    for table in tables {
-        let commands = [format!("\\d {table}"), format!("\\d+ {table}")];
-        compare_psql(&servers, &[&commands[0], &commands[1]], &[]);
+    for servers in Servers::of_each_kind() {
+        let tables =
+            ["events", "venues", "seats", "holds", "orders", "prices", "\"prices\"", "public.seats", "nothing"];
+        for table in tables {
+            let commands = [format!("\\d {table}"), format!("\\d+ {table}")];
+            compare_psql(&servers, &[&commands[0], &commands[1]], &[]);
+        }
+        compare_psql(
+            &servers,
+            &["\\d seats_pkey", "\\d seats_by_status", "\\d+ prices_by_kind", "\\d prices_expr_idx"],
+            &[],
+        );
+        compare_psql(&servers, &["\\d orders_order_id_seq"], &["Increment"]);
     }
-    compare_psql(
-        &servers,
-        &["\\d seats_pkey", "\\d seats_by_status", "\\d+ prices_by_kind", "\\d prices_expr_idx"],
-        &[],
-    );
-    compare_psql(&servers, &["\\d orders_order_id_seq"], &["Increment"]);
 }
 
 #[test]
 fn psql_lists_databases_and_roles() {
-    let servers = Servers::start();
-    let port = servers.shardd.ports.postgres;
-    let databases = without_columns(&psql(port, "\\l"), &["Owner"]);
+    let shardd = Shardd::start();
+    let place = (shardd.ports.postgres, DATABASE);
+    let databases = without_columns(&psql(place, "\\l"), &["Owner"]);
     assert!(databases.contains("tickets | UTF8 | C | C |  | libc"), "{databases}");
-    let roles = psql(port, "\\du");
+    let roles = psql(place, "\\du");
     assert!(roles.contains("app"), "{roles}");
     // Postgres comes with plpgsql; shardd has no extensions.
-    assert!(psql(port, "\\dx").contains("(0 rows)"));
+    assert!(psql(place, "\\dx").contains("(0 rows)"));
 }
 
 /// One question of the fixture, with its name.
@@ -175,61 +195,66 @@ fn without_oids(value: &str) -> String {
 
 #[test]
 fn drivers_and_orms_are_answered_as_by_postgres() {
-    let servers = Servers::start();
-    let [mut postgres, mut shardd] = servers.clients();
-    let fixture = read("tests/fixtures/catalog_questions.sql");
-    let mut failures = Vec::new();
-    for (name, query) in questions(&fixture) {
-        let expected = comparable(&postgres.query(query), name);
-        let answer = shardd.query(query);
-        if let Some(error) = &answer.error {
-            failures.push(format!("{name}: {error:?}"));
-            continue;
+    for servers in Servers::of_each_kind() {
+        let [mut postgres, mut shardd] = servers.clients();
+        let fixture = read("tests/fixtures/catalog_questions.sql");
+        let mut failures = Vec::new();
+        for (name, query) in questions(&fixture) {
+            let expected = comparable(&postgres.query(query), name);
+            let answer = shardd.query(query);
+            if let Some(error) = &answer.error {
+                failures.push(format!("{name}: {error:?}"));
+                continue;
+            }
+            let found = comparable(&answer, name);
+            if found != expected {
+                failures.push(format!("{name}\n  Postgres {expected:#?}\n  shardd {found:#?}"));
+            }
         }
-        let found = comparable(&answer, name);
-        if found != expected {
-            failures.push(format!("{name}\n  Postgres {expected:#?}\n  shardd {found:#?}"));
-        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
     }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
 fn a_change_of_the_schema_is_seen_at_once_by_the_one_who_makes_it() {
-    let server = Shardd::start();
-    let connect = || Client::connect(server.ports.postgres).expect("a client");
-    let (mut own, mut other) = (connect(), connect());
-    let count = "SELECT count(*) FROM pg_class WHERE relname = 'notes'";
-    assert_eq!(own.query(count).value(), "0");
-    own.run("BEGIN");
-    own.run("CREATE TABLE notes (event_id bigint PRIMARY KEY, note text)");
-    assert_eq!(own.query(count).value(), "1");
-    assert_eq!(own.query("SELECT 'notes'::regclass").value(), "notes");
-    assert_eq!(other.query(count).value(), "0");
-    own.run("ROLLBACK");
-    assert_eq!(own.query(count).value(), "0");
-    own.run("CREATE TABLE notes (event_id bigint PRIMARY KEY, note text)");
-    assert_eq!(other.query(count).value(), "1");
+    for server in Shardd::of_each_kind() {
+        let connect = || Client::connect(server.ports.postgres).expect("a client");
+        let (mut own, mut other) = (connect(), connect());
+        let count = "SELECT count(*) FROM pg_class WHERE relname = 'notes'";
+        assert_eq!(own.query(count).value(), "0");
+        own.run("BEGIN");
+        own.run("CREATE TABLE notes (event_id bigint PRIMARY KEY, note text)");
+        assert_eq!(own.query(count).value(), "1");
+        assert_eq!(own.query("SELECT 'notes'::regclass").value(), "notes");
+        assert_eq!(other.query(count).value(), "0");
+        own.run("ROLLBACK");
+        assert_eq!(own.query(count).value(), "0");
+        own.run("CREATE TABLE notes (event_id bigint PRIMARY KEY, note text)");
+        assert_eq!(other.query(count).value(), "1");
+    }
 }
 
 #[test]
 fn the_catalog_is_neither_written_nor_mixed_with_tables() {
-    let server = Shardd::start();
-    let mut client = Client::connect(server.ports.postgres).expect("a client");
-    client.run("CREATE TABLE notes (event_id bigint PRIMARY KEY, note text)");
-    for query in [
-        "SELECT * FROM notes, pg_class",
-        "SELECT note FROM notes WHERE note IN (SELECT relname FROM pg_class)",
-        "INSERT INTO notes SELECT oid, relname FROM pg_class",
-        "INSERT INTO pg_class (relname) VALUES ('x')",
-        "UPDATE pg_catalog.pg_class SET relname = 'x'",
-        "DELETE FROM information_schema.tables",
-        "SELECT note::regclass FROM notes",
-        "SELECT * FROM pg_stat_replication_slots",
-    ] {
-        let answer = client.query(query);
-        assert_eq!(answer.sqlstate(), "0A000", "{query}");
-        assert!(!answer.error.expect("an error").hint().is_empty(), "{query}");
+    for server in Shardd::of_each_kind() {
+        let mut client = Client::connect(server.ports.postgres).expect("a client");
+        client.run("CREATE TABLE notes (event_id bigint PRIMARY KEY, note text)");
+        for query in [
+            "SELECT * FROM notes, pg_class",
+            "SELECT note FROM notes WHERE note IN (SELECT relname FROM pg_class)",
+            "INSERT INTO notes SELECT oid, relname FROM pg_class",
+            "INSERT INTO pg_class (relname) VALUES ('x')",
+            "UPDATE pg_catalog.pg_class SET relname = 'x'",
+            "DELETE FROM information_schema.tables",
+            "SELECT * FROM pg_stat_replication_slots",
+        ] {
+            let answer = client.query(query);
+            assert_eq!(answer.sqlstate(), "0A000", "{query}");
+            assert!(!answer.error.expect("an error").hint().is_empty(), "{query}");
+        }
+        if server.postgres().is_none() {
+            assert_eq!(client.query("SELECT note::regclass FROM notes").sqlstate(), "0A000");
+        }
+        assert_eq!(client.query("SELECT 'nothing'::regclass").sqlstate(), "42P01");
     }
-    assert_eq!(client.query("SELECT 'nothing'::regclass").sqlstate(), "42P01");
 }

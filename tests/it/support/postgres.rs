@@ -141,6 +141,30 @@ impl Postgres {
         names
     }
 
+    /// Makes a database with the tables of another one and none of its rows, whose sequences are those of this shard's number.
+    pub fn copy_tables(&self, from: &str, to: &str, shard: usize) {
+        self.client_of("postgres").run(&format!("CREATE DATABASE \"{to}\""));
+        let address = ["--host=127.0.0.1".to_owned(), format!("--port={}", self.port), format!("--username={USER}")];
+        let dump = Command::new(binary("pg_dump")).args(&address).args(["--schema-only", from]).output();
+        let dump = dump.expect("pg_dump runs");
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        let file = self.directory.path().join(format!("{to}.sql"));
+        std::fs::write(&file, dump.stdout).expect("written");
+        let load = Command::new("psql")
+            .args(&address)
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
+            .arg(&file)
+            .arg(to)
+            .output();
+        let load = load.expect("psql runs");
+        assert!(load.status.success(), "{}", String::from_utf8_lossy(&load.stderr));
+        let mut client = self.client_of(to);
+        for row in client.query("SELECT oid::regclass FROM pg_class WHERE relkind = 'S'").texts() {
+            let sequence = row[0].as_deref().expect("a name");
+            client.run(&format!("ALTER SEQUENCE {sequence} INCREMENT BY 1024 RESTART WITH {shard}"));
+        }
+    }
+
     pub fn client_of(&self, database: &str) -> Client {
         Client::connect_with(self.port, &[("user", USER), ("database", database), ("TimeZone", "UTC")])
             .expect("Postgres accepts a client")

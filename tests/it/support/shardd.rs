@@ -86,15 +86,48 @@ impl Shardd {
 
     /// A server over three databases of a Postgres of its own.
     pub fn start_over_postgres() -> Shardd {
+        Shardd::start_over_postgres_with("")
+    }
+
+    /// The same, with these lines in its configuration.
+    pub fn start_over_postgres_with(configuration: &str) -> Shardd {
         let postgres = Postgres::start();
-        let mut server = Shardd::start_over(&postgres);
+        let mut server = Shardd::start_over_with(&postgres, configuration);
         server.servers = Some(postgres);
         server
     }
 
     /// A server over SQLite shards, then one over Postgres shards: a test that names neither holds for both.
     pub fn of_each_kind() -> impl Iterator<Item = Shardd> {
-        [Shardd::start, Shardd::start_over_postgres].into_iter().map(|start| start())
+        Shardd::of_each_kind_with("")
+    }
+
+    /// The same, with these lines in their configuration.
+    pub fn of_each_kind_with(configuration: &str) -> impl Iterator<Item = Shardd> {
+        [Shardd::start_with, Shardd::start_over_postgres_with].into_iter().map(move |start| start(configuration))
+    }
+
+    /// The names of its shards.
+    pub fn shard_names(&self) -> Vec<String> {
+        let shards = self.admin(&Request::get("/v1/shards")).json();
+        let names = shards.as_array().expect("a list").iter().filter_map(|shard| shard["shard"].as_str());
+        names.map(str::to_owned).collect()
+    }
+
+    /// The Postgres of its own whose databases are its shards.
+    pub fn postgres(&self) -> Option<&Postgres> {
+        self.servers.as_ref()
+    }
+
+    /// The URL of a database that can join the others: a file that is not there, or a database with the tables of the others.
+    pub fn joining(&self, name: &str) -> String {
+        match &self.servers {
+            None => format!("sqlite:{}", self.directory().join(format!("{name}.db")).display()),
+            Some(postgres) => {
+                postgres.copy_tables("s1", name, self.shard_names().len() + 1);
+                format!("postgres://{USER}@127.0.0.1:{}/{name}", postgres.port)
+            }
+        }
     }
 
     /// The program under test: `SHARDD_TEST_BINARY` (a release build, say), or the one built with the tests.
