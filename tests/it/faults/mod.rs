@@ -5,6 +5,7 @@ mod desync;
 mod dropped;
 mod large;
 mod pools;
+mod silence;
 
 use std::time::{Duration, Instant};
 
@@ -24,13 +25,18 @@ const SEATS: &str = "CREATE TABLE seats (event_id bigint, seat int, status text,
 impl Cluster {
     /// Two shards, each on a server of its own.
     fn start(configuration: &str) -> Cluster {
+        Cluster::start_through(configuration, |_, port| port)
+    }
+
+    /// The same, reached through the port that `through` gives for a shard and its server's port.
+    fn start_through(configuration: &str, mut through: impl FnMut(usize, u16) -> u16) -> Cluster {
         let servers = std::thread::scope(|scope| {
             let servers = [0, 1].map(|_| scope.spawn(Postgres::start));
             servers.map(|server| server.join().expect("Postgres starts"))
         });
         let mut text = configuration.to_owned();
         for (number, server) in servers.iter().enumerate() {
-            let port = server.port;
+            let port = through(number, server.port);
             text +=
                 &format!("\n[[shards]]\nname = \"pg-{number}\"\nurl = \"postgres://app@127.0.0.1:{port}/tickets\"\n");
         }

@@ -10,6 +10,7 @@
 
 pub mod client;
 pub mod frames;
+pub mod hole;
 pub mod postgres;
 pub mod shardd;
 pub mod tls;
