@@ -3,10 +3,11 @@
 use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
-use shardd::wire::frontend::{self, Message, Target};
+use shardd::types::Format;
+use shardd::wire::frontend::{self, Bind, BindInPlace, Message, ParseInPlace, Target};
 use shardd::wire::scram::{self, Channel, Verifier};
 use shardd::wire::startup::{self, Startup, StartupPacket, Version};
-use shardd::wire::{Frame, Limits, certificate, next_is_sync, request, take_frame, take_startup_packet};
+use shardd::wire::{Frame, Limits, certificate, next_is_sync, request, take_frame, take_startup_packet, whole_frame};
 
 use super::stream::taken;
 
@@ -70,13 +71,58 @@ pub fn client_session(data: &[u8]) {
         let sync = frames.iter().position(|frame| !matches!(frame.kind, b'C' | b'H'));
         assert!(sync.is_some_and(|sync| frames[sync].kind == b'S'), "a Sync was seen that is none");
     }
+    let first = frames.first().map(|frame| (frame.kind, frame.body.len() + 5));
+    assert_eq!(whole_frame(data, SESSION), first, "a message is another one where it lies");
     for frame in &frames {
         assert!(frame.body.len() + 4 <= MESSAGE_BYTES);
-        if let Ok(message) = frontend::decode(frame) {
+        let message = frontend::decode(frame);
+        check_in_place(frame, message.as_ref().ok());
+        if let Ok(message) = message {
             check_message(frame, &message);
         }
         let _ = frontend::sasl_initial_response(&frame.body);
     }
+}
+
+/// A message that is read where it lies is the one that is decoded, and none where that has something to say.
+fn check_in_place(frame: &Frame, message: Option<&Message<'_>>) {
+    let body = &frame.body;
+    match (frame.kind, message) {
+        (b'Q', Some(Message::Query { text })) => assert_eq!(frontend::query_text(body), Some(*text)),
+        (b'Q', _) => assert_eq!(frontend::query_text(body), None),
+        (b'P', Some(Message::Parse { name, text, types })) => {
+            let parse = ParseInPlace::read(body).expect("a Parse");
+            assert_eq!((parse.name, parse.text, parse.types), (*name, *text, *types));
+        }
+        (b'P', _) => assert!(ParseInPlace::read(body).is_none()),
+        (b'B', Some(Message::Bind(bind))) => check_bind_in_place(body, bind),
+        (b'B', _) => assert!(BindInPlace::read(body).is_none()),
+        _ => {}
+    }
+}
+
+fn check_bind_in_place(body: &[u8], bind: &Bind<'_>) {
+    let (formats, count) = (&bind.parameter_formats, bind.values.len());
+    let Some(in_place) = BindInPlace::read(body) else {
+        return assert!(formats.len() > 1 && formats.len() != count, "{bind:?}");
+    };
+    assert_eq!((in_place.portal, in_place.statement, in_place.count()), (bind.portal, bind.statement, count));
+    for (index, value) in bind.values.iter().enumerate() {
+        let format = match formats.as_slice() {
+            [] => Format::Text,
+            [one] => *one,
+            each => each[index],
+        };
+        assert_eq!(in_place.value(index), value.as_deref().map(|value| (format, value)), "{index} of {bind:?}");
+    }
+    assert_eq!(in_place.value(count), None);
+    let results: Vec<Format> = bind.result_formats.iter().collect();
+    let format = match results.as_slice() {
+        [] => Some(Format::Text),
+        [one] => Some(*one),
+        _ => None,
+    };
+    assert_eq!(in_place.result_format, format);
 }
 
 /// What is written from a decoded message is the message.

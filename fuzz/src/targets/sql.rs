@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use shardd::error::Result;
-use shardd::sql::{self, Lexer, Lifted, LiteralKind, Token, TokenKind, Tree};
+use shardd::sql::{self, Lexer, Lifted, LiteralKind, Template, Token, TokenKind, Tree};
 
 /// What is compared token by token, each time over the whole text, is compared up to here.
 const COMPARED_TOKENS: usize = 300;
@@ -15,6 +15,7 @@ pub fn sql_text(data: &[u8]) {
         check_tokens(text, &tokens);
         if let Ok(lifted) = sql::lift(text) {
             check_lifted(text, &tokens, &lifted);
+            check_template(text, &tokens, &lifted);
         }
         check_split(text, &tokens);
     }
@@ -100,6 +101,73 @@ fn check_lifted(text: &str, tokens: &[Token], lifted: &Lifted<'_>) {
     let back = sql::put_literals_back(&lifted.text, text).unwrap_or_else(|error| panic!("{text:?}: {error:?}"));
     let back_tokens = tokens_of(&back).unwrap_or_else(|error| panic!("{text:?} -> {back:?}: {error:?}"));
     assert_eq!(texts(&back, &back_tokens), texts(text, tokens), "{text:?} -> {:?} -> {back:?}", lifted.text);
+}
+
+/// What may stand in the place of a literal.
+const OTHERS: &[&str] = &[
+    "7",
+    "0",
+    "007",
+    "2147483647",
+    "2147483648",
+    "9223372036854775808",
+    "123456789012345678",
+    "1234567890123456789",
+    "-1",
+    "1.5",
+    "1.",
+    ".5",
+    "1e5",
+    "1.5e5",
+    "0x1",
+    "1_0",
+    "7a",
+    "''",
+    "'x'",
+    "'a''b'",
+    "'a\\'",
+    "E'x'",
+    "U&'x'",
+    "$$x$$",
+    "'x' 'y'",
+    "'x'\n'y'",
+    "'x",
+    "$1",
+    "NULL",
+    "'--'",
+    "'/*'",
+    "';'",
+    "7--",
+    "7/*",
+    "",
+];
+/// Literals in whose place others are put.
+const REPLACED_LITERALS: usize = 4;
+
+/// A text that a template takes for another one with other values has the same tokens but for those values.
+fn check_template(text: &str, tokens: &[Token], lifted: &Lifted<'_>) {
+    let Some(template) = Template::new(text, lifted) else { return };
+    assert_eq!(template.matches(text, 0), Some(lifted.literals.first().cloned()), "{text:?} is not like itself");
+    let literals = tokens.iter().filter(|token| {
+        let number = token.kind == TokenKind::Integer || token.kind == TokenKind::Decimal;
+        number || token.kind == TokenKind::String
+    });
+    for token in literals.take(REPLACED_LITERALS) {
+        for other in OTHERS {
+            let (before, after) = (&text[..token.start as usize], &text[token.end as usize..]);
+            let changed = format!("{before}{other}{after}");
+            let found: Vec<_> =
+                (0..lifted.literals.len()).filter_map(|number| template.matches(&changed, number)).collect();
+            if found.is_empty() {
+                continue;
+            }
+            let again = sql::lift(&changed).unwrap_or_else(|error| panic!("{text:?} ~ {changed:?}: {error:?}"));
+            assert_eq!(again.text, lifted.text, "{text:?} ~ {changed:?}");
+            let found: Vec<_> = found.into_iter().flatten().collect();
+            assert_eq!(found, again.literals, "{text:?} ~ {changed:?}");
+            assert_eq!(Template::hash_of(&changed), Template::hash_of(text), "{text:?} ~ {changed:?}");
+        }
+    }
 }
 
 /// Every token is in one statement, but for semicolons.
