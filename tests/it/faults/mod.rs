@@ -3,6 +3,7 @@
 mod answers;
 mod desync;
 mod dropped;
+mod garbled;
 mod large;
 mod pools;
 mod silence;

@@ -1,11 +1,11 @@
-//! A network that goes silent: between shardd and a server, a forwarder that can swallow what passes.
+//! A network that goes silent, or mad: between shardd and a server, a forwarder that can swallow or garble what passes.
 //!
 //! Unlike a server that has ended, or a process that is stopped, it accepts connections and takes every byte: nothing tells
 //! the sender that nobody is there.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What passes.
@@ -15,6 +15,8 @@ pub enum Passes {
     /// To the server; its answers are swallowed.
     Requests,
     Nothing,
+    /// Everything, with wrong bytes among the answers.
+    Garbled,
 }
 
 /// A forwarder to a port of the loopback, until it is dropped.
@@ -23,19 +25,22 @@ pub struct Hole {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
-    passes: AtomicUsize,
+    passes: Mutex<Passes>,
     ended: AtomicBool,
     sockets: Mutex<Vec<TcpStream>>,
 }
 
 impl Shared {
+    fn passes(&self) -> Passes {
+        *self.passes.lock().expect("locked")
+    }
+
     fn swallows(&self, answers: bool) -> bool {
-        match self.passes.load(Ordering::SeqCst) {
-            0 => false,
-            1 => answers,
-            _ => true,
+        match self.passes() {
+            Passes::Everything | Passes::Garbled => false,
+            Passes::Requests => answers,
+            Passes::Nothing => true,
         }
     }
 }
@@ -43,8 +48,12 @@ impl Shared {
 impl Hole {
     pub fn before(port: u16) -> Hole {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let hole = Hole { port: listener.local_addr().expect("an address").port(), shared: Arc::default() };
-        let shared = Arc::clone(&hole.shared);
+        let shared = Arc::new(Shared {
+            passes: Mutex::new(Passes::Everything),
+            ended: AtomicBool::new(false),
+            sockets: Mutex::default(),
+        });
+        let hole = Hole { port: listener.local_addr().expect("an address").port(), shared: Arc::clone(&shared) };
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 if shared.ended.load(Ordering::SeqCst) {
@@ -57,7 +66,7 @@ impl Hole {
     }
 
     pub fn let_pass(&self, passes: Passes) {
-        self.shared.passes.store(passes as usize, Ordering::SeqCst);
+        *self.shared.passes.lock().expect("locked") = passes;
     }
 
     /// Closes all connections that there are.
@@ -94,10 +103,16 @@ fn accept(client: TcpStream, port: u16, shared: &Arc<Shared>) {
 fn forward(mut from: TcpStream, mut to: Option<TcpStream>, answers: bool, shared: Arc<Shared>) {
     std::thread::spawn(move || {
         let mut buffer = [0; 16 << 10];
+        let mut random = 1 + u64::from(from.local_addr().map_or(0, |address| address.port()));
         loop {
             let read = from.read(&mut buffer).unwrap_or(0);
             if shared.swallows(answers) && read > 0 {
                 continue;
+            }
+            // Knuth's MMIX.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            if answers && read > 0 && shared.passes() == Passes::Garbled && random >> 62 == 0 {
+                buffer[(random >> 33) as usize % read] = (random >> 24) as u8;
             }
             let Some(to) = &mut to else { return };
             if read == 0 || to.write_all(&buffer[..read]).is_err() {
