@@ -120,7 +120,6 @@ impl Session {
             && self.transaction.as_ref().is_none_or(transaction_permits)
             && !self.settings_touched
             && self.notices.is_empty()
-            && self.settings.statement_timeout.is_none_or(|limit| limit.is_zero())
     }
 
     /// `behind_begin`: how it is sent when BEGIN has to go before it.

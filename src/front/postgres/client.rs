@@ -4,12 +4,12 @@
 //! extended protocol everything is skipped up to the next Sync, and every Sync or simple query is answered by exactly one
 //! ReadyForQuery: on these two rules rests that no answer is ever taken for another statement's.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
 use super::Shared;
@@ -101,6 +101,8 @@ async fn converse(connection: &mut Connection, origin: Origin, registration: &Re
         portals: Portals::default(),
         unnamed: None,
         passing: None,
+        passing_until: None,
+        alarm: None,
         shared,
         skipping: false,
         in_batch: false,
@@ -168,6 +170,10 @@ pub(super) struct Client<'a> {
     pub(super) unnamed: Option<Arc<Prepared>>,
     /// The statement of the messages at the front of the input, which was sent to its shard already.
     pub(super) passing: Option<PassThrough>,
+    /// When it has run for too long.
+    pub(super) passing_until: Option<Instant>,
+    /// Wakes the client's task at the deadline of what passes through, or before it.
+    pub(super) alarm: Option<Pin<Box<Sleep>>>,
     shared: &'a Shared,
     /// An error was answered: what comes is skipped until Sync.
     pub(super) skipping: bool,
@@ -196,6 +202,7 @@ impl Client<'_> {
         }
     }
 
+    /// What may wait for a shard is boxed: an idle client's task has no room for it.
     async fn answer(&mut self, frame: &Frame) -> Result<(), Ended> {
         let message = match frontend::decode(frame) {
             Ok(message) => message,
@@ -206,7 +213,7 @@ impl Client<'_> {
         };
         let answered = match message {
             Message::Query { text } => {
-                match self.simple_query(text).await {
+                match Box::pin(self.simple_query(text)).await {
                     Err(Failure::Statement(error)) => self.report(error),
                     Err(Failure::Connection(ended)) => return Err(ended),
                     Ok(()) => {}
@@ -229,10 +236,10 @@ impl Client<'_> {
                 let error = Error::new(SqlState::PROTOCOL_VIOLATION, "unexpected password message");
                 return Err(Ended::Fatal(error));
             }
-            Message::Parse { name, text, types } => self.parse(name, text, types).await,
+            Message::Parse { name, text, types } => Box::pin(self.parse(name, text, types)).await,
             Message::Bind(bind) => self.bind(bind).map_err(Failure::Statement),
             Message::Describe { target, name } => self.describe(target, name).map_err(Failure::Statement),
-            Message::Execute { portal, row_limit } => self.execute_portal(portal, row_limit).await,
+            Message::Execute { portal, row_limit } => Box::pin(self.execute_portal(portal, row_limit)).await,
             Message::Close { target, name } => self.close(target, name),
         };
         match answered {
@@ -298,7 +305,7 @@ impl Client<'_> {
         }
         let deadline = self.statement_deadline();
         let Client { connection, session, cancel, .. } = self;
-        watch(connection, cancel, deadline, session.end_batch()).await
+        Box::pin(watch(connection, cancel, deadline, session.end_batch())).await
     }
 
     /// The scope of a statement that `alone` says nothing follows.
@@ -315,8 +322,11 @@ impl Client<'_> {
         next_is_sync(&self.connection.input)
     }
 
-    /// When a statement that begins now has run for too long.
+    /// When a statement that begins now, or passes through, has run for too long.
     pub(super) fn statement_deadline(&self) -> Option<Instant> {
+        if self.passing.is_some() {
+            return self.passing_until;
+        }
         let limit = self.session.statement_timeout()?;
         if limit.is_zero() { None } else { Instant::now().checked_add(limit) }
     }

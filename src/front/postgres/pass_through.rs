@@ -4,11 +4,12 @@
 //! Nothing is taken off the input before the answer has come whole. Where it does not come so, the same messages are
 //! answered one by one as any others are, and the statement that was sent waits in `passing` for its turn among them.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, BytesMut};
+use tokio::time::{Instant, Sleep};
 
 use super::client::{Client, READ_AHEAD_BYTES};
 use super::extended;
@@ -48,6 +49,7 @@ impl Client<'_> {
             return false;
         }
         let limits = self.limits();
+        self.passing_until = self.statement_deadline();
         let Some(mut sent) = send_on(&mut self.session, &self.connection.input, limits) else { return false };
         let looked = std::future::poll_fn(|context| self.poll_answer(&mut sent.passing, context)).await;
         match looked {
@@ -65,6 +67,11 @@ impl Client<'_> {
         let connection = &mut *self.connection;
         connection.send_now_if_due();
         if self.session.is_canceled() || connection.peer.has_reached(Stage::Closing) {
+            return Poll::Ready(Looked::Otherwise);
+        }
+        if let Some(until) = self.passing_until
+            && is_late(&mut self.alarm, until, context)
+        {
             return Poll::Ready(Looked::Otherwise);
         }
         while connection.input.len() < READ_AHEAD_BYTES {
@@ -109,6 +116,22 @@ impl Client<'_> {
         self.portals.clear();
         self.session.passed(passing);
     }
+}
+
+/// Whether it is `until` already; otherwise the task is woken then. The alarm is set anew only when it has gone off: a task
+/// that is woken for nothing costs less than an alarm for each statement.
+fn is_late(alarm: &mut Option<Pin<Box<Sleep>>>, until: Instant, context: &mut Context<'_>) -> bool {
+    let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+    if alarm.is_elapsed() || alarm.deadline() > until {
+        alarm.as_mut().reset(until);
+    }
+    while alarm.as_mut().poll(context).is_ready() {
+        if Instant::now() >= until {
+            return true;
+        }
+        alarm.as_mut().reset(until);
+    }
+    false
 }
 
 fn send_on(session: &mut Session, input: &[u8], limits: Limits) -> Option<Sent> {
