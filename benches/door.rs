@@ -3,7 +3,9 @@
 //! `cargo bench --bench door`. Rounds alternate between the two, so that both meet the same machine; the medians and
 //! their ratios are printed as the table of `docs/performance.md`. The client is lean: messages are encoded
 //! beforehand, and answers are only counted, so that it costs little of what is measured.
-//! `SHARDD_BENCH_ROUNDS` (7) and `SHARDD_BENCH_MS` (2000, for each measurement) change the effort.
+//! Beside them: the processor microseconds that shardd and its clients take for an operation, of user and of system time.
+//! `SHARDD_BENCH_ROUNDS` (7) and `SHARDD_BENCH_MS` (2000, for each measurement) change the effort, `SHARDD_BENCH_ONLY`
+//! picks the rows whose name contains it.
 
 #![allow(unreachable_pub, reason = "nobody is outside of a benchmark")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that meets an error has no result")]
@@ -26,6 +28,7 @@ const EVENTS: i64 = 100;
 const SEATS_PER_EVENT: i64 = 100;
 const WRITERS: usize = 32;
 const PIPELINE: usize = 64;
+const WRITE_PIPELINE: usize = 16;
 /// Of each client's prepared requests; it goes round and round through them.
 const REQUESTS: usize = 2048;
 
@@ -57,36 +60,87 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
     println!("{cores} cores, {rounds} rounds of {} ms, medians of operations per second\n", time.as_millis());
-    println!("| What | Clients | rusqlite | shardd | shardd / rusqlite |\n|---|---|---|---|---|");
+    println!(
+        "| What | Clients | rusqlite | shardd | shardd / rusqlite | shardd: user, system us | clients: user, system us |"
+    );
+    println!("|---|---|---|---|---|---|---|");
     let next_id = AtomicU64::new(1);
     let everywhere: Vec<i64> = (1..=EVENTS).collect();
     let together = events_of_one_shard(&shardd);
+    let rows = Rows { rounds, server: shardd.pid(), only: std::env::var("SHARDD_BENCH_ONLY").unwrap_or_default() };
     for (where_to, events) in [("one shard", &together), ("four shards", &everywhere)] {
-        let what = format!("durable single-row INSERT on {where_to}, against one connection");
-        row(&what, WRITERS, rounds, &mut || sqlite_writes(&file, time, events, &next_id), &mut || {
-            over_the_door(&shardd, WRITERS, time, &Requests::Writes { events, next_id: &next_id })
-        });
+        for depth in [1, WRITE_PIPELINE] {
+            let what = format!("durable single-row INSERT on {where_to}, {}", in_words(depth));
+            rows.row(&what, WRITERS, &mut || sqlite_writes(&file, time, events, &next_id), &mut || {
+                over_the_door(&shardd, WRITERS, time, &Requests::Writes { events, next_id: &next_id, depth })
+            });
+        }
     }
     for clients in [cores, 8, 32] {
-        row("point read", clients, rounds, &mut || sqlite_reads(&file, clients, time), &mut || {
-            over_the_door(&shardd, clients, time, &Requests::Reads { depth: 1 })
-        });
-        let what = format!("point read, {PIPELINE} in a pipeline");
-        row(&what, clients, rounds, &mut || sqlite_reads(&file, clients, time), &mut || {
-            over_the_door(&shardd, clients, time, &Requests::Reads { depth: PIPELINE })
-        });
+        for depth in [1, PIPELINE] {
+            let what = format!("point read, {}", in_words(depth));
+            rows.row(&what, clients, &mut || sqlite_reads(&file, clients, time), &mut || {
+                over_the_door(&shardd, clients, time, &Requests::Reads { depth })
+            });
+        }
     }
 }
 
-/// Measures both in turn, and prints their medians.
-fn row(what: &str, clients: usize, rounds: u64, sqlite: &mut dyn FnMut() -> f64, shardd: &mut dyn FnMut() -> f64) {
-    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        theirs.push(sqlite());
-        ours.push(shardd());
+fn in_words(depth: usize) -> String {
+    if depth == 1 { "one at a time".to_owned() } else { format!("{depth} in a pipeline") }
+}
+
+struct Rows {
+    rounds: u64,
+    /// The process of shardd.
+    server: u32,
+    only: String,
+}
+
+impl Rows {
+    /// Measures both in turn, and prints their medians.
+    fn row(&self, what: &str, clients: usize, sqlite: &mut dyn FnMut() -> f64, shardd: &mut dyn FnMut() -> Rate) {
+        if !what.contains(&self.only) {
+            return;
+        }
+        let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+        let mut times: [Vec<f64>; 4] = Default::default();
+        for _ in 0..self.rounds {
+            theirs.push(sqlite());
+            let before = self.processor_us();
+            let rate = shardd();
+            for (index, after) in self.processor_us().into_iter().enumerate() {
+                times[index].push((after - before[index]) / rate.operations as f64);
+            }
+            ours.push(rate.per_second);
+        }
+        let (theirs, ours) = (median(theirs), median(ours));
+        let [user, system, client_user, client_system] = times.map(median);
+        println!(
+            "| {what} | {clients} | {theirs:.0} | {ours:.0} | {:.2} | {user:.1}, {system:.1} | {client_user:.1}, {client_system:.1} |",
+            ours / theirs
+        );
     }
-    let (theirs, ours) = (median(theirs), median(ours));
-    println!("| {what} | {clients} | {theirs:.0} | {ours:.0} | {:.2} |", ours / theirs);
+
+    /// User and system time of the server, then of this process.
+    fn processor_us(&self) -> [f64; 4] {
+        let [user, system] = processor_us(&self.server.to_string());
+        let [own_user, own_system] = processor_us("self");
+        [user, system, own_user, own_system]
+    }
+}
+
+/// From `/proc/PID/stat`, whose unit is a hundredth of a second.
+fn processor_us(process: &str) -> [f64; 2] {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    [11, 12].map(|at| fields[at].parse::<f64>().unwrap() * 10_000.0)
+}
+
+/// What clients did together.
+struct Rate {
+    operations: u64,
+    per_second: f64,
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -137,7 +191,7 @@ fn sqlite_writes(file: &Path, time: Duration, events: &[i64], next_id: &AtomicU6
 }
 
 fn sqlite_reads(file: &Path, threads: usize, time: Duration) -> f64 {
-    measure(threads, time, |thread, stop| {
+    let rate = measure(threads, time, |thread, stop| {
         let connection = open(file);
         let mut statement = connection.prepare(&READ.replace('$', "?")).unwrap();
         let mut done = 0;
@@ -155,7 +209,8 @@ fn sqlite_reads(file: &Path, threads: usize, time: Duration) -> f64 {
             done += 1;
         }
         done
-    })
+    });
+    rate.per_second
 }
 
 /// Rows come to the events in turn.
@@ -177,12 +232,12 @@ fn events_of_one_shard(shardd: &Shardd) -> Vec<i64> {
 enum Requests<'a> {
     /// Points, `depth` of them before the client waits for the answers.
     Reads { depth: usize },
-    /// One row at a time.
-    Writes { events: &'a [i64], next_id: &'a AtomicU64 },
+    /// Single rows, in the same way.
+    Writes { events: &'a [i64], next_id: &'a AtomicU64, depth: usize },
 }
 
 /// `clients` connections that run a prepared statement.
-fn over_the_door(shardd: &Shardd, clients: usize, time: Duration, requests: &Requests<'_>) -> f64 {
+fn over_the_door(shardd: &Shardd, clients: usize, time: Duration, requests: &Requests<'_>) -> Rate {
     let port = shardd.ports.postgres;
     measure(clients, time, |client, stop| match requests {
         Requests::Reads { depth } => {
@@ -196,13 +251,18 @@ fn over_the_door(shardd: &Shardd, clients: usize, time: Duration, requests: &Req
             }
             done
         }
-        Requests::Writes { events, next_id } => {
+        Requests::Writes { events, next_id, depth } => {
             let mut connection = LeanConnection::open(port, WRITE);
             let mut done = 0;
+            let mut requests = Vec::new();
             while !stop.load(Ordering::Relaxed) {
-                let id = next_id.fetch_add(1, Ordering::Relaxed).cast_signed();
-                connection.ask(&request(event_of(id, events), id), 1);
-                done += 1;
+                requests.clear();
+                for _ in 0..*depth {
+                    let id = next_id.fetch_add(1, Ordering::Relaxed).cast_signed();
+                    requests.extend_from_slice(&request(event_of(id, events), id));
+                }
+                connection.ask(&requests, *depth);
+                done += *depth as u64;
             }
             done
         }
@@ -210,7 +270,7 @@ fn over_the_door(shardd: &Shardd, clients: usize, time: Duration, requests: &Req
 }
 
 /// Operations per second of so many threads, all together.
-fn measure(threads: usize, time: Duration, work: impl Fn(usize, &AtomicBool) -> u64 + Sync) -> f64 {
+fn measure(threads: usize, time: Duration, work: impl Fn(usize, &AtomicBool) -> u64 + Sync) -> Rate {
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let begin = Instant::now();
     std::thread::scope(|scope| {
@@ -221,7 +281,8 @@ fn measure(threads: usize, time: Duration, work: impl Fn(usize, &AtomicBool) -> 
         std::thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
     });
-    done.load(Ordering::Relaxed) as f64 / begin.elapsed().as_secs_f64()
+    let operations = done.load(Ordering::Relaxed);
+    Rate { operations, per_second: operations as f64 / begin.elapsed().as_secs_f64() }
 }
 
 /// Keys in an order that no cache foresees.

@@ -124,7 +124,7 @@ bounds! {
     merge_max_bytes = 64 * MIB, 65_536..=65_536 * MIB,
         "Memory that one statement may take to put the rows of several shards together; 53400 past it.";
     worker_threads = 0, 0 ..= 1_024,
-        "Threads that serve the Postgres door's clients of Postgres shards. 0 is half the number of cores, at least 1.";
+        "Threads that serve the Postgres door's clients. 0 is the number of cores for SQLite shards, half of it for Postgres shards.";
     plan_cache_statements = 4_096, 1..=1_000_000,
         "Statements whose plan is kept.";
     prepared_statements_per_session = 10_000, 1..=1_000_000,

@@ -8,6 +8,7 @@
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 
 mod agreement;
+mod ahead;
 mod answer;
 mod asking;
 mod by_key;
@@ -47,6 +48,7 @@ use tokio::sync::OwnedMutexGuard;
 pub use crate::shard::RawParameters;
 pub use crate::shard::postgres::{Looked, StatementName};
 pub use crate::shard::{Formats, OutputColumn};
+pub use ahead::Submitted;
 pub use answer::{Answer, RowBatch, Rows, TagCount};
 pub use pass_through::PassThrough;
 pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};

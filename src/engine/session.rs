@@ -399,7 +399,10 @@ impl Session {
             program: Arc::clone(program),
             parameters: Arc::clone(&execution.parameters),
             formats,
-            environment: Arc::clone(execution.environment.get_or_init(|| self.environment())),
+            environment: match program.environment.is_empty() {
+                true => Environment::unasked(),
+                false => Arc::clone(execution.environment.get_or_init(|| self.environment())),
+            },
             style: self.settings.text_style().clone(),
             cancel: self.cancel.clone(),
             schema: self.shared_schema(execution),

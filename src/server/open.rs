@@ -46,15 +46,11 @@ pub(super) async fn engine(
     }
     let cluster = catalog.cluster_id().await?;
     let kind = kind_of(&topology)?;
-    let workers = match kind {
-        ShardKind::Sqlite => 0,
-        ShardKind::Postgres => worker_count(config),
-    };
     let opener = ShardOpener {
         cluster: cluster.clone(),
         limits: shard_limits(config),
         metrics: Arc::clone(metrics),
-        workers: Arc::new(Workers::start(workers).map_err(StartError::Threads)?),
+        workers: Arc::new(Workers::start(worker_count(config, kind)).map_err(StartError::Threads)?),
         pool: pool_limits(config),
     };
     let (shards, down) = open_all(&opener, &topology).await?;
@@ -212,11 +208,14 @@ impl ShardOpener {
     }
 }
 
-/// One thread does more with the same processor time than two: it finds more to do whenever it looks.
-fn worker_count(config: &Config) -> usize {
-    match size(config.limits.worker_threads) {
-        0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1)),
-        threads => threads,
+/// SQLite runs in the threads that serve its clients. Postgres has a machine of its own, or takes its half of this one; and one
+/// thread does more with the same processor time than two: it finds more to do whenever it looks.
+fn worker_count(config: &Config, kind: ShardKind) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    match (size(config.limits.worker_threads), kind) {
+        (0, ShardKind::Sqlite) => cores,
+        (0, ShardKind::Postgres) => (cores / 2).max(1),
+        (threads, _) => threads,
     }
 }
 

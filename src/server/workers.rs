@@ -1,7 +1,7 @@
-//! The threads that serve the Postgres door's clients of Postgres shards.
+//! The threads that serve the Postgres door's clients.
 //!
 //! Each has a runtime of its own, so that a client, its task and the connections it uses stay on one thread: what arrives on
-//! one socket leaves on the other without waking anybody.
+//! one socket leaves on the other without waking anybody, and a commit's answers wake each thread once.
 
 use std::io;
 use std::thread::JoinHandle;

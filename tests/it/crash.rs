@@ -6,11 +6,15 @@
 use std::io;
 use std::time::Duration;
 
+use crate::support::frames;
 use crate::support::{Answer, Client, Shardd};
 
 const ROUNDS: u64 = 20;
 /// Keys that spread over all four shards.
 const KEYS: i64 = 16;
+/// Writes that are sent before the first is answered, and how many of them in a row have one key.
+const PIPELINE: i64 = 24;
+const IN_A_ROW: i64 = 6;
 
 const SCHEMA: &str = "
     CREATE TABLE entries (event_id bigint, writer int, number bigint, PRIMARY KEY (event_id, writer, number));
@@ -26,6 +30,8 @@ const SCHEMA: &str = "
 enum Kind {
     /// One row, committed by itself.
     Entry,
+    /// The same, many sent at once: what is there afterwards is a beginning of what was sent, over all shards.
+    Pipeline,
     /// Two rows of one key, in a transaction.
     Pair,
     /// A row for every key, over all shards, in one statement.
@@ -40,6 +46,8 @@ const WRITERS: &[Kind] = &[
     Kind::Entry,
     Kind::Entry,
     Kind::Entry,
+    Kind::Pipeline,
+    Kind::Pipeline,
     Kind::Pair,
     Kind::Pair,
     Kind::Batch,
@@ -60,23 +68,55 @@ impl Writer {
     /// Writes until the server is gone. An error that the server itself reports fails the test.
     fn run(&mut self, port: u16) {
         let Ok(mut client) = Client::connect(port) else { return };
+        if matches!(self.kind, Kind::Pipeline) {
+            let _ = self.run_pipelines(&mut client);
+            return;
+        }
         while let Ok(answers) = self.write(&mut client) {
-            for answer in &answers {
-                // While it dies, the server may still say that it does.
-                let Some(error) = &answer.error else { continue };
-                let ends = ["57P01", "57P02", "57P03", "08006"].contains(&error.sqlstate());
-                assert!(ends, "writer {} ({:?}): {error:?}", self.id, self.kind);
+            if !self.went_well(&answers) {
                 return;
             }
             self.next += 1;
         }
     }
 
+    fn run_pipelines(&mut self, client: &mut Client) -> io::Result<()> {
+        let mut messages = frames::Writer::default();
+        messages.parse("entry", "INSERT INTO entries VALUES ($1, $2, $3)", &[20, 23, 20]).sync();
+        client.send(&messages)?;
+        client.answers()?;
+        loop {
+            let mut messages = frames::Writer::default();
+            for number in self.next..self.next + PIPELINE {
+                let values = [number / IN_A_ROW % KEYS, i64::try_from(self.id).expect("a small number"), number];
+                let values = values.map(|value| Some(value.to_string().into_bytes()));
+                messages.bind("", "entry", &values, &[], &[]).execute("", 0).sync();
+            }
+            client.send(&messages)?;
+            for _ in 0..PIPELINE {
+                if !self.went_well(&client.answers()?) {
+                    return Ok(());
+                }
+                self.next += 1;
+            }
+        }
+    }
+
+    fn went_well(&self, answers: &[Answer]) -> bool {
+        let errors: Vec<_> = answers.iter().filter_map(|answer| answer.error.as_ref()).collect();
+        for error in &errors {
+            // While it dies, the server may still say that it does.
+            let ends = ["57P01", "57P02", "57P03", "08006"].contains(&error.sqlstate());
+            assert!(ends, "writer {} ({:?}): {error:?}", self.id, self.kind);
+        }
+        errors.is_empty()
+    }
+
     fn write(&self, client: &mut Client) -> io::Result<Vec<Answer>> {
         let (writer, number) = (self.id, self.next);
         let key = number % KEYS;
         client.try_simple(&match self.kind {
-            Kind::Entry => format!("INSERT INTO entries VALUES ({key}, {writer}, {number})"),
+            Kind::Entry | Kind::Pipeline => format!("INSERT INTO entries VALUES ({key}, {writer}, {number})"),
             Kind::Counter => format!("UPDATE counters SET total = total + 1 WHERE event_id = {writer}"),
             Kind::Note => format!("INSERT INTO notes VALUES ({writer}, {number}, 'note')"),
             Kind::Batch => {
@@ -93,7 +133,7 @@ impl Writer {
     fn check(&mut self, client: &mut Client, round: u64) {
         let writer = self.id;
         let (table, rows_of_each) = match self.kind {
-            Kind::Entry => ("entries", 1),
+            Kind::Entry | Kind::Pipeline => ("entries", 1),
             Kind::Pair => ("pairs", 2),
             Kind::Batch => ("batches", KEYS),
             Kind::Note => ("notes", 1),
@@ -115,11 +155,12 @@ impl Writer {
         self.settle(i64::try_from(rows.len()).expect("few rows"), round);
     }
 
-    /// The last write may have been done without an answer; no other may be more or less.
+    /// What was sent last may have been done without an answer; no other may be more or less.
     fn settle(&mut self, found: i64, round: u64) {
         let acknowledged = self.next;
+        let sent = if matches!(self.kind, Kind::Pipeline) { PIPELINE } else { 1 };
         assert!(
-            found == acknowledged || found == acknowledged + 1,
+            (acknowledged..=acknowledged + sent).contains(&found),
             "round {round}: writer {} ({:?}) was acknowledged {acknowledged} writes, {found} are there",
             self.id,
             self.kind

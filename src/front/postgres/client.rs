@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
 use super::Shared;
+use super::ahead::Ahead;
 use super::connection::{Connection, Ended};
 use super::handshake::{Admitted, handshake};
 use super::peers::{Registration, Stage};
@@ -104,6 +105,7 @@ async fn converse(connection: &mut Connection, origin: Origin, registration: &Re
         passing_until: None,
         alarm: None,
         shared,
+        ahead: Ahead::default(),
         skipping: false,
         in_batch: false,
     };
@@ -164,7 +166,7 @@ fn readiness(status: TransactionStatus) -> Readiness {
 pub(super) struct Client<'a> {
     pub(super) connection: &'a mut Connection,
     pub(super) session: Session,
-    cancel: CancelHandle,
+    pub(super) cancel: CancelHandle,
     pub(super) portals: Portals,
     /// The unnamed statement, which SQL cannot name and the session need not know.
     pub(super) unnamed: Option<Arc<Prepared>>,
@@ -175,6 +177,8 @@ pub(super) struct Client<'a> {
     /// Wakes the client's task at the deadline of what passes through, or before it.
     pub(super) alarm: Option<Pin<Box<Sleep>>>,
     shared: &'a Shared,
+    /// Writes that are under way. Whatever sends the output, or depends on their outcome, settles them first.
+    pub(super) ahead: Ahead,
     /// An error was answered: what comes is skipped until Sync.
     pub(super) skipping: bool,
     /// Something ran or failed that [`Session::end_batch`] has to end.
@@ -193,6 +197,9 @@ impl Client<'_> {
                 Ok(None) => continue,
                 Err(ended) => return ended,
             };
+            if let Err(ended) = self.settle_before(frame.kind).await {
+                return ended;
+            }
             if self.skipping && !matches!(frame.kind, b'S' | b'X') {
                 continue;
             }
@@ -243,7 +250,7 @@ impl Client<'_> {
             Message::Close { target, name } => self.close(target, name),
         };
         match answered {
-            Ok(()) => self.connection.flush_if_full().await,
+            Ok(()) => self.flush_if_full().await,
             Err(Failure::Statement(error)) => {
                 self.report(error);
                 self.skip_to_sync()
@@ -295,7 +302,15 @@ impl Client<'_> {
         }
         backend::ready_for_query(&mut self.connection.output, readiness(status));
         self.connection.flush_due = true;
-        self.connection.flush_if_full().await
+        self.flush_if_full().await
+    }
+
+    async fn flush_if_full(&mut self) -> Result<(), Ended> {
+        if self.connection.is_full() {
+            self.settle().await?;
+            self.connection.flush().await?;
+        }
+        Ok(())
     }
 
     /// Commits, or rolls back, what statements have done together outside BEGIN.
@@ -303,6 +318,7 @@ impl Client<'_> {
         if !std::mem::take(&mut self.in_batch) {
             return Ok(());
         }
+        self.settle().await?;
         let deadline = self.statement_deadline();
         let Client { connection, session, cancel, .. } = self;
         Box::pin(watch(connection, cancel, deadline, session.end_batch())).await
@@ -354,8 +370,13 @@ impl Client<'_> {
     /// waits for the client.
     async fn next_frame(&mut self) -> Result<Option<Frame>, Ended> {
         let limits = self.limits();
-        if let Some(frame) = take_frame(&mut self.connection.input, limits).map_err(Ended::Fatal)? {
-            return Ok(Some(frame));
+        match take_frame(&mut self.connection.input, limits) {
+            Ok(Some(frame)) => return Ok(Some(frame)),
+            Ok(None) => self.settle().await?,
+            Err(error) => {
+                self.settle().await?;
+                return Err(Ended::Fatal(error));
+            }
         }
         self.connection.flush_if_due().await?;
         self.wait_for_input().await?;

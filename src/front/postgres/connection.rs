@@ -120,16 +120,16 @@ impl Connection {
         if self.flush_due { self.flush().await } else { Ok(()) }
     }
 
-    /// Sends what has gathered once it is worth a write of its own.
-    pub(super) async fn flush_if_full(&mut self) -> Result<(), Ended> {
-        if self.output.len() >= OUTPUT_LIMIT_BYTES { self.flush().await } else { Ok(()) }
+    /// What has gathered is worth a write of its own.
+    pub(super) fn is_full(&self) -> bool {
+        self.output.len() >= OUTPUT_LIMIT_BYTES
     }
 
     /// Adds whole frames to the output; large ones are sent at once, with what was there before them.
     pub(super) async fn send_frames(&mut self, frames: &[u8]) -> Result<(), Ended> {
         if frames.len() < COPY_LIMIT_BYTES {
             self.output.extend_from_slice(frames);
-            return self.flush_if_full().await;
+            return if self.is_full() { self.flush().await } else { Ok(()) };
         }
         let mut both = Buf::chain(&self.output[..], frames);
         let stream = &mut self.stream;

@@ -111,7 +111,15 @@ impl Client<'_> {
 
     /// Runs a portal, or goes on with it, for at most `row_limit` rows (0: all).
     pub(super) async fn execute_portal(&mut self, name: &str, row_limit: usize) -> Result<(), Failure> {
-        let Portal { prepared, formats, state } = self.portals.take(name)?;
+        let Portal { prepared, formats, mut state } = self.portals.take(name)?;
+        if let State::Bound(parameters) = state {
+            match self.hand_on(&prepared, parameters).await? {
+                // The Sync that follows ends the portal.
+                Ok(()) => return Ok(()),
+                Err(parameters) => state = State::Bound(parameters),
+            }
+        }
+        self.settle().await?;
         if prepared.is_empty() {
             backend::empty_query_response(&mut self.connection.output);
             self.portals.put_back(name, Portal { prepared, formats, state });

@@ -8,6 +8,7 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
+mod ahead;
 mod authentication;
 mod client;
 mod connection;

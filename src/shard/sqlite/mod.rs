@@ -12,5 +12,5 @@ mod store;
 pub use program::{Effect, EnvironmentValue, Program};
 pub use store::{
     Call, Environment, Limits, Opening, RedoStep, STEP, Scratch, ScratchTable, ShardFile, SqliteShard,
-    SqliteTransaction, Statistics, Whereabouts, forget_table_statements, store_table_statement,
+    SqliteTransaction, Statistics, SubmittedWrite, Whereabouts, forget_table_statements, store_table_statement,
 };

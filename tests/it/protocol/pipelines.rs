@@ -1,6 +1,7 @@
 //! Many messages in flight: every answer must belong to its statement, whatever failed before it.
 
 use super::{SEATS, everywhere, kinds, send};
+use crate::support::shardd::Request;
 use crate::support::{Shardd, Value};
 
 #[test]
@@ -164,6 +165,102 @@ fn answers_never_change_places() {
             }
         });
     }
+}
+
+/// Each write has a Sync of its own, and all are sent at once: they run in turn, and one that fails takes none with it.
+#[test]
+fn writes_of_a_pipeline_are_done_and_answered_in_their_order() {
+    everywhere(|connect| {
+        let mut client = connect();
+        client.run(SEATS);
+        send(&mut client, |writer| {
+            writer.parse("add", "INSERT INTO seats VALUES ($1, $2, $3)", &[20, 23, 25]);
+            writer.parse("set", "UPDATE seats SET status = status || $2 WHERE event_id = $1", &[20, 25]);
+            writer.parse("count", "SELECT count(*) FROM seats WHERE event_id = $1", &[20]).sync()
+        });
+        client.answers().expect("answered");
+        let steps: &[(&str, &[&str], &str)] = &[
+            ("add", &["1", "1", "a"], "INSERT 0 1"),
+            ("add", &["1", "2", "b"], "INSERT 0 1"),
+            ("add", &["1", "1", "again"], "23505"),
+            ("set", &["1", "x"], "UPDATE 2"),
+            ("add", &["1", "no number", "c"], "22P02"),
+            ("nothing", &[], "26000"),
+            ("set", &["1", "y"], "UPDATE 2"),
+            ("count", &["1"], "SELECT 1"),
+            ("add", &["2", "1", "d"], "INSERT 0 1"),
+            ("add", &["3", "1", "e"], "INSERT 0 1"),
+            ("add", &["2", "2", "f"], "INSERT 0 1"),
+            ("set", &["2", "z"], "UPDATE 2"),
+            ("add", &["2", "2", "again"], "23505"),
+            ("add", &["1", "3", "g"], "INSERT 0 1"),
+            ("set", &["4", "nowhere"], "UPDATE 0"),
+        ];
+        send(&mut client, |writer| {
+            for (statement, values, _) in steps {
+                let values: Vec<_> = values.iter().map(|value| Some(value.as_bytes().to_vec())).collect();
+                writer.bind("", statement, &values, &[], &[]).execute("", 0).sync();
+            }
+            writer
+        });
+        for (statement, values, expected) in steps {
+            let answers = client.answers().expect("answered");
+            let [answer] = answers.as_slice() else { panic!("{statement} {values:?}: {answers:?}") };
+            let told = answer.tag.as_deref().unwrap_or_else(|| answer.sqlstate());
+            assert_eq!(told, *expected, "{statement} {values:?}");
+        }
+        let rows = client.query("SELECT status FROM seats ORDER BY event_id, seat").texts().concat();
+        let rows: Vec<_> = rows.into_iter().flatten().collect();
+        assert_eq!(rows, ["axy", "bxy", "g", "dz", "fz", "e"]);
+    });
+}
+
+/// The disk is waited for once for many writes of one client, not once for each.
+#[test]
+fn writes_of_a_pipeline_share_commits() {
+    const WRITES: usize = 48;
+    let server = Shardd::start();
+    let mut client = server.client();
+    client.run(SEATS);
+    send(&mut client, |writer| writer.parse("add", "INSERT INTO seats VALUES (1, $1, 'x')", &[23]).sync());
+    client.answers().expect("answered");
+    let commits = || {
+        let metrics = server.admin(&Request::get("/metrics")).text();
+        let counts = metrics.lines().filter(|line| line.starts_with("shardd_group_commit_statements_count"));
+        counts.map(|line| line.rsplit(' ').next().expect("a number").parse::<usize>().expect("a number")).sum::<usize>()
+    };
+    let before = commits();
+    send(&mut client, |writer| {
+        for seat in 0..WRITES {
+            writer.bind("", "add", &[Some(seat.to_string().into_bytes())], &[], &[]).execute("", 0).sync();
+        }
+        writer
+    });
+    for _ in 0..WRITES {
+        client.answers().expect("answered")[0].expect_tag("INSERT 0 1");
+    }
+    let commits = commits() - before;
+    assert!(commits <= WRITES / 4, "{WRITES} writes took {commits} commits");
+    assert_eq!(client.query("SELECT count(*) FROM seats WHERE event_id = 1").value(), WRITES.to_string());
+}
+
+/// A client that sends its writes and leaves, as a program does that ends without waiting.
+#[test]
+fn writes_of_a_pipeline_are_done_though_the_client_leaves() {
+    everywhere(|connect| {
+        let mut client = connect();
+        client.run(SEATS);
+        send(&mut client, |writer| {
+            writer.parse("add", "INSERT INTO seats VALUES (1, $1, 'x')", &[23]).sync();
+            for seat in 0..20 {
+                writer.bind("", "add", &[Some(seat.to_string().into_bytes())], &[], &[]).execute("", 0).sync();
+            }
+            writer.message(b'X', |_| {})
+        });
+        // Terminate is answered by the end of the connection, after everything before it.
+        while client.receive().is_ok() {}
+        assert_eq!(connect().query("SELECT count(*) FROM seats WHERE event_id = 1").value(), "20");
+    });
 }
 
 #[test]

@@ -77,6 +77,22 @@ impl Whereabouts {
 }
 
 impl Environment {
+    /// For programs that ask nothing of their session: most.
+    pub fn unasked() -> Arc<Environment> {
+        static UNASKED: LazyLock<Arc<Environment>> = LazyLock::new(|| {
+            Arc::new(Environment {
+                transaction_timestamp: 0,
+                statement_timestamp: 0,
+                time_zone: "UTC".into(),
+                user: "".into(),
+                database: "".into(),
+                backend_pid: 0,
+                whereabouts: Whereabouts::own(),
+            })
+        });
+        Arc::clone(&UNASKED)
+    }
+
     pub(super) fn value(&self, asked: EnvironmentValue) -> rusqlite::types::ValueRef<'_> {
         use rusqlite::types::ValueRef::{Integer, Null, Text};
         let Whereabouts { version, schema, schemas, all_schemas } = &*self.whereabouts;

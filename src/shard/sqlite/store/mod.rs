@@ -14,6 +14,7 @@ mod execute;
 mod failure;
 mod limits;
 mod outlet;
+mod pace;
 mod pool;
 mod presence;
 mod queue;
@@ -179,12 +180,21 @@ impl SqliteShard {
     /// # Errors
     /// Nothing was written, unless the error's `Retry` is `Unknown`.
     pub async fn write(&self, call: Call) -> Result<Written> {
+        self.submit(call)?.written().await
+    }
+
+    /// Puts a write into the writer's line, behind those that were put there before.
+    ///
+    /// # Errors
+    /// The line is too long, or the shard may not be used: nothing will be written.
+    pub fn submit(&self, call: Call) -> Result<SubmittedWrite> {
         self.shared.check_serving()?;
         let place = Place::new();
         let cancel = call.cancel.clone();
         let (answer, answered) = oneshot::channel();
-        self.shared.push(Job::Write(WriteJob { call, place: place.clone(), answer }))?;
-        self.shared.wait_for_writer(&place, answered, &cancel).await?
+        let runtime = tokio::runtime::Handle::try_current().unwrap_or_else(|_| self.shared.runtime.clone());
+        self.shared.push(Job::Write(WriteJob { call, place: place.clone(), answer, runtime }))?;
+        Ok(SubmittedWrite { shared: Arc::clone(&self.shared), place, cancel, answered })
     }
 
     /// Begins a transaction. `cancel` ends the wait for the writer.
@@ -234,9 +244,9 @@ impl SqliteShard {
     async fn begin_writing(&self, schema: bool, cancel: &CancelFlag) -> Result<SqliteTransaction> {
         let Ends { transaction, work, ended } = SqliteTransaction::ends(&self.shared);
         let place = Place::new();
-        let (granted, answer) = oneshot::channel();
+        let (granted, mut answer) = oneshot::channel();
         self.shared.push(Job::Transaction(TransactionJob { place: place.clone(), granted, work, ended, schema }))?;
-        self.shared.wait_for_writer(&place, answer, cancel).await??;
+        self.shared.wait_for_writer(&place, &mut answer, cancel).await??;
         Ok(transaction)
     }
 
@@ -282,6 +292,31 @@ impl SqliteShard {
         }
         self.pool.close(CLOSING).await;
         self.snapshots.close(CLOSING).await;
+    }
+}
+
+/// A write that waits for the writer, or runs. Dropping it takes it out of the line, if it still stands there.
+#[derive(Debug)]
+pub struct SubmittedWrite {
+    shared: Arc<Shared>,
+    place: Place,
+    cancel: CancelFlag,
+    answered: oneshot::Receiver<Result<Written>>,
+}
+
+impl SubmittedWrite {
+    /// Its outcome. When it is a success, the write is on disk.
+    ///
+    /// # Errors
+    /// Nothing was written, unless the error's `Retry` is `Unknown`.
+    pub async fn written(mut self) -> Result<Written> {
+        self.shared.wait_for_writer(&self.place, &mut self.answered, &self.cancel).await?
+    }
+}
+
+impl Drop for SubmittedWrite {
+    fn drop(&mut self) {
+        self.place.leave();
     }
 }
 

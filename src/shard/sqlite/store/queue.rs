@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::call::Call;
@@ -59,6 +60,8 @@ pub(super) struct WriteJob {
     pub(super) call: Call,
     pub(super) place: Place,
     pub(super) answer: oneshot::Sender<Result<Written>>,
+    /// Where the answer is waited for.
+    pub(super) runtime: Handle,
 }
 
 pub(super) struct TransactionJob {
@@ -102,7 +105,16 @@ impl Job {
 #[derive(Default)]
 struct Line {
     jobs: VecDeque<Job>,
+    /// The writer sleeps until the line is this long: to wake it for each job would cost more than most jobs do.
+    wanted: usize,
     closed: bool,
+}
+
+impl Line {
+    fn is_worth_waking(&self) -> bool {
+        let is_write = |job: Option<&Job>| matches!(job, Some(Job::Write(_)));
+        self.jobs.len() >= self.wanted || !is_write(self.jobs.front()) || !is_write(self.jobs.back())
+    }
 }
 
 pub(super) struct Queue {
@@ -136,8 +148,10 @@ impl Queue {
             }
         }
         line.jobs.push_back(job);
-        drop(line);
-        self.arrived.notify_one();
+        if line.is_worth_waking() {
+            drop(line);
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
@@ -157,28 +171,37 @@ impl Queue {
         }
     }
 
-    /// The next job if it is a write and is there now, or comes before `until`.
-    pub(super) fn next_write(&self, until: Option<Instant>) -> Option<WriteJob> {
+    /// Takes the writes at the head of the line, at most so many.
+    pub(super) fn take_writes(&self, most: usize, into: &mut VecDeque<WriteJob>) {
         let mut line = self.line.lock();
-        loop {
-            if line.closed {
-                return None;
-            }
-            while let Some(job) = line.jobs.pop_front() {
-                match job {
-                    Job::Write(job) if job.place.take() => return Some(job),
-                    Job::Write(_) => {}
-                    other => {
-                        line.jobs.push_front(other);
-                        return None;
+        let mut taken = 0;
+        while taken < most {
+            match line.jobs.pop_front() {
+                Some(Job::Write(job)) => {
+                    if job.place.take() {
+                        into.push_back(job);
+                        taken += 1;
                     }
                 }
-            }
-            let until = until?;
-            if self.arrived.wait_until(&mut line, until).timed_out() && line.jobs.is_empty() {
-                return None;
+                Some(other) => {
+                    line.jobs.push_front(other);
+                    return;
+                }
+                None => return,
             }
         }
+    }
+
+    /// Waits until there are so many writes in the line, or something else, or `until`.
+    pub(super) fn wait_for_writes(&self, wanted: usize, until: Instant) {
+        let mut line = self.line.lock();
+        line.wanted = wanted;
+        while !line.closed && (line.jobs.is_empty() || !line.is_worth_waking()) {
+            if self.arrived.wait_until(&mut line, until).timed_out() {
+                break;
+            }
+        }
+        line.wanted = 0;
     }
 
     pub(super) fn len(&self) -> usize {

@@ -468,7 +468,7 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 async fn borrow_writer(shared: &Arc<Shared>, cancel: &CancelFlag) -> Result<Loan> {
     let place = Place::new();
-    let (granted, answer) = oneshot::channel();
+    let (granted, mut answer) = oneshot::channel();
     shared.push(Job::Loan(LoanJob { place: place.clone(), granted }))?;
-    shared.wait_for_writer(&place, answer, cancel).await
+    shared.wait_for_writer(&place, &mut answer, cancel).await
 }

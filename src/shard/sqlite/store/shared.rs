@@ -190,15 +190,15 @@ impl Shared {
     pub(super) async fn wait_for_writer<T>(
         &self,
         place: &Place,
-        mut answer: oneshot::Receiver<T>,
+        answer: &mut oneshot::Receiver<T>,
         cancel: &CancelFlag,
     ) -> Result<T> {
         let _leaving = LeaveOnDrop(place);
         let gave_up = tokio::select! {
             biased;
-            answer = &mut answer => return answer.map_err(|_| self.closing()),
+            answer = &mut *answer => return answer.map_err(|_| self.closing()),
             error = cancel.raised() => error,
-            () = tokio::time::sleep(self.limits.queue_deadline) => self.writer_busy(place),
+            () = tokio::time::sleep_until((place.since + self.limits.queue_deadline).into()) => self.writer_busy(place),
         };
         if place.leave() {
             return Err(gave_up);

@@ -3,7 +3,7 @@
 //! Writes of many clients are committed together: each runs in a savepoint of its own, one COMMIT (one wait for the
 //! disk) makes them all durable, and only then is each answered. A write that fails takes back nothing but itself. When
 //! an error makes SQLite roll everything back (an interrupt in the midst of a write, a full disk), the others of the
-//! group, none of which was answered, run again without the culprit.
+//! group, none of which was answered, run again without the culprit. How many it waits for is up to `pace`.
 //!
 //! A transaction that is told its statements one by one holds the writer from BEGIN to COMMIT. It commits alone: a
 //! group that joined it could have it rolled back, and it cannot be run again.
@@ -13,11 +13,14 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 use super::checkpoint::{Checkpoints, log_length, watch_log_length};
 use super::connection::Backend;
 use super::execute;
 use super::failure::Failure;
 use super::outlet::Held;
+use super::pace::Pace;
 use super::pool::Pool;
 use super::queue::{Job, Loan, LoanJob, TransactionJob, WriteJob};
 use super::serving::Serving;
@@ -29,17 +32,15 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     backend: Backend,
     readers: Arc<Pool>,
-    /// How many writes the next group is likely to have: those that were answered last, whose clients come back, and
-    /// those that waited meanwhile.
-    expected: usize,
+    pace: Pace,
     checkpoints: Checkpoints,
 }
 
 /// Bytes of rows that a group may hold before it is committed.
 const GROUP_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a group that is smaller than expected waits for more, as clients that were just answered come back.
-const STRAGGLERS: Duration = Duration::from_micros(60);
+/// Answers that are sent one by one; more go to a task, which wakes their receivers from within the runtime.
+const FEW_ANSWERS: usize = 2;
 
 /// How often a writer whose place is lent looks whether it must end.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
@@ -47,7 +48,7 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, backend: Backend, readers: Arc<Pool>) -> Writer {
         watch_log_length(&backend.connection);
-        Writer { shared, backend, readers, expected: 1, checkpoints: Checkpoints::default() }
+        Writer { shared, backend, readers, pace: Pace::new(), checkpoints: Checkpoints::default() }
     }
 
     /// Works until the queue is closed.
@@ -156,6 +157,8 @@ impl Drop for LastWords {
 struct Group {
     ran: Vec<(WriteJob, Result<Written>)>,
     bytes: usize,
+    /// It has waited for more.
+    waited: bool,
 }
 
 enum Gathered {
@@ -175,8 +178,11 @@ impl Group {
             }
             return Gathered::Broken(VecDeque::new());
         }
-        let mut group =
-            Group { ran: Vec::with_capacity(writer.expected.min(writer.shared.limits.group_writes)), bytes: 0 };
+        let mut group = Group {
+            ran: Vec::with_capacity(writer.pace.wanted().min(writer.shared.limits.group_writes)),
+            bytes: 0,
+            waited: false,
+        };
         while let Some(job) = group.next(writer, waiting, began, alone) {
             let result = group.run(writer, &job);
             if writer.backend.connection.is_autocommit() {
@@ -189,22 +195,35 @@ impl Group {
         Gathered::Whole(group)
     }
 
-    fn next(&self, writer: &Writer, waiting: &mut VecDeque<WriteJob>, began: Instant, alone: bool) -> Option<WriteJob> {
+    fn next(
+        &mut self,
+        writer: &Writer,
+        waiting: &mut VecDeque<WriteJob>,
+        began: Instant,
+        alone: bool,
+    ) -> Option<WriteJob> {
         let limits = &writer.shared.limits;
-        if alone && !self.ran.is_empty() {
+        let most = writer.pace.most().min(limits.group_writes);
+        let room = most.saturating_sub(self.ran.len());
+        let full = room == 0 || self.bytes >= GROUP_BYTES || began.elapsed() >= limits.group_time;
+        if !self.ran.is_empty() && (alone || full) {
             return None;
         }
         if let Some(job) = waiting.pop_front() {
             return Some(job);
         }
-        let full = self.ran.len() >= limits.group_writes || self.bytes >= GROUP_BYTES;
-        if alone || full || began.elapsed() >= limits.group_time {
-            return None;
+        let queue = &writer.shared.queue;
+        queue.take_writes(room, waiting);
+        let wanted = writer.pace.wanted().min(most);
+        if waiting.is_empty() && self.ran.len() < wanted && !std::mem::replace(&mut self.waited, true) {
+            let until = (Instant::now() + writer.pace.patience()).min(began + limits.group_time);
+            queue.wait_for_writes(wanted - self.ran.len(), until);
+            queue.take_writes(room, waiting);
         }
-        let more_expected = self.ran.len() < writer.expected;
-        let job = writer.shared.queue.next_write(more_expected.then(|| Instant::now() + STRAGGLERS))?;
-        writer.shared.metrics.queue_wait(job.place.since.elapsed());
-        Some(job)
+        for job in waiting.iter() {
+            writer.shared.metrics.queue_wait(job.place.since.elapsed());
+        }
+        waiting.pop_front()
     }
 
     /// Runs one write in its savepoint.
@@ -244,16 +263,17 @@ impl Group {
             .and_then(|()| run_plain(writer, "COMMIT"));
         shared.committed();
         let count = self.ran.len();
+        let now = Instant::now();
         let waiting = shared.queue.len();
-        shared.metrics.group_commit(count, since.elapsed());
+        shared.metrics.group_commit(count, now - since);
         Counters::add(&shared.counters.groups, 1);
         Counters::add(&shared.counters.writes, count as u64);
         shared.counters.largest_group.fetch_max(count as u64, std::sync::atomic::Ordering::Relaxed);
+        let last = self.ran.iter().map(|(job, _)| job.place.since).max().unwrap_or(since);
+        writer.pace.committed(count, waiting, last, since, now);
         match committed {
             Ok(()) => {
-                for (job, result) in self.ran {
-                    let _ = job.answer.send(result);
-                }
+                answer(self.ran);
             }
             Err(error) => {
                 let error = commit_error(shared, &error);
@@ -266,7 +286,31 @@ impl Group {
                 }
             }
         }
-        writer.expected = count + waiting;
+    }
+}
+
+/// Sends the answers. Each that is sent from this thread may wake another one; many are sent by a task where they are
+/// waited for, so that one wake-up does for all.
+fn answer(ran: Vec<(WriteJob, Result<Written>)>) {
+    let mut of_runtimes: Vec<(Handle, Vec<(WriteJob, Result<Written>)>)> = Vec::new();
+    for (job, result) in ran {
+        match of_runtimes.iter_mut().find(|(runtime, _)| runtime.id() == job.runtime.id()) {
+            Some((_, answers)) => answers.push((job, result)),
+            None => of_runtimes.push((job.runtime.clone(), vec![(job, result)])),
+        }
+    }
+    for (runtime, answers) in of_runtimes {
+        let few = answers.len() <= FEW_ANSWERS;
+        let send = move || {
+            for (job, result) in answers {
+                let _ = job.answer.send(result);
+            }
+        };
+        if few {
+            send();
+        } else {
+            runtime.spawn(async move { send() });
+        }
     }
 }
 

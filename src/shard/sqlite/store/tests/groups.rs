@@ -163,3 +163,51 @@ async fn returning_is_bounded_in_memory() {
     assert_eq!(state, "53400");
     assert_eq!(fixture.number("SELECT count(*) FROM log").await, 0);
 }
+
+fn submit(fixture: &Fixture, sql: &str, values: Vec<Datum>) -> SubmittedWrite {
+    fixture.shard.submit(call(write(sql), values)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_were_submitted_run_in_their_order() {
+    let fixture = Fixture::new().await;
+    let insert = "INSERT INTO seats (event_id, seat_id, price) VALUES (1, 1, ?1)";
+    let mut submitted = vec![submit(&fixture, insert, vec![int(1)])];
+    for step in 0..20 {
+        submitted.push(submit(&fixture, "UPDATE seats SET price = price * 2 % 1000 + ?1", vec![int(step)]));
+        submitted.push(submit(&fixture, insert, vec![int(step)]));
+    }
+    // Whoever is waited for first.
+    for (place, write) in submitted.into_iter().enumerate().rev() {
+        let outcome = write.written().await;
+        let state = outcome.as_ref().err().map(Error::code);
+        assert_eq!(state, if place > 0 && place % 2 == 0 { Some("23505") } else { None }, "{place}");
+    }
+    let price = (0..20).fold(1, |price, step| price * 2 % 1000 + step);
+    assert_eq!(fixture.number("SELECT price FROM seats").await, price);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submitted_write_that_nobody_waits_for_leaves_the_line() {
+    let fixture = Fixture::new().await;
+    let holder = fixture.begin(TransactionMode::Write).await.unwrap();
+    let insert = "INSERT INTO seats (event_id, seat_id, price) VALUES (1, ?1, 1)";
+    drop(submit(&fixture, insert, vec![int(1)]));
+    let second = submit(&fixture, insert, vec![int(2)]);
+    holder.commit().await.unwrap();
+    second.written().await.unwrap();
+    assert_eq!(fixture.number("SELECT sum(seat_id) FROM seats").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn submitted_writes_wait_no_longer_than_one() {
+    let fixture = Fixture::with(1, |limits| limits.queue_deadline = Duration::from_millis(200)).await;
+    let holder = fixture.begin(TransactionMode::Write).await.unwrap();
+    let since = std::time::Instant::now();
+    let submitted: Vec<_> = (0..20).map(|_| submit(&fixture, "DELETE FROM seats", vec![])).collect();
+    for write in submitted {
+        assert_eq!(write.written().await.unwrap_err().code(), "55P03");
+    }
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    holder.commit().await.unwrap();
+}

@@ -13,8 +13,8 @@ mod transactions;
 use std::sync::Arc;
 
 use super::{
-    Call, CancelFlag, Environment, Limits, Opening, ShardFile, SqliteShard, SqliteTransaction, TransactionMode,
-    Whereabouts, Written, store_table_statement,
+    Call, CancelFlag, Environment, Limits, Opening, ShardFile, SqliteShard, SqliteTransaction, SubmittedWrite,
+    TransactionMode, Whereabouts, Written, store_table_statement,
 };
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
