@@ -118,6 +118,7 @@ impl Session {
         };
         self.engine.kind == ShardKind::Postgres
             && self.transaction.as_ref().is_none_or(transaction_permits)
+            && self.kept.is_none()
             && !self.settings_touched
             && self.notices.is_empty()
     }
