@@ -18,9 +18,10 @@ VOLUME /var/lib/shardd
 # Inside a container all listeners are open to its network; what reaches them is the container's configuration.
 ENV SHARDD_DATA_DIR=/var/lib/shardd/data \
     SHARDD_LISTEN_POSTGRES=0.0.0.0:6432 \
+    SHARDD_LISTEN_POSTGRES_SESSION=0.0.0.0:6433 \
     SHARDD_LISTEN_HTTP=0.0.0.0:8432 \
     SHARDD_LISTEN_ADMIN=127.0.0.1:8433 \
     SHARDD_ALLOW_INSECURE_LISTENER=true
-EXPOSE 6432 8432
+EXPOSE 6432 6433 8432
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/shardd"]

@@ -46,6 +46,8 @@
 //! - **system catalog**: pg_catalog and information_schema, computed from the schema.
 //! - **plan**: what to do with one statement. **route**: which keys it can touch. **scatter**: running it on several
 //!   shards. **session**: one client's state. **door**: where clients or operators come in.
+//! - **pin**: why a connection to a Postgres shard stays with one session: it pools by session, or has an advisory lock there, a
+//!   temporary table, a channel that it listens to, a cursor.
 //!
 //! # Invariants
 //!

@@ -22,6 +22,9 @@ struct Arguments {
     /// The Postgres door's address [default: 127.0.0.1:6432]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen_postgres: Option<String>,
+    /// The address where clients keep their connections to Postgres shards, or "" [default: 127.0.0.1:6433]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen_postgres_session: Option<String>,
     /// The HTTP door's address [default: 127.0.0.1:8432]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen_http: Option<String>,
@@ -52,6 +55,7 @@ impl Arguments {
         let flags = [
             ("data_dir", &self.data_dir),
             ("listen.postgres", &self.listen_postgres),
+            ("listen.postgres_session", &self.listen_postgres_session),
             ("listen.http", &self.listen_http),
             ("listen.admin", &self.listen_admin),
         ];

@@ -39,6 +39,7 @@ pub(super) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ListenFile {
     pub(super) postgres: Option<String>,
+    pub(super) postgres_session: Option<String>,
     pub(super) http: Option<String>,
     pub(super) admin: Option<String>,
     pub(super) allowed_hosts: Vec<String>,

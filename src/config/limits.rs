@@ -93,6 +93,9 @@ bounds! {
         "One statement, unless its session sets statement_timeout; 57014 past it. 0 is no limit.";
     idle_in_transaction_timeout_ms = MINUTE_MS, 0..=DAY_MS,
         "An open transaction whose client sends nothing; 25P03 past it. It may hold a shard's only writer. 0 is no limit.";
+    idle_session_timeout_ms = 0, 0..=DAY_MS,
+        "A client that keeps connections to Postgres shards (of the session listener, or with an advisory lock) and sends nothing \
+         between its transactions; 57P05 past it. 0 is no limit.";
     max_http_connections = 10_000, 1..=100_000,
         "Connections to the HTTP door. One more is answered 503 and closed.";
     max_http_requests = 1_000, 1..=100_000,

@@ -81,6 +81,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub postgres: SocketAddr,
+    /// Where clients of the Postgres door keep their connections to shards; `None`: nowhere.
+    pub postgres_session: Option<SocketAddr>,
     pub http: SocketAddr,
     pub admin: SocketAddr,
 }

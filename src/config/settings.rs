@@ -45,6 +45,13 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "The Postgres door, as IP:PORT.",
     },
     Setting {
+        key: "listen.postgres_session",
+        default: "\"127.0.0.1:6433\"",
+        flag: Some("--listen-postgres-session"),
+        meaning: "The Postgres door for clients that need a session of their own on Postgres shards (LISTEN, temporary tables, migrations), \
+                  as IP:PORT: each keeps the connections that it uses until it ends. Empty: it is not opened.",
+    },
+    Setting {
         key: "listen.http",
         default: "\"127.0.0.1:8432\"",
         flag: Some("--listen-http"),
@@ -67,8 +74,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "listen.postgres_socket_dir",
         default: "\"\"",
         flag: None,
-        meaning: "A directory in which the Postgres door has a Unix socket, too: `.s.PGSQL.PORT`, with the port of \
-                  listen.postgres. Everybody who may enter the directory may use it.",
+        meaning: "A directory in which the Postgres door has Unix sockets, too: `.s.PGSQL.PORT`, with the ports of \
+                  listen.postgres and listen.postgres_session. Everybody who may enter the directory may use them.",
     },
     Setting {
         key: "listen.tls.certificate_file",
@@ -150,6 +157,7 @@ pub(super) fn set(file: &mut File, key: &str, text: &str) -> Result<(), String> 
         "listen.tls.client_ca_file" => file.listen.tls.client_ca_file = string,
         "listen.tls.required" => file.listen.tls.required = Some(boolean(text)?),
         "listen.postgres" => file.listen.postgres = string,
+        "listen.postgres_session" => file.listen.postgres_session = string,
         "listen.http" => file.listen.http = string,
         "listen.admin" => file.listen.admin = string,
         "catalog.url" => file.catalog.url = string,

@@ -104,6 +104,9 @@ impl Config {
             "database" => quoted(&self.database),
             "allow_insecure_listener" => self.allow_insecure_listener.to_string(),
             "listen.postgres" => quoted(&self.listen.postgres.to_string()),
+            "listen.postgres_session" => {
+                quoted(&self.listen.postgres_session.map(|address| address.to_string()).unwrap_or_default())
+            }
             "listen.http" => quoted(&self.listen.http.to_string()),
             "listen.admin" => quoted(&self.listen.admin.to_string()),
             "listen.postgres_socket_dir" => path(self.postgres_socket_dir.as_deref()),

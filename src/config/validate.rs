@@ -47,6 +47,10 @@ pub(super) fn validate(
     let allow_insecure_listener = file.allow_insecure_listener.unwrap_or(false);
     let listen = Listen {
         postgres: check.address("listen.postgres", file.listen.postgres.as_deref(), 6432),
+        postgres_session: match file.listen.postgres_session.as_deref() {
+            Some("") => None,
+            given => Some(check.address("listen.postgres_session", given, 6433)),
+        },
         http: check.address("listen.http", file.listen.http.as_deref(), 8432),
         admin: check.address("listen.admin", file.listen.admin.as_deref(), 8433),
     };
@@ -352,8 +356,9 @@ impl Check {
     }
 
     fn ports(&mut self, listen: &Listen) {
-        let doors =
-            [("listen.postgres", listen.postgres), ("listen.http", listen.http), ("listen.admin", listen.admin)];
+        let mut doors =
+            vec![("listen.postgres", listen.postgres), ("listen.http", listen.http), ("listen.admin", listen.admin)];
+        doors.extend(listen.postgres_session.map(|address| ("listen.postgres_session", address)));
         for (index, (key, address)) in doors.iter().enumerate() {
             let taken = doors[..index].iter().find(|(_, other)| collide(*address, *other));
             if let Some((other, _)) = taken {
@@ -376,12 +381,16 @@ impl Check {
     /// A door that lets everybody in must not be within everybody's reach, nor one whose rows everybody can read on their way.
     fn exposure(&mut self, listen: &Listen, protection: Protection) {
         let Protection { users, tokens, tls, admin_token } = protection;
-        let doors = [
+        let mut doors = vec![
             ("listen.postgres", listen.postgres, users, WITHOUT_USERS),
             ("listen.postgres", listen.postgres, tls || !users, WITHOUT_TLS),
             ("listen.http", listen.http, users || tokens, WITHOUT_USERS),
             ("listen.admin", listen.admin, admin_token, WITHOUT_TOKEN),
         ];
+        if let Some(address) = listen.postgres_session {
+            doors.push(("listen.postgres_session", address, users, WITHOUT_USERS));
+            doors.push(("listen.postgres_session", address, tls || !users, WITHOUT_TLS));
+        }
         for (key, address, protected, (danger, remedy)) in doors {
             if !protected && !address.ip().to_canonical().is_loopback() {
                 let message = format!(

@@ -94,7 +94,8 @@ impl Session {
         loop {
             others = others.saturating_sub(1);
             let shard = self.any_shard()?;
-            let rows = self.engine.shard(shard)?.postgres()?.rows_with(text, settings, &self.cancel).await;
+            let rows =
+                self.engine.shard(shard)?.postgres()?.rows_with(text, settings, self.keeper(), &self.cancel).await;
             match rows {
                 Err(error) if others > 0 && error.get_fault() == Fault::Shard => {}
                 rows => return rows,

@@ -10,11 +10,12 @@ use super::answer::{Answer, TagCount};
 use super::parameters;
 use super::session::{Execution, Session};
 use super::statement::{Prepared, Statement};
-use super::transaction::Opened;
+use super::transaction::{Cursor, Opened};
 use crate::error::{Error, Result, SqlState};
+use crate::metrics::PinReason;
 use crate::plan::{Local, Plan, ReadSource};
 use crate::shard::postgres::Way;
-use crate::shard::{Call, Output, Program, ShardKind, TransactionMode};
+use crate::shard::{Call, Output, OutputColumn, Program, ShardKind, TransactionMode};
 use crate::sql::{self, Parsed, Tree};
 use crate::topology::{KV_KEYSPACE, Keyspace, Schema, Topology};
 use crate::types::{Datum, Key, KeyType, PgType, ShardId, TextStyle};
@@ -38,12 +39,12 @@ const MAY_BEGIN: &[(&str, &str)] = &[
 ];
 
 impl Session {
-    /// The shard of the key that the open transaction was given.
+    /// The shard of the key that the open transaction was given, or the session where it keeps its connections.
     ///
     /// # Errors
     /// 22023 when it is no key.
     pub(super) fn key_shard(&self) -> Result<Option<ShardId>> {
-        if self.transaction.is_none() || self.engine.kind != ShardKind::Postgres {
+        if (self.transaction.is_none() && !self.pools_by_session()) || self.engine.kind != ShardKind::Postgres {
             return Ok(None);
         }
         match self.settings.own(KEY) {
@@ -57,10 +58,11 @@ impl Session {
     /// # Errors
     /// 0A000 for the session, 22023 for what is no key.
     pub(super) fn check_key(&self, value: &str, local: bool) -> Result<()> {
-        if !local {
+        if !local && !self.pools_by_session() {
             return Err(Error::unsupported(
                 "SET shardd.key for the whole session",
-                "A key is for one transaction: BEGIN; SET LOCAL shardd.key = '...'; ...",
+                "A key is for one transaction: BEGIN; SET LOCAL shardd.key = '...'; ... On the listener that pools by session \
+                 (port 6433 unless it is configured) it may be the session's.",
             ));
         }
         shard_of(value, &self.engine.live.snapshot()).map(|_| ())
@@ -97,7 +99,14 @@ impl Session {
     }
 
     pub(super) async fn run_on_key_shard(&mut self, tag: &'static str, execution: &Execution) -> Result<Answer> {
-        let shard = self.key_shard()?.ok_or_else(|| no_key("a statement that names no key"))?;
+        let Some(shard) = self.key_shard()? else {
+            let read = matches!(execution.statement.parsed.tree, Tree::Sql(_));
+            return match read && self.pools_by_session() {
+                true => self.lock_everywhere(execution).await,
+                false => Err(no_key("a statement that names no key")),
+            };
+        };
+        self.join_batch(execution);
         if let Some(transaction) = &mut self.transaction {
             transaction.used = true;
         }
@@ -114,11 +123,16 @@ impl Session {
             let parameters = Arc::clone(&execution.raw);
             call.way = Way::Extended { type_oids: Arc::default(), parameters, name: None };
         }
-        let output = self.join_as_writer(shard).await?.transaction.run(Call::Postgres(call)).await?;
+        let call = Call::Postgres(call);
+        let output = match self.transaction {
+            // Of a session that has a key.
+            None => self.engine.shard(shard)?.write(call).await?,
+            Some(_) => self.join_as_writer(shard).await?.transaction.run(call).await?,
+        };
         Ok(self.passed_answer(tag, output))
     }
 
-    fn passed_answer(&mut self, tag: &'static str, output: Output) -> Answer {
+    pub(super) fn passed_answer(&mut self, tag: &'static str, output: Output) -> Answer {
         self.notices.extend(output.notices);
         let count = match tag {
             "SELECT" | "FETCH" => TagCount::Returned,
@@ -137,34 +151,52 @@ impl Session {
 
     /// The one shard that a statement runs on; `None` when there are several.
     pub(super) fn one_shard(&self, statement: &Statement, parameters: &[Datum]) -> Result<Option<ShardId>> {
+        let temporary = match &statement.plan {
+            Plan::Local(local) => match **local {
+                Local::OnTemporaryTables { shard } => Some(shard),
+                _ => None,
+            },
+            _ => None,
+        };
+        Ok(match (self.placement(statement, parameters)?, temporary) {
+            (Placement::Any, Some(shard)) => Some(shard),
+            (Placement::One(shard), Some(own)) if shard != own => None,
+            (Placement::One(shard), _) => Some(shard),
+            (Placement::Any, None) => Some(self.any_shard()?),
+            (Placement::Several, _) => None,
+        })
+    }
+
+    /// Where a statement can run.
+    pub(super) fn placement(&self, statement: &Statement, parameters: &[Datum]) -> Result<Placement> {
         let topology = self.engine.live.snapshot();
-        let route = match &statement.plan {
-            Plan::Read(read) if read.source != ReadSource::Shards => return self.any_shard().map(Some),
+        let route = match statement.planned() {
+            Plan::Read(read) if read.source != ReadSource::Shards => return Ok(Placement::Any),
             Plan::Read(read) => &read.route,
             Plan::Write(write) => &write.route,
-            Plan::WriteReference(_) => return self.any_shard().map(Some),
+            Plan::WriteReference(_) => return Ok(Placement::Any),
             Plan::Insert(insert) => {
                 let keyspace = topology.keyspace(&insert.keyspace);
                 let keyspace = keyspace.ok_or_else(|| Error::internal("a keyspace is not in the topology"))?;
                 let parameters = statement.assigned_parameters(parameters);
                 let mut owners = (0..insert.row_keys.len())
                     .map(|row| insert.row_key(row, &parameters).map(|key| keyspace.owner_of(&key)));
-                let Some(first) = owners.next().transpose()? else { return Ok(None) };
+                let Some(first) = owners.next().transpose()? else { return Ok(Placement::Several) };
                 for owner in owners {
                     if owner? != first {
-                        return Ok(None);
+                        return Ok(Placement::Several);
                     }
                 }
-                return Ok(Some(first));
+                return Ok(Placement::One(first));
             }
-            Plan::Ddl(_) | Plan::Local(_) => return Ok(None),
+            Plan::Ddl(_) | Plan::Local(_) => return Ok(Placement::Several),
         };
         let targets = route.shards(&statement.compared_parameters(parameters), &topology)?;
-        match targets.shards.as_slice() {
-            [shard] => Ok(Some(*shard)),
-            _ if targets.touches_no_slot() => self.any_shard().map(Some),
-            _ => Ok(None),
-        }
+        Ok(match targets.shards.as_slice() {
+            _ if targets.touches_no_slot() => Placement::Any,
+            [shard] => Placement::One(*shard),
+            _ => Placement::Several,
+        })
     }
 
     /// DECLARE, FETCH, MOVE and CLOSE: on the shard of the cursor's query, inside a transaction.
@@ -189,35 +221,37 @@ impl Session {
             Local::Close(Some(name)) => {
                 let shard = self.cursor_shard(name)?;
                 self.pass_on(shard, execution).await?;
-                self.open_transaction()?.cursors.retain(|(known, _)| known != name);
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.cursors.retain(|cursor| cursor.name != *name);
+                }
+                self.look_at_cursors(&[shard]).await;
                 Ok(Answer::command("CLOSE CURSOR"))
             }
             _ => {
                 let cursors = self.transaction.as_mut().map(|transaction| std::mem::take(&mut transaction.cursors));
-                let mut shards: Vec<_> = cursors.unwrap_or_default().into_iter().map(|(_, shard)| shard).collect();
+                let mut shards: Vec<_> = cursors.unwrap_or_default().iter().map(|cursor| cursor.shard).collect();
+                shards.extend(self.pinned_for(PinReason::HeldCursor));
                 shards.sort_unstable();
                 shards.dedup();
-                for shard in shards {
-                    self.pass_on(shard, execution).await?;
+                for shard in &shards {
+                    self.pass_on(*shard, execution).await?;
                 }
+                self.look_at_cursors(&shards).await;
                 Ok(Answer::command("CLOSE CURSOR ALL"))
             }
         }
     }
 
     async fn declare(&mut self, name: &str, hold: bool, query: &str, execution: &Execution) -> Result<Answer> {
-        if !self.transaction.as_ref().is_some_and(|transaction| transaction.opened == Opened::Client) {
+        if hold {
+            self.require_connection("a cursor WITH HOLD")?;
+            self.require_session_pooling("a cursor WITH HOLD")?;
+        } else if !self.transaction.as_ref().is_some_and(|transaction| transaction.opened == Opened::Client) {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message));
         }
-        if hold {
-            return Err(Error::unsupported(
-                "a cursor WITH HOLD",
-                "It would outlive its transaction, and keep a connection: read it to its end inside, or use a portal.",
-            ));
-        }
         let inner = self.prepare_checked(query, &execution.prepared.type_oids)?;
-        if !matches!(inner.statement.plan, Plan::Read(_)) {
+        if !matches!(inner.statement.planned(), Plan::Read(_)) {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "a cursor is declared for a query"));
         }
         let mut values = parameters::decode(&inner.statement, &inner, &execution.raw, self.settings.text_style())?;
@@ -228,20 +262,65 @@ impl Session {
                 "Give the key in WHERE, or use the protocol's portals (a fetch size in the driver).",
             )
         })?;
-        self.pass_on(shard, execution).await?;
-        self.open_transaction()?.cursors.push((name.to_owned(), shard));
+        // Its client may ask what it returns, by its name.
+        self.describe(&inner).await?;
+        let columns = inner.columns();
+        if hold {
+            self.join_batch(execution);
+            let declared = self.run_kept(shard, execution).await;
+            self.look().await;
+            declared?;
+            if let (Some(kept), Some(columns)) = (&mut self.kept, &columns) {
+                kept.held_columns.insert(name.to_owned(), Arc::clone(columns));
+            }
+        } else {
+            self.pass_on(shard, execution).await?;
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.cursors.push(Cursor { name: name.to_owned(), shard, columns });
+        }
         Ok(Answer::command("DECLARE CURSOR"))
     }
 
-    pub(super) fn cursor_shard(&self, name: &str) -> Result<ShardId> {
-        let cursors = self.transaction.iter().flat_map(|transaction| &transaction.cursors);
-        cursors.rev().find(|(known, _)| known == name).map(|(_, shard)| *shard).ok_or_else(|| unknown_cursor(name))
+    async fn look_at_cursors(&mut self, shards: &[ShardId]) {
+        let Some(keeper) = self.keeper() else { return };
+        shards.iter().for_each(|shard| keeper.look_at(*shard));
+        self.look().await;
     }
 
-    /// Runs the client's own text in the open transaction on this shard.
+    pub(super) fn cursor_shard(&self, name: &str) -> Result<ShardId> {
+        let found = self.open_cursor(name).map(|cursor| cursor.shard);
+        let mut held = self.kept.iter().flat_map(|kept| &kept.found);
+        let held = || held.find(|(_, found)| found.cursors.iter().any(|known| known == name)).map(|(shard, _)| *shard);
+        found.or_else(held).ok_or_else(|| unknown_cursor(name))
+    }
+
+    fn open_cursor(&self, name: &str) -> Option<&Cursor> {
+        self.transaction.iter().flat_map(|transaction| &transaction.cursors).rev().find(|cursor| cursor.name == name)
+    }
+
+    /// What a SQL cursor returns, which is a portal of its name.
+    ///
+    /// # Errors
+    /// 34000: there is none.
+    pub fn cursor_columns(&self, name: &str) -> Result<Option<Arc<[OutputColumn]>>> {
+        self.cursor_shard(name)?;
+        match self.open_cursor(name) {
+            Some(cursor) => Ok(cursor.columns.clone()),
+            None => Ok(self.kept.as_ref().and_then(|kept| kept.held_columns.get(name).cloned())),
+        }
+    }
+
+    /// Runs the client's own text in the open transaction on this shard, or by itself where the session keeps its connection.
     async fn pass_on(&mut self, shard: ShardId, execution: &Execution) -> Result<Output> {
         self.ran_on.add(shard);
+        if self.keeps_connections() {
+            self.join_batch(execution);
+        }
         let call = self.call(execution, execution.whole_program()?)?;
+        if self.transaction.is_none() && self.keeper().is_some_and(|keeper| keeper.keeps(shard)) {
+            return self.engine.shard(shard)?.read(call).await;
+        }
         let engine = Arc::clone(&self.engine);
         let transaction = self.open_transaction()?;
         transaction.used = true;
@@ -259,6 +338,12 @@ impl Session {
     pub(super) fn describing_shard(&self, plan: &Plan) -> Result<Option<ShardId>> {
         let Plan::Local(local) = plan else { return Ok(None) };
         match &**local {
+            Local::AdvisoryLock(_) | Local::Notify { tag: "SELECT" } => self.any_shard().map(Some),
+            Local::OnTemporaryTables { shard } => Ok(Some(*shard)),
+            // Locks that name no key.
+            Local::OnKeyShard { .. } if self.pools_by_session() && self.key_shard()?.is_none() => {
+                self.any_shard().map(Some)
+            }
             Local::OnKeyShard { .. } => {
                 self.key_shard()?.map(Some).ok_or_else(|| no_key("a statement that names no key"))
             }
@@ -268,10 +353,29 @@ impl Session {
     }
 }
 
+/// Where a statement can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// Every shard gives the same answer.
+    Any,
+    One(ShardId),
+    Several,
+}
+
 /// Whether a Postgres shard runs it, though the session has to say which.
 pub(super) fn is_passed_on(plan: &Plan) -> bool {
     let Plan::Local(local) = plan else { return false };
-    matches!(**local, Local::OnKeyShard { .. } | Local::Declare { .. } | Local::Fetch { .. } | Local::Close(_))
+    matches!(
+        **local,
+        Local::OnKeyShard { .. }
+            | Local::Declare { .. }
+            | Local::Fetch { .. }
+            | Local::Close(_)
+            | Local::AdvisoryLock(_)
+            | Local::Listen
+            | Local::Notify { .. }
+            | Local::Load
+    )
 }
 
 fn is_lock(text: &str) -> bool {

@@ -86,7 +86,9 @@ impl Session {
         // A function may have set it for the transaction, whose shard is at hand.
         let on_shard = self.transaction.as_ref().is_some_and(|transaction| !transaction.participants.is_empty());
         let as_somebody_else = ["role", "session_authorization"].iter().any(|name| self.settings.own(name).is_some());
-        if on_shard || as_somebody_else || self.engine.servers.known().is_old() {
+        // It may have a schema of its own there, for temporary tables.
+        let keeps = self.kept.is_some();
+        if on_shard || as_somebody_else || keeps || self.engine.servers.known().is_old() {
             return None;
         }
         match self.settings.own("search_path") {

@@ -14,6 +14,11 @@ use crate::types::ShardId;
 
 impl Session {
     pub(super) async fn change_schema(&mut self, tree: &ast::Statement, execution: &Execution) -> Result<Answer> {
+        if self.engine.kind == ShardKind::Postgres
+            && let Some(answer) = self.change_temporaries(tree, execution).await?
+        {
+            return Ok(answer);
+        }
         let own = self.open_spanning(execution)?;
         let outcome = match self.engine.kind {
             ShardKind::Sqlite => self.change_everywhere(tree).await,

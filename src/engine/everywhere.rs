@@ -228,10 +228,7 @@ fn refuse_outside_of_transactions(tree: &ast::Statement) -> Result<()> {
             "CREATE INDEX CONCURRENTLY",
             "Create the index without CONCURRENTLY, or with it on each server directly.",
         )),
-        ast::Statement::CreateTable(create) if create.temporary => Err(temporary()),
-        ast::Statement::CreateSequence { temporary: true, .. } => Err(temporary()),
-        ast::Statement::CreateView(create) if create.temporary => Err(temporary()),
-        // In a name, too.
+        // Those that say so by TEMPORARY are made elsewhere.
         _ if tree.to_string().to_ascii_lowercase().contains("pg_temp") => Err(temporary()),
         _ => Ok(()),
     }
@@ -239,8 +236,8 @@ fn refuse_outside_of_transactions(tree: &ast::Statement) -> Result<()> {
 
 fn temporary() -> Error {
     Error::unsupported(
-        "a temporary table, view or sequence",
-        "It would belong to one connection, and the next statement may be on another: use WITH, or a table of its own.",
+        "a temporary table, view or sequence that is named by pg_temp",
+        "Write CREATE TEMPORARY TABLE, and the name alone.",
     )
 }
 
@@ -280,7 +277,7 @@ fn refuse_different_effects(statement: &ast::Statement, table: Option<&Table>) -
     }
 }
 
-fn tag_of(tree: &ast::Statement) -> &'static str {
+pub(super) fn tag_of(tree: &ast::Statement) -> &'static str {
     match tree {
         ast::Statement::CreateTable(_) => "CREATE TABLE",
         ast::Statement::CreateIndex(_) => "CREATE INDEX",

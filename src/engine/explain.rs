@@ -78,6 +78,7 @@ impl Session {
             cancel: self.cancel.clone(),
             settings: Arc::clone(self.settings.for_shards()),
             aftermath: if analyze { Aftermath::Reset } else { Aftermath::Keep },
+            keeper: self.keeper().cloned(),
         };
         let output = self.read_call(shard, Call::Postgres(call), false).await?;
         self.notices.extend(output.notices);

@@ -80,7 +80,7 @@ impl Engine {
         // A reference table is written on all shards at once, so holding it on one holds it everywhere.
         let cancel = CancelFlag::new();
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE".to_owned();
-        let mut hold = source.postgres()?.begin(begin, &Arc::default(), &cancel).await?;
+        let mut hold = source.postgres()?.begin(begin, &Arc::default(), None, &cancel).await?;
         let outcome = async {
             hold.run_batch(&holding(&reference, self.limits.lock_wait.as_millis())).await?;
             refuse_rows(shard.postgres()?, &tables(&schema, |table| table.kind != TableKind::Reference)).await?;
@@ -145,7 +145,7 @@ fn has_own_tables(new: ShardId, read: &[(ShardId, ShardSchema)]) -> bool {
 async fn make_own_tables(shard: &PostgresShard, statements: &[&str], planned: &Topology) -> Result<()> {
     let before = shard.schema(&planned.keyspaces).await?;
     let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE".to_owned();
-    let mut transaction = shard.begin(begin, &Arc::default(), &CancelFlag::new()).await?;
+    let mut transaction = shard.begin(begin, &Arc::default(), None, &CancelFlag::new()).await?;
     let statements: Vec<String> = statements.iter().map(|text| (*text).to_owned()).collect();
     transaction.run_batch(&statements).await?;
     let found = transaction.schema(&planned.keyspaces).await?;

@@ -9,6 +9,7 @@ use super::settings::{Settings, show_isolation};
 use super::statement::Prepared;
 use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
+use crate::metrics::PinReason;
 use crate::plan::{Discard, Isolation, Local, Plan};
 use crate::shard::sqlite::dialect;
 use crate::shard::{OutputColumn, ShardKind};
@@ -76,15 +77,23 @@ impl Session {
             Local::Show(name) => self.show(name, execution).await,
             Local::ShowAll => self.show_all(execution),
             Local::Reset(name) => self.reset(name.as_deref()),
-            Local::Discard(what) => self.discard(*what),
+            Local::Discard(what) => self.discard(*what).await,
             Local::Prepare { name, types, text } => self.prepare_named(name, types, text).await,
             Local::Execute { name, arguments } => self.execute_named(name, arguments, execution).await,
             Local::Deallocate(name) => self.deallocate(name.as_deref()),
             Local::Explain { .. } => self.explain(local, execution).await,
             Local::OnKeyShard { tag } => self.run_on_key_shard(tag, execution).await,
             Local::Declare { .. } | Local::Fetch { .. } | Local::Close(_) => self.cursor(local, execution).await,
-            Local::Nothing { tag } => Ok(Answer::command(tag)),
-            Local::VoidCall { .. } => self.text_answer(execution, "SELECT", &[vec![String::new()]]),
+            Local::AdvisoryLock(action) => self.advisory_lock(*action, execution).await,
+            Local::Listen => self.listen(execution).await,
+            Local::Unlisten(channel) => self.unlisten(channel.as_deref(), execution).await,
+            Local::Notify { tag } => self.notify(tag, execution).await,
+            Local::Load => self.load(execution).await,
+            Local::OnTemporaryTables { shard } => self.run_on_temporary_tables(*shard, execution).await,
+            Local::VoidCall { .. } => {
+                self.give_all_locks_back().await?;
+                self.text_answer(execution, "SELECT", &[vec![String::new()]])
+            }
         }
     }
 
@@ -96,7 +105,7 @@ impl Session {
             }
             // What the batch did until now becomes part of the client's transaction, as in Postgres.
             Some(transaction) => transaction.opened = Opened::Client,
-            none => *none = Some(Transaction::new(Opened::Client, &self.settings, &self.cancel)),
+            None => self.transaction = Some(self.new_transaction(Opened::Client)),
         }
         if let Some(transaction) = &mut self.transaction {
             transaction.set(isolation, read_only)?;
@@ -159,6 +168,9 @@ impl Session {
             self.settings.restore(&name, earlier);
             self.settings_touched = true;
         }
+        if self.kept.is_some() {
+            self.look_after_transaction().await;
+        }
         outcome
     }
 
@@ -166,6 +178,9 @@ impl Session {
         let settings = std::mem::replace(&mut transaction.settings, self.settings.clone());
         self.restore_settings(settings);
         transaction.rollback().await;
+        if self.kept.is_some() {
+            self.look_after_transaction().await;
+        }
     }
 
     async fn savepoint_control(&mut self, local: &Local) -> Result<Answer> {
@@ -189,6 +204,9 @@ impl Session {
             Local::RollbackTo(name) => {
                 let settings = transaction.rollback_to(name).await?;
                 self.restore_settings(settings);
+                if self.kept.is_some() {
+                    self.look_after_transaction().await;
+                }
                 Ok(Answer::command("ROLLBACK"))
             }
             other => Err(Error::internal(format!("{other:?} is no savepoint statement"))),
@@ -222,9 +240,9 @@ impl Session {
     }
 
     /// Settings of several statements that are sent together fall with them.
-    fn join_batch(&mut self, execution: &Execution) {
+    pub(super) fn join_batch(&mut self, execution: &Execution) {
         if self.transaction.is_none() && execution.scope == Scope::Batch {
-            self.transaction = Some(Transaction::new(Opened::Batch, &self.settings, &self.cancel));
+            self.transaction = Some(self.new_transaction(Opened::Batch));
         }
     }
 
@@ -369,7 +387,7 @@ impl Session {
         Ok(Answer::command("RESET"))
     }
 
-    fn discard(&mut self, what: Discard) -> Result<Answer> {
+    async fn discard(&mut self, what: Discard) -> Result<Answer> {
         if what == Discard::All {
             if self.transaction.is_some() {
                 return Err(Error::new(
@@ -381,8 +399,15 @@ impl Session {
             self.reset(None)?;
             self.settings.restore("session_authorization", None);
             self.settings.restore("role", None);
+            self.discard_kept();
         }
-        // Plans are shared and hold no state of the session's; there are no temporary tables or sequence caches.
+        if what == Discard::Temporary {
+            for shard in self.pinned_for(PinReason::TemporaryTable) {
+                self.run_text_kept(shard, "DISCARD TEMP").await?;
+            }
+            self.look().await;
+        }
+        // Plans are shared and hold no state of the session's; there are no sequence caches.
         Ok(Answer::command(match what {
             Discard::All => "DISCARD ALL",
             Discard::Plans => "DISCARD PLANS",

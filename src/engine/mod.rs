@@ -4,9 +4,11 @@
 //!
 //! The path of a statement reads downward: `session` (prepare, execute), `statement` (text to plan, cached), then `read`,
 //! `write`, `ddl` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
-//! statements together, `spanning` for what commits on several shards. `shards`, `down` and `agreement` keep the set of
+//! statements together, `spanning` for what commits on several shards. `keeping` is what a session has of its own on Postgres
+//! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 
+mod advisory;
 mod agreement;
 mod ahead;
 mod answer;
@@ -20,8 +22,10 @@ mod evaluate;
 mod everywhere;
 mod explain;
 mod joining;
+mod keeping;
 mod local;
 mod merge;
+mod notifying;
 mod parameters;
 mod pass_through;
 mod passing_on;
@@ -33,6 +37,7 @@ mod settings;
 mod shards;
 mod spanning;
 mod statement;
+mod temporary;
 mod text_rules;
 mod transaction;
 mod write;

@@ -71,7 +71,6 @@ impl Session {
     /// Sends a simple query, whole as it came, where `text` is one statement that goes straight to a shard. `None`: nothing
     /// was sent.
     pub fn pass_text(&mut self, text: &str, frame: &[u8]) -> Option<PassThrough> {
-        self.may_pass().then_some(())?;
         let topology = self.engine.live.load();
         let (statement, value) = remembered_text(text, &topology.schema)?;
         let shard = statement.straight.as_ref()?.shard(value.as_ref(), &topology)?;
@@ -90,7 +89,6 @@ impl Session {
         value: impl FnOnce(usize) -> Option<(Format, &'v [u8])>,
         write: impl FnOnce(Option<&StatementName>, &mut BytesMut),
     ) -> Option<PassThrough> {
-        self.may_pass().then_some(())?;
         let statement = &prepared.statement;
         let topology = self.engine.live.load();
         let straight = statement.straight.as_ref().filter(|_| Arc::ptr_eq(&statement.schema, &topology.schema))?;
@@ -111,13 +109,15 @@ impl Session {
         self.pass(statement, shard, name.as_deref(), Form::AsItCame, |_, out| write(name.as_deref(), out))
     }
 
-    /// Outside a transaction, or in one that the client opened and that has changed no table's definition.
-    fn may_pass(&self) -> bool {
+    /// Whether anything may pass through now: outside a transaction, or in one that the client opened and that has changed no
+    /// table's definition.
+    pub fn may_pass(&self) -> bool {
         let transaction_permits = |transaction: &Transaction| {
             transaction.opened == Opened::Client && !transaction.failed && transaction.schema.is_none()
         };
         self.engine.kind == ShardKind::Postgres
             && self.transaction.as_ref().is_none_or(transaction_permits)
+            && self.kept.is_none()
             && !self.settings_touched
             && self.notices.is_empty()
     }

@@ -113,7 +113,8 @@ impl Session {
                 Some(shard) => {
                     let settings = self.settings.for_shards();
                     let postgres = self.engine.shard(shard)?;
-                    (shard, postgres.postgres()?.describe(text, type_oids, settings, &self.cancel).await?)
+                    let keeper = self.keeper();
+                    (shard, postgres.postgres()?.describe(text, type_oids, settings, keeper, &self.cancel).await?)
                 }
             },
         };
@@ -140,7 +141,7 @@ impl Session {
         let mut shard = self.engine.shard(first)?;
         loop {
             let settings = self.settings.for_shards();
-            let described = shard.postgres()?.describe(text, type_oids, settings, &self.cancel).await;
+            let described = shard.postgres()?.describe(text, type_oids, settings, self.keeper(), &self.cancel).await;
             match described {
                 Err(error) if is_out_of_reach(&error) => match others.next() {
                     Some(other) => shard = other,
@@ -158,6 +159,9 @@ impl Session {
     pub(super) fn any_shard(&self) -> Result<ShardId> {
         if let Some(first) = self.transaction.as_ref().and_then(|transaction| transaction.participants.first()) {
             return Ok(first.shard);
+        }
+        if let Some(shard) = self.usual_shard() {
+            return Ok(shard);
         }
         let set = self.engine.shards.load();
         let turn = self.engine.turn.fetch_add(1, Ordering::Relaxed);
@@ -177,6 +181,16 @@ impl Session {
             true => Arc::clone(prepared.name_on_shards(names)),
             false => names.name(prepared, statement),
         }
+    }
+
+    /// Of a session that keeps its connections: always the same, while it can be reached, so that such statements find what the
+    /// last ones have left.
+    fn usual_shard(&self) -> Option<ShardId> {
+        if !self.pools_by_session() {
+            return None;
+        }
+        let usual = self.key_shard().ok().flatten().or_else(|| self.home_shard().ok())?;
+        self.engine.shard(usual).is_ok_and(|shard| shard.is_reachable()).then_some(usual)
     }
 
     pub(super) fn postgres_call(
@@ -215,6 +229,7 @@ impl Session {
             formats,
             cancel: self.cancel.clone(),
             settings: Arc::clone(self.settings.for_shards()),
+            keeper: self.keeper().cloned(),
         })
     }
 }

@@ -32,6 +32,10 @@ struct Apart<'a> {
 
 impl Session {
     pub(super) async fn read(&mut self, read: &Read, execution: &Execution) -> Result<Answer> {
+        if self.kept.is_some() {
+            // Rows of several portals may be on their way over one connection.
+            self.join_batch(execution);
+        }
         if let Some(transaction) = &mut self.transaction {
             transaction.used = true;
         }
@@ -131,7 +135,7 @@ impl Session {
                 ReadSource::SystemCatalog => self.catalog_shard()?,
                 _ => self.shard_without_tables(execution)?,
             };
-            if self.transaction.is_some() {
+            if self.transaction.is_some() || self.keeper().is_some_and(|keeper| keeper.keeps(shard)) {
                 break shard;
             }
             match self.engine.shard(shard)?.postgres()?.reach(&self.cancel).await {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Engine;
 use super::answer::Answer;
+use super::keeping::Keeping;
 use super::parameters;
 use super::recording::{self, RanOn, Recording};
 use super::settings::Settings;
@@ -53,6 +54,8 @@ pub struct Session {
     pub(super) cancel: CancelFlag,
     pub(super) ran_on: RanOn,
     pub(super) door: Door,
+    /// What it keeps on Postgres shards, if anything.
+    pub(super) kept: Option<Box<Keeping>>,
 }
 
 /// Whether a statement stands alone between two synchronisation points.
@@ -104,6 +107,7 @@ impl Session {
         let settings = Settings::new(&identity.user, startup, &defaults)?;
         let door = Door::from_label(identity.door);
         Ok(Session {
+            kept: Session::keeping_of(door, engine.kind),
             engine,
             user: identity.user.as_str().into(),
             identity,
@@ -193,6 +197,9 @@ impl Session {
     /// # Errors
     /// The text cannot be parsed, planned or translated; 25P02 in a failed transaction.
     pub async fn prepare(&mut self, text: &str, type_oids: &[u32]) -> Result<Arc<Prepared>> {
+        if self.kept.is_some() {
+            Box::pin(self.look()).await;
+        }
         let prepared = self.prepare_counted(text, type_oids)?;
         if let Err(error) = self.describe(&prepared).await {
             self.fail();
@@ -207,6 +214,9 @@ impl Session {
     /// # Errors
     /// As [`Session::prepare`].
     pub async fn prepare_once(&mut self, text: &str, type_oids: &[u32]) -> Result<Arc<Prepared>> {
+        if self.kept.is_some() {
+            Box::pin(self.look()).await;
+        }
         let prepared = self.prepare_counted(text, type_oids)?;
         Ok(Arc::new(Prepared { describable: false, ..prepared }))
     }
@@ -235,7 +245,12 @@ impl Session {
     }
 
     /// Prepares for the schema as this session sees it.
-    fn prepare_now(&self, text: &str, type_oids: &[u32]) -> Result<Prepared> {
+    fn prepare_now(&mut self, text: &str, type_oids: &[u32]) -> Result<Prepared> {
+        if self.kept.is_some()
+            && let Some(prepared) = self.prepare_temporary(text, type_oids)?
+        {
+            return Ok(prepared);
+        }
         let topology = self.engine.live.snapshot();
         let own_schema = self.transaction.as_ref().and_then(|transaction| transaction.schema.as_ref());
         let schema = own_schema.unwrap_or(&topology.schema);
@@ -249,7 +264,7 @@ impl Session {
     }
 
     /// The schema as this session sees it: with the changes of its own open transaction.
-    fn schema(&self) -> Arc<Schema> {
+    pub(super) fn schema(&self) -> Arc<Schema> {
         let own_schema = self.transaction.as_ref().and_then(|transaction| transaction.schema.clone());
         own_schema.unwrap_or_else(|| Arc::clone(&self.engine.live.snapshot().schema))
     }
@@ -333,7 +348,10 @@ impl Session {
     /// The statement for the schema of now: made again from its text when a newer one was published.
     async fn current(&mut self, prepared: &Prepared) -> Result<Arc<Statement>> {
         let statement = &prepared.statement;
-        if Arc::ptr_eq(&statement.schema, &self.schema()) {
+        let schema = self.schema();
+        if Arc::ptr_eq(&statement.schema, &schema)
+            || self.kept.as_ref().is_some_and(|kept| kept.temporaries.are(&statement.schema, &schema))
+        {
             return Ok(Arc::clone(statement));
         }
         let again = self.prepare_now(&prepared.text, &prepared.type_oids)?;

@@ -12,7 +12,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::by_key::{is_passed_on, takes_locks_only};
+use super::advisory::session_call;
+use super::by_key::is_passed_on;
+use super::notifying::refuse_on;
 use super::passing_on::StatementNames;
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::Metrics;
@@ -34,7 +36,7 @@ pub(super) struct Statement {
     /// The whole statement for one shard; `None` when the session answers it, and for DDL.
     pub(super) program: Option<Program>,
     /// What runs when a read comes to several shards: made when that first happens.
-    scattered: OnceLock<Result<Program>>,
+    pub(super) scattered: OnceLock<Result<Program>>,
     /// The types of the client's parameters, then of the lifted literals.
     pub(super) placeholders: Box<[PgType]>,
     pub(super) columns: Option<Arc<[OutputColumn]>>,
@@ -42,6 +44,8 @@ pub(super) struct Statement {
     pub(super) misfits: Box<[Misfit]>,
     /// How it passes through, if it does.
     pub(super) straight: Option<Straight>,
+    /// Of one on temporary tables: where it could run if they were reference tables.
+    pub(super) beneath: Option<Box<Plan>>,
 }
 
 impl Statement {
@@ -58,12 +62,12 @@ impl Statement {
         let parsed = sql::parse(text, client_parameters, lifted.to_vec())?;
         if kind == ShardKind::Postgres
             && let Tree::Sql(tree) = &parsed.tree
-            && takes_locks_only(tree)
+            && let Some(local) = session_call(tree)
         {
-            let plan = Plan::Local(Box::new(Local::OnKeyShard { tag: "SELECT" }));
-            return Ok(Statement::as_written(parsed, plan, schema));
+            return Ok(Statement::as_written(parsed, Plan::Local(Box::new(local)), schema));
         }
         let plan = plan::plan(&parsed, schema, keyspaces)?;
+        refuse_on(kind, &plan)?;
         if kind == ShardKind::Postgres {
             return match super::passing_on::asks_of_its_session(&parsed, &plan, type_oids) {
                 Some(program) => Ok(Statement::translated(parsed, plan, schema, program)),
@@ -91,6 +95,7 @@ impl Statement {
             columns,
             misfits: Box::default(),
             straight: None,
+            beneath: None,
         })
     }
 
@@ -108,6 +113,7 @@ impl Statement {
             program: Some(Program::Sqlite(Arc::new(program))),
             misfits: Box::default(),
             straight: None,
+            beneath: None,
         }
     }
 
@@ -147,6 +153,7 @@ impl Statement {
             scattered: OnceLock::new(),
             placeholders: placeholders.into(),
             columns,
+            beneath: None,
         }
     }
 

@@ -16,9 +16,9 @@ use super::spanning::{Committed, SpanningPart};
 use super::write::held;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
-use crate::shard::postgres::{PostgresShard, SessionSettings};
+use crate::shard::postgres::{Keeper, PostgresShard, SessionSettings};
 use crate::shard::sqlite::RedoStep;
-use crate::shard::{Beginning, Call, CancelFlag, ShardTransaction, TransactionMode, Written};
+use crate::shard::{Beginning, Call, CancelFlag, OutputColumn, ShardTransaction, TransactionMode, Written};
 use crate::topology::Schema;
 use crate::types::ShardId;
 
@@ -54,10 +54,19 @@ pub(super) struct Transaction {
     cancel: CancelFlag,
     /// Held from the first change of the schema to the end.
     schema_lock: Option<OwnedMutexGuard<()>>,
-    /// Cursors, and the shards of their queries.
-    pub(super) cursors: Vec<(String, ShardId)>,
+    pub(super) cursors: Vec<Cursor>,
     /// SET LOCAL: what the end of the transaction brings back.
     pub(super) local_settings: Vec<(String, Option<super::settings::Set>)>,
+    /// What its session keeps on Postgres shards.
+    pub(super) keeper: Option<Arc<Keeper>>,
+}
+
+/// A SQL cursor: on the shard of its query.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) name: String,
+    pub(super) shard: ShardId,
+    pub(super) columns: Option<Arc<[OutputColumn]>>,
 }
 
 #[derive(Debug)]
@@ -139,7 +148,13 @@ impl Transaction {
             schema_lock: None,
             cursors: Vec::new(),
             local_settings: Vec::new(),
+            keeper: None,
         }
+    }
+
+    #[must_use]
+    pub(super) fn with_keeper(self, keeper: Option<Arc<Keeper>>) -> Transaction {
+        Transaction { keeper, ..self }
     }
 
     /// A new one of the same kind, for AND CHAIN.
@@ -147,6 +162,7 @@ impl Transaction {
         Transaction {
             isolation: self.isolation,
             read_only: self.read_only,
+            keeper: self.keeper.clone(),
             ..Transaction::new(self.opened, settings, &self.cancel)
         }
     }
@@ -264,6 +280,7 @@ impl Transaction {
             mode,
             statement: self.begin_statement(),
             settings: Arc::clone(self.settings.for_shards()),
+            keeper: self.keeper.clone(),
             cancel: &self.cancel,
         };
         let mut transaction = engine.shard(shard)?.begin(beginning).await?;

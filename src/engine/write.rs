@@ -119,7 +119,7 @@ impl Session {
     /// Writes on one shard: in the open transaction, or by itself.
     async fn write_one(&mut self, part: Part, execution: &Execution) -> Result<Written> {
         if self.transaction.is_none() && execution.scope == Scope::Batch {
-            self.transaction = Some(Transaction::new(Opened::Batch, &self.settings, &self.cancel));
+            self.transaction = Some(self.new_transaction(Opened::Batch));
         }
         self.permit_write(execution.word())?;
         self.ran_on.add(part.shard);
@@ -187,7 +187,7 @@ impl Session {
                 Scope::Alone => Opened::Statement,
                 Scope::Batch => Opened::Batch,
             };
-            self.transaction = Some(Transaction::new(opened, &self.settings, &self.cancel));
+            self.transaction = Some(self.new_transaction(opened));
         }
         Ok(own && execution.scope == Scope::Alone)
     }
@@ -221,6 +221,11 @@ impl Session {
             SqlState::READ_ONLY_SQL_TRANSACTION,
             format!("cannot execute {word} in a read-only transaction"),
         ))
+    }
+
+    pub(super) fn participant_of(&mut self, shard: ShardId) -> Result<&mut Participant> {
+        let participant = self.open_transaction()?.participant(shard);
+        participant.ok_or_else(|| Error::internal("a participant is missing"))
     }
 
     pub(super) fn open_transaction(&mut self) -> Result<&mut Transaction> {

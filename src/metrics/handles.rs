@@ -16,16 +16,19 @@ use crate::error::{Error, Fault, SqlState};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     Postgres,
+    /// The Postgres door's listener that pools by session.
+    PostgresSession,
     Http,
     Admin,
 }
 
 impl Door {
-    pub const ALL: [Door; 3] = [Door::Postgres, Door::Http, Door::Admin];
+    pub const ALL: [Door; 4] = [Door::Postgres, Door::PostgresSession, Door::Http, Door::Admin];
 
     pub const fn label(self) -> &'static str {
         match self {
             Door::Postgres => "postgres",
+            Door::PostgresSession => "postgres_session",
             Door::Http => "http",
             Door::Admin => "admin",
         }
@@ -105,6 +108,51 @@ impl Outcome {
     }
 }
 
+/// Why a connection to a Postgres shard stays with one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinReason {
+    /// It came by the listener that pools by session.
+    Session,
+    AdvisoryLock,
+    Listen,
+    TemporaryTable,
+    /// WITH HOLD.
+    HeldCursor,
+}
+
+impl PinReason {
+    pub const fn label(self) -> &'static str {
+        match self {
+            PinReason::Session => "session",
+            PinReason::AdvisoryLock => "advisory_lock",
+            PinReason::Listen => "listen",
+            PinReason::TemporaryTable => "temporary_table",
+            PinReason::HeldCursor => "held_cursor",
+        }
+    }
+
+    /// In a message.
+    pub const fn told(self) -> &'static str {
+        match self {
+            PinReason::Session => "its session",
+            PinReason::AdvisoryLock => "advisory locks",
+            PinReason::Listen => "channels that it listens to",
+            PinReason::TemporaryTable => "temporary tables",
+            PinReason::HeldCursor => "cursors WITH HOLD",
+        }
+    }
+}
+
+/// Counts a pin until it is dropped.
+#[derive(Debug)]
+pub struct PinGuard(IntGauge);
+
+impl Drop for PinGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The families whose members are handed out as handles.
 pub(super) struct Families {
     queries: IntCounterVec,
@@ -118,6 +166,8 @@ pub(super) struct Families {
     group_commit_statements: HistogramVec,
     group_commit_seconds: HistogramVec,
     queue_wait_seconds: HistogramVec,
+    pins: IntGaugeVec,
+    pins_total: IntCounterVec,
 }
 
 /// Registers a metric that was made from constants.
@@ -192,6 +242,12 @@ impl Families {
                 10e-6,
                 20,
             ),
+            pins: gauges("shardd_pins", "Connections to Postgres shards that stay with one session.", &["reason"]),
+            pins_total: counters(
+                "shardd_pins_total",
+                "Times that a connection began to stay with one session.",
+                &["shard", "reason"],
+            ),
         }
     }
 
@@ -207,6 +263,8 @@ impl Families {
             group_commit_statements: Lazy::new(self.group_commit_statements.clone()),
             group_commit_seconds: Lazy::new(self.group_commit_seconds.clone()),
             queue_wait_seconds: Lazy::new(self.queue_wait_seconds.clone()),
+            pins: self.pins.clone(),
+            pins_total: self.pins_total.clone(),
         }
     }
 
@@ -257,9 +315,24 @@ pub struct ShardMetrics {
     group_commit_statements: Lazy<HistogramVec, Histogram>,
     group_commit_seconds: Lazy<HistogramVec, Histogram>,
     queue_wait_seconds: Lazy<HistogramVec, Histogram>,
+    pins: IntGaugeVec,
+    pins_total: IntCounterVec,
 }
 
 impl ShardMetrics {
+    /// The shard's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection stays with one session, until the guard is dropped.
+    pub fn pin(&self, reason: PinReason) -> PinGuard {
+        self.pins_total.with_label_values(&[self.name.as_str(), reason.label()]).inc();
+        let gauge = self.pins.with_label_values(&[reason.label()]);
+        gauge.inc();
+        PinGuard(gauge)
+    }
+
     /// A statement ended. Those that ran on several shards are recorded once, on `Metrics::several_shards`.
     pub fn query(&self, door: Door, kind: Kind, outcome: Outcome, elapsed: Duration) {
         self.count(door, kind, outcome);

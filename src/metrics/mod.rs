@@ -16,7 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-pub use handles::{Door, DoorMetrics, InFlight, Kind, Outcome, ShardMetrics};
+pub use handles::{Door, DoorMetrics, InFlight, Kind, Outcome, PinGuard, PinReason, ShardMetrics};
 use handles::{Families, histogram, register};
 
 /// The content type of [`Metrics::render`].
@@ -263,6 +263,7 @@ mod tests {
         shard.set_up(true);
         shard.group_commit(1, Duration::ZERO);
         shard.queue_wait(Duration::ZERO);
+        drop(shard.pin(PinReason::Session));
         metrics.set_topology(1, &[SlotCount { shard: "s1", keyspace: "default", slots: 1 }]);
         metrics.set_pool("s1", &BTreeMap::from([("connections_idle".to_owned(), 1)]));
         metrics.set_schema_findings("harmless", 1);

@@ -165,7 +165,8 @@ impl Visitor for ForbiddenFinder<'_> {
 fn forbidden(name: &str) -> Option<&'static str> {
     if name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") {
         return Some(
-            "An advisory lock on one shard excludes nobody on the others. Lock a row of the key with SELECT ... FOR UPDATE.",
+            "Call it in a SELECT of its own, which shardd takes to the right shards (Postgres shards only); or lock a row of the \
+             key with SELECT ... FOR UPDATE.",
         );
     }
     if name.starts_with("pg_sleep") {
@@ -178,7 +179,9 @@ fn forbidden(name: &str) -> Option<&'static str> {
         "nextval" | "setval" | "currval" | "lastval" => {
             Some("Use a serial or identity column, and INSERT ... RETURNING to learn the id.")
         }
-        "pg_notify" => Some("Use a message queue, or poll an outbox table by its key."),
+        "pg_notify" => {
+            Some("Call it in a SELECT of its own (Postgres shards only), or poll an outbox table by its key.")
+        }
         "pg_cancel_backend" | "pg_terminate_backend" => Some("Cancel with the protocol's own request."),
         "set_config" => Some("Use SET, or SELECT set_config(...) by itself."),
         _ => None,

@@ -45,7 +45,7 @@ pub use spoiled::{has_unlike_columns, spoiled};
 pub use straight::Straight;
 
 use crate::error::{Error, Result, SqlState};
-pub use crate::sql::{Discard, Isolation, Local};
+pub use crate::sql::{AdvisoryLock, Discard, Isolation, Local};
 use crate::sql::{Parsed, Tree, ast, with_deep_stack};
 use crate::topology::{Keyspace, Schema};
 use crate::types::{Datum, Key, KeyType};
@@ -284,6 +284,11 @@ fn plan_sql(tree: &ast::Statement, analysis: analysis::Analysis<'_>) -> Result<P
         | ast::Statement::Comment { .. } => Ok(Plan::Ddl(Box::new(tree.clone()))),
         other => Err(refused(other)),
     }
+}
+
+/// Whether a statement calls a function whose answer differs from call to call.
+pub fn calls_volatile(statement: &ast::Statement) -> bool {
+    functions::volatile(statement).is_some()
 }
 
 fn refused(statement: &ast::Statement) -> Error {

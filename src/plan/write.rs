@@ -34,6 +34,13 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
     let keyspace = analysis.keyspace_name();
     let Written { table, returning, row_keys } = written;
     let TableKind::Sharded { key_type, .. } = table.kind else {
+        if analysis.schema.temporary.contains(&table.name) && analysis.graph.table_count() > 0 {
+            // It has no copies: what is read decides where it can run.
+            let route = Route { keyspace, keys: analysis.graph.keys() };
+            let several = Err(Error::unsupported("a temporary table on several shards", "Give one key in WHERE."));
+            let write = Write { route, statement, returning, several, tables: analysis.tables };
+            return Ok(Plan::Write(Box::new(write)));
+        }
         if analysis.graph.table_count() > 0 {
             return Err(Error::unsupported(
                 format!("a write to the reference table \"{}\" that reads sharded tables", table.name),

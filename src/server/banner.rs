@@ -13,8 +13,12 @@ const ADMIN_PORT: u16 = 8433;
 
 /// Prints to standard output; logs go to standard error.
 pub(super) fn print(config: &Config, doors: &Doors, engine: &Engine) {
-    let addresses =
-        Addresses { postgres: doors.postgres.local_addr(), http: doors.http.address(), admin: doors.admin.address() };
+    let addresses = Addresses {
+        postgres: doors.postgres.local_addr(),
+        session: doors.postgres.session_addr(),
+        http: doors.http.address(),
+        admin: doors.admin.address(),
+    };
     let program = std::env::current_exe().unwrap_or_default();
     let shards = Shards {
         all: engine.live_topology().snapshot().shards.len(),
@@ -28,6 +32,7 @@ pub(super) fn print(config: &Config, doors: &Doors, engine: &Engine) {
 
 struct Addresses {
     postgres: SocketAddr,
+    session: Option<SocketAddr>,
     http: SocketAddr,
     admin: SocketAddr,
 }
@@ -71,15 +76,21 @@ fn text(config: &Config, addresses: &Addresses, shards: &Shards, shardctl: &str)
          psql {quoted}\n    \
          curl{login} -X PUT --data-binary hello http://{http}/v1/kv/greeting\n    \
          {shardctl}{options} status\n    \
-         console: http://{admin}/\n\n",
+         console: http://{admin}/\n{sessions}\n",
         version = env!("CARGO_PKG_VERSION"),
         quoted = shell_word(&url),
         counted = shards.counted(),
         troubles = shards.troubles(),
         data = data.display(),
         login = http_login(config),
+        sessions = addresses.session.map(session_line).unwrap_or_default(),
         options = admin_options(config, admin),
     )
+}
+
+/// Where those go who need more than a transaction.
+fn session_line(address: SocketAddr) -> String {
+    format!("    migrations, LISTEN, temporary tables: port {} of the same host\n", address.port())
 }
 
 /// How curl says who asks. It prompts for a password that is not given.
@@ -146,7 +157,7 @@ mod tests {
 
     fn listening(ip: &str) -> Addresses {
         let address = |port| SocketAddr::new(ip.parse().unwrap(), port);
-        Addresses { postgres: address(6432), http: address(8432), admin: address(8433) }
+        Addresses { postgres: address(6432), session: Some(address(6433)), http: address(8432), admin: address(8433) }
     }
 
     #[test]
@@ -159,6 +170,7 @@ mod tests {
             "    curl -X PUT --data-binary hello http://127.0.0.1:8432/v1/kv/greeting\n",
             "    shardctl status\n",
             "    console: http://127.0.0.1:8433/\n",
+            "    migrations, LISTEN, temporary tables: port 6433 of the same host\n",
         ] {
             assert!(text.contains(line), "{line}\nis not in\n{text}");
         }

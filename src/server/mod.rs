@@ -129,8 +129,12 @@ pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
 impl Doors {
     /// Addresses by door.
     fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        let doors =
-            [("postgres", self.postgres.local_addr()), ("http", self.http.address()), ("admin", self.admin.address())];
+        let mut doors = vec![
+            ("postgres", self.postgres.local_addr()),
+            ("http", self.http.address()),
+            ("admin", self.admin.address()),
+        ];
+        doors.extend(self.postgres.session_addr().map(|address| ("postgres_session", address)));
         doors.into_iter().map(|(door, address)| (door.to_owned(), address)).collect()
     }
 
@@ -142,10 +146,15 @@ impl Doors {
             "--listen-postgres",
             listen.postgres,
         ))?;
+        if let Some(address) = listen.postgres_session {
+            let failed = failed("Postgres session", "--listen-postgres-session", address);
+            postgres.bind_for_sessions(address).await.map_err(failed)?;
+        }
         if let Some(directory) = &config.postgres_socket_dir {
             let listening = postgres.listen_in(directory);
-            let path = listening.map_err(|(path, source)| StartError::Socket { path, source })?;
-            tracing::info!(path = %path.display(), "the Postgres door has a Unix socket");
+            for path in listening.map_err(|(path, source)| StartError::Socket { path, source })? {
+                tracing::info!(path = %path.display(), "the Postgres door has a Unix socket");
+            }
         }
         Ok(Doors {
             postgres,
@@ -177,6 +186,7 @@ async fn serve(
         Arc::clone(engine),
         settings::postgres(config, tls),
         Arc::clone(metrics.door(Door::Postgres)),
+        settings::sessions(config, metrics),
         workers.handles(),
         stopped(),
     );

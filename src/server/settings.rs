@@ -9,6 +9,7 @@ use super::open::size;
 use crate::admin::{self, ConfigLine};
 use crate::config::{Config, Credential, Shown, Token};
 use crate::front::{http, postgres};
+use crate::metrics::{Door, Metrics};
 use crate::tls::LiveTls;
 use crate::web::Secret;
 use crate::wire::scram::Verifier;
@@ -68,6 +69,11 @@ pub(super) fn postgres(config: &Config, tls: Option<Arc<LiveTls>>) -> postgres::
         idle_in_transaction_timeout: optional(limits.idle_in_transaction_timeout_ms),
         shutdown_grace: milliseconds(limits.shutdown_grace_ms),
     }
+}
+
+pub(super) fn sessions(config: &Config, metrics: &Metrics) -> postgres::Sessions {
+    let idle_timeout = optional(config.limits.idle_session_timeout_ms);
+    postgres::Sessions { metrics: Arc::clone(metrics.door(Door::PostgresSession)), idle_timeout }
 }
 
 pub(super) fn http(config: &Config) -> http::Settings {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::postgres::{self, PostgresShard, PostgresTransaction, SessionSettings};
+use super::postgres::{self, Keeper, PostgresShard, PostgresTransaction, SessionSettings};
 use super::sqlite::{self, SqliteShard, SqliteTransaction};
 use super::{CancelFlag, Output, Rows, Tag, TransactionMode};
 use crate::error::{Error, Result};
@@ -52,6 +52,8 @@ pub struct Beginning<'a> {
     /// The statement that begins it on a Postgres shard.
     pub statement: String,
     pub settings: Arc<SessionSettings>,
+    /// What the session keeps on Postgres shards.
+    pub keeper: Option<Arc<Keeper>>,
     /// Ends the wait for its place.
     pub cancel: &'a CancelFlag,
 }
@@ -200,10 +202,12 @@ impl Shard {
     /// # Errors
     /// Its place did not come free.
     pub async fn begin(&self, beginning: Beginning<'_>) -> Result<ShardTransaction> {
-        let Beginning { mode, statement, settings, cancel } = beginning;
+        let Beginning { mode, statement, settings, keeper, cancel } = beginning;
         Ok(match self {
             Shard::Sqlite(shard) => ShardTransaction::Sqlite(shard.begin(mode, cancel).await?),
-            Shard::Postgres(shard) => ShardTransaction::Postgres(shard.begin(statement, &settings, cancel).await?),
+            Shard::Postgres(shard) => {
+                ShardTransaction::Postgres(shard.begin(statement, &settings, keeper.as_ref(), cancel).await?)
+            }
         })
     }
 }

@@ -9,7 +9,7 @@ use super::lexer::TokenKind;
 use super::name::quote_identifier;
 use super::parse::{parse_data_types, parse_expressions};
 use crate::error::{Error, Result, SqlState};
-use crate::types::{Interval, Zone};
+use crate::types::{Interval, ShardId, Zone};
 
 /// A statement that the session answers itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +72,20 @@ pub enum Local {
     OnKeyShard {
         tag: &'static str,
     },
+    /// A call of one function for session-level advisory locks, by itself.
+    AdvisoryLock(AdvisoryLock),
+    /// `None`: all.
+    Unlisten(Option<String>),
+    Listen,
+    /// NOTIFY, or a call of pg_notify by itself.
+    Notify {
+        tag: &'static str,
+    },
+    Load,
+    /// It names temporary tables, which this shard has for the session.
+    OnTemporaryTables {
+        shard: ShardId,
+    },
     /// `query` is the statement's own.
     Declare {
         name: String,
@@ -85,11 +99,7 @@ pub enum Local {
     },
     /// `None`: all.
     Close(Option<String>),
-    /// A statement that has nothing to undo here: answered by its tag alone (`CLOSE CURSOR ALL`, `UNLISTEN`).
-    Nothing {
-        tag: &'static str,
-    },
-    /// A function that has nothing to do here: one row with one empty column of type void.
+    /// `pg_advisory_unlock_all()` by itself: one row with one empty column of type void.
     VoidCall {
         column: String,
     },
@@ -112,6 +122,17 @@ pub struct SettingCall {
     pub change: Option<(ast::Expr, ast::Expr)>,
     /// The result's column.
     pub column: String,
+}
+
+/// What a call does to an advisory lock that its session holds until it gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdvisoryLock {
+    /// `tries`: it answers whether it got the lock, and does not wait.
+    Take {
+        tries: bool,
+        shared: bool,
+    },
+    GiveBack,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,10 +181,25 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
         "fetch" | "move" => fetch(cursor)?,
         "unlisten" => {
             cursor.advance();
-            if !cursor.eat_operator("*") {
-                cursor.name()?;
+            Local::Unlisten(if cursor.eat_operator("*") { None } else { Some(cursor.name()?) })
+        }
+        "listen" => {
+            cursor.advance();
+            cursor.name()?;
+            Local::Listen
+        }
+        "notify" => {
+            cursor.advance();
+            cursor.name()?;
+            if cursor.eat(TokenKind::Comma) {
+                cursor.string()?;
             }
-            Local::Nothing { tag: "UNLISTEN" }
+            Local::Notify { tag: "NOTIFY" }
+        }
+        "load" => {
+            cursor.advance();
+            cursor.string()?;
+            Local::Load
         }
         other => return for_shards(cursor, other).map(|()| None),
     };
@@ -196,13 +232,12 @@ fn for_shards(cursor: &Cursor<'_>, word: &str) -> Result<()> {
 /// Statements of Postgres that have no place in front of shards.
 fn refused(word: &str) -> Option<Error> {
     let (construct, hint) = match word {
-        "listen" | "notify" => ("LISTEN/NOTIFY", "Use a message queue, or poll an outbox table by its key."),
         "copy" => ("COPY", "Send rows with INSERT ... VALUES of many rows; they are split by shard."),
         "lock" => ("LOCK TABLE", "Use SELECT ... FOR UPDATE on the rows of one key."),
         "vacuum" | "analyze" | "analyse" | "reindex" | "cluster" | "checkpoint" => {
             ("maintenance of tables by SQL", "Run it on each shard directly; SQLite shards need none.")
         }
-        "do" | "call" | "load" | "import" | "security" | "reassign" | "refresh" => {
+        "do" | "call" | "import" | "security" | "reassign" | "refresh" => {
             let construct = word.to_ascii_uppercase();
             return Some(Error::unsupported(construct, "Run it on each shard directly."));
         }

@@ -41,6 +41,7 @@ pub fn relations() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema {
         refused: Default::default(),
         drift: Arc::default(),
+        temporary: Default::default(),
         tables: definitions().values().map(|known| (known.name.to_owned(), Arc::clone(&known.table))).collect(),
     });
     &SCHEMA

@@ -123,6 +123,12 @@ impl Topology {
         self.shards.iter().find(|shard| shard.id == id)
     }
 
+    /// The shard of what belongs to no key and has to be on one shard: the same for every client and instance, as long as
+    /// that shard is not removed.
+    pub fn home_shard(&self) -> Option<ShardId> {
+        self.shards.iter().map(|shard| shard.id).min()
+    }
+
     pub fn shard_named(&self, name: &str) -> Option<&Shard> {
         self.shards.iter().find(|shard| shard.name == name)
     }

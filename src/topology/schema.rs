@@ -4,7 +4,7 @@
 //! since SQLite's own types cannot express it. Postgres shards say it themselves, and may hold more than shardd serves:
 //! types that it does not know are kept by their names, and relations that it cannot plan are kept with the reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub struct Schema {
     /// Where the shards differ. Never stored: they say it themselves.
     #[serde(skip)]
     pub drift: Arc<Drift>,
+    /// Those of the tables that are one session's own, and on one shard. Never stored, nor seen by others.
+    #[serde(skip)]
+    pub temporary: BTreeSet<String>,
 }
 
 /// Why a relation of the shards is not served.

@@ -112,6 +112,14 @@ pub fn parameter_status(out: &mut BytesMut, name: &str, value: &str) {
     });
 }
 
+/// Passes on what a NOTIFY sent: channel and payload, each with its zero byte.
+pub fn notification_response(out: &mut BytesMut, process: i32, channel_and_payload: &[u8]) {
+    message(out, b'A', |out| {
+        out.put_i32(process);
+        out.put_slice(channel_and_payload);
+    });
+}
+
 pub fn backend_key_data(out: &mut BytesMut, process: i32, key: &[u8]) {
     message(out, b'K', |out| {
         out.put_i32(process);

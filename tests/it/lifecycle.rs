@@ -41,16 +41,18 @@ fn a_busy_port_is_one_clear_error() {
     let shardd = Shardd::start();
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("shardd.toml"), "").expect("a configuration");
-    for busy in ["postgres", "http", "admin"] {
+    for busy in ["postgres", "session", "http", "admin"] {
         let mut ports = Ports::free();
         match busy {
             "postgres" => ports.postgres = shardd.ports.postgres,
+            "session" => ports.session = shardd.ports.session,
             "http" => ports.http = shardd.ports.http,
             _ => ports.admin = shardd.ports.admin,
         }
         let (_, said) = refused(directory.path(), ports);
         let port = match busy {
             "postgres" => ports.postgres,
+            "session" => ports.session,
             "http" => ports.http,
             _ => ports.admin,
         };

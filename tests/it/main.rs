@@ -28,6 +28,7 @@ mod protocol;
 mod rust_drivers;
 mod schema_change;
 mod session_leaks;
+mod session_pooling;
 mod shard_down;
 mod spanning;
 mod support_works;

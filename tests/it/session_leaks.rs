@@ -71,6 +71,13 @@ const CHANGES: &[&str] = &[
     "BEGIN; DECLARE c CURSOR FOR SELECT generate_series(1, 10); FETCH 2 FROM c; COMMIT",
 ];
 
+/// Where a session began.
+#[derive(Clone, Copy, Debug)]
+enum Port {
+    Transaction,
+    Session,
+}
+
 /// How a session ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -127,6 +134,13 @@ impl Place {
         self.shardd.client()
     }
 
+    fn client_of(&self, port: Port) -> Client {
+        match port {
+            Port::Transaction => self.shardd.client(),
+            Port::Session => self.shardd.session_client(),
+        }
+    }
+
     /// Waits until nothing runs on the server, so that the next client gets the last connection.
     fn settle(&self, watcher: &mut Client) {
         let (begin, mut quiet) = (Instant::now(), 0);
@@ -142,8 +156,11 @@ impl Place {
 }
 
 /// Changes a session in this way, and ends it in that.
-fn change(place: &Place, change: &str, end: End) {
-    let mut client = place.client();
+fn change(place: &Place, port: Port, change: &str, end: End) {
+    let mut client = place.client_of(port);
+    if matches!(port, Port::Session) {
+        client.run("SET shardd.key = '1'");
+    }
     if matches!(end, End::InTransaction) && !change.starts_with("BEGIN") {
         client.simple("BEGIN");
         client.simple("SELECT count(*) FROM rows WHERE key = 1");
@@ -176,14 +193,30 @@ fn change(place: &Place, change: &str, end: End) {
 
 #[test]
 fn the_next_clients_session_equals_a_fresh_one() {
+    next_is_fresh_after(Port::Transaction, CHANGES);
+}
+
+#[test]
+fn the_client_after_one_that_kept_its_connections_finds_a_fresh_session() {
+    let more = [
+        "CREATE TEMP VIEW seen_by_me AS SELECT 1 AS a",
+        "SELECT pg_advisory_lock(7); LISTEN news; CREATE TEMP TABLE own (a int)",
+        "DO $$ BEGIN SET hidden.value = 1; END $$",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT generate_series(1, 10); FETCH 2 FROM c",
+        "SET SESSION AUTHORIZATION tenant; SET app.user = 'alice'",
+    ];
+    next_is_fresh_after(Port::Session, &[CHANGES, &more].concat());
+}
+
+fn next_is_fresh_after(port: Port, ways: &[&str]) {
     let place = Place::start();
     let mut watcher = place.postgres.client();
     place.client().run("INSERT INTO rows VALUES (1, 1)");
     let fresh = place.client().query(STATE).value();
     let mut leaks = Vec::new();
-    for way in CHANGES {
+    for way in ways {
         for end in ENDS {
-            change(&place, way, end);
+            change(&place, port, way, end);
             place.settle(&mut watcher);
             let mut next = place.client();
             let found = next.query(STATE).value();

@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
-use super::Shared;
 use super::ahead::Ahead;
 use super::connection::{Connection, Ended};
 use super::handshake::{Admitted, handshake};
 use super::peers::{Registration, Stage};
 use super::portals::Portals;
-use super::stream::{Origin, Stream};
+use super::stream::Origin;
+use super::{Arrival, Pooling, Shared};
 use crate::engine::{CancelHandle, Identity, PassThrough, Prepared, Scope, Session, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::DoorMetrics;
@@ -57,10 +57,11 @@ impl From<Ended> for Failure {
 }
 
 /// One connection, from accept to close.
-pub(super) async fn serve(stream: Stream, origin: Origin, registration: Registration, shared: Arc<Shared>) {
+pub(super) async fn serve(arrival: Arrival, registration: Registration, shared: Arc<Shared>) {
     registration.wake_here().await;
+    let Arrival { stream, origin, pooling } = arrival;
     let mut connection = Connection::new(stream, Arc::clone(&registration.peer));
-    let ended = converse(&mut connection, origin, &registration, &shared).await;
+    let ended = converse(&mut connection, (origin, pooling), &registration, &shared).await;
     match &ended {
         Ended::Quietly => {}
         Ended::Lost(error) => debug!(%origin, %error, "a Postgres client went away"),
@@ -79,18 +80,28 @@ async fn say_goodbye(mut connection: Connection, ended: &Ended) {
     }
 }
 
-async fn converse(connection: &mut Connection, origin: Origin, registration: &Registration, shared: &Shared) -> Ended {
-    let patience = shared.gate.settings.startup_timeout;
+async fn converse(
+    connection: &mut Connection,
+    (origin, pooling): (Origin, Pooling),
+    registration: &Registration,
+    shared: &Shared,
+) -> Ended {
+    let (patience, metrics) = (shared.gate.settings.startup_timeout, shared.metrics(pooling));
     // Boxed, since its state would otherwise take room in every client's task for good.
     let admitted = tokio::time::timeout(patience, Box::pin(handshake(connection, origin, &shared.gate))).await;
     let Admitted { startup, seats } = match admitted {
         Ok(Ok(admitted)) => admitted,
-        Ok(Err(ended)) => return ended,
+        Ok(Err(ended)) => {
+            if matches!(ended, Ended::Fatal(_)) {
+                metrics.sessions_refused.inc();
+            }
+            return ended;
+        }
         Err(_) => return Ended::Lost(std::io::ErrorKind::TimedOut.into()),
     };
     let _seats = seats;
-    let _counted = CountedSession::new(&shared.gate.metrics);
-    let session = match Box::pin(open_session(connection, registration, shared, startup)).await {
+    let _counted = CountedSession::new(metrics);
+    let session = match Box::pin(open_session(connection, registration, shared, pooling, startup)).await {
         Ok(session) => session,
         Err(error) => return Ended::Fatal(error),
     };
@@ -135,11 +146,13 @@ async fn open_session(
     connection: &mut Connection,
     registration: &Registration,
     shared: &Shared,
+    pooling: Pooling,
     startup: Startup,
 ) -> Result<Session> {
     let version = startup.version();
     let backend_pid = registration.process;
-    let identity = Identity { user: startup.user, database: startup.database, door: "postgres", backend_pid };
+    let door = pooling.door().label();
+    let identity = Identity { user: startup.user, database: startup.database, door, backend_pid };
     let settings = [shared.gate.settings.session_defaults(), startup.settings].concat();
     let mut session = shared.engine.session(identity, &settings)?;
     session.check_startup().await?;
@@ -176,7 +189,7 @@ pub(super) struct Client<'a> {
     pub(super) passing_until: Option<Instant>,
     /// Wakes the client's task at the deadline of what passes through, or before it.
     pub(super) alarm: Option<Pin<Box<Sleep>>>,
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
     /// Writes that are under way. Whatever sends the output, or depends on their outcome, settles them first.
     pub(super) ahead: Ahead,
     /// An error was answered: what comes is skipped until Sync.
@@ -300,6 +313,9 @@ impl Client<'_> {
         for (name, value) in self.session.take_changed_settings() {
             backend::parameter_status(&mut self.connection.output, &name, &value);
         }
+        if self.session.keeps_connections() {
+            self.tell_events(status)?;
+        }
         backend::ready_for_query(&mut self.connection.output, readiness(status));
         self.connection.flush_due = true;
         self.flush_if_full().await
@@ -392,6 +408,9 @@ impl Client<'_> {
         let idle = outside_transaction && !self.skipping && self.connection.input.is_empty();
         if idle {
             self.connection.rest();
+        }
+        if idle && self.session.keeps_connections() {
+            return Box::pin(self.wait_for_input_or_event()).await;
         }
         let leave = if idle { Stage::Draining } else { Stage::Closing };
         let limit = if outside_transaction { None } else { self.idle_in_transaction_limit() };

@@ -89,7 +89,15 @@ impl Client<'_> {
                 }
             }
             Target::Portal => {
-                let portal = self.portals.get(name)?;
+                let portal = match self.portals.get(name) {
+                    Ok(portal) => portal,
+                    Err(unknown) => {
+                        // A SQL cursor is a portal, too.
+                        let columns = self.session.cursor_columns(name).map_err(|_| unknown)?;
+                        describe_rows(output, columns.as_deref(), &Formats::AllText);
+                        return Ok(());
+                    }
+                };
                 match portal.prepared.row_description() {
                     Some(frame) if portal.formats == Formats::AllText => output.extend_from_slice(frame),
                     _ => describe_rows(output, self.session.columns(&portal.prepared).as_deref(), &portal.formats),

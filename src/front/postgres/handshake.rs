@@ -32,11 +32,7 @@ pub(super) struct Admitted {
 /// Everything up to AuthenticationOk.
 pub(super) async fn handshake(connection: &mut Connection, origin: Origin, gate: &Gate) -> Result<Admitted, Ended> {
     let (startup, channel) = opening(connection, origin, gate).await?;
-    let admitted = admit(connection, startup, &channel, origin, gate).await;
-    if matches!(admitted, Err(Ended::Fatal(_))) {
-        gate.metrics.sessions_refused.inc();
-    }
-    admitted
+    admit(connection, startup, &channel, origin, gate).await
 }
 
 async fn admit(

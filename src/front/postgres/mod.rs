@@ -12,6 +12,7 @@ mod ahead;
 mod authentication;
 mod client;
 mod connection;
+mod events;
 mod extended;
 mod handshake;
 mod pass_through;
@@ -36,7 +37,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::engine::Engine;
-use crate::metrics::DoorMetrics;
+use crate::metrics::{Door, DoorMetrics};
 use crate::tls::LiveTls;
 use peers::{Peers, Stage};
 use socket::Socket;
@@ -90,15 +91,66 @@ impl Settings {
 /// A bound door, which answers nobody yet.
 #[derive(Debug)]
 pub struct PostgresDoor {
-    listener: TcpListener,
+    listener: Listener,
+    /// Where sessions keep the connections to shards that they use.
+    session_listener: Option<Listener>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    tcp: TcpListener,
     address: SocketAddr,
     socket: Option<Socket>,
+}
+
+/// How long a client keeps a connection to a shard: by the listener that it came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pooling {
+    /// A transaction.
+    Transaction,
+    /// Its whole session.
+    Session,
+}
+
+impl Pooling {
+    /// As metrics and the engine call the door.
+    const fn door(self) -> Door {
+        match self {
+            Pooling::Transaction => Door::Postgres,
+            Pooling::Session => Door::PostgresSession,
+        }
+    }
+}
+
+/// What is said of clients that keep connections to shards.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    pub metrics: Arc<DoorMetrics>,
+    /// How long they may send nothing between their transactions; `None`: no limit.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// What all clients of the door share.
 struct Shared {
     engine: Arc<Engine>,
     gate: Gate,
+    sessions: Sessions,
+}
+
+impl Shared {
+    fn metrics(&self, pooling: Pooling) -> &Arc<DoorMetrics> {
+        match pooling {
+            Pooling::Transaction => &self.gate.metrics,
+            Pooling::Session => &self.sessions.metrics,
+        }
+    }
+}
+
+/// An accepted client, of whom nothing is known yet.
+struct Arrival {
+    stream: Stream,
+    origin: Origin,
+    pooling: Pooling,
 }
 
 /// What decides who comes in, and who has to go.
@@ -123,27 +175,35 @@ impl PostgresDoor {
     /// # Errors
     /// The address is in use, or not this machine's.
     pub async fn bind(address: SocketAddr) -> io::Result<PostgresDoor> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok(PostgresDoor { listener, address, socket: None })
+        Ok(PostgresDoor { listener: Listener::bind(address).await?, session_listener: None })
     }
 
-    /// Listens on a Unix socket in `directory`, too. Gives its path, also when that fails.
+    /// Listens on another address for clients whose sessions keep the connections to shards that they use.
     ///
     /// # Errors
-    /// Somebody listens there, or no socket can be made there.
-    pub fn listen_in(&mut self, directory: &Path) -> Result<PathBuf, (PathBuf, io::Error)> {
-        let path = socket::path_for(directory, self.address.port());
-        match Socket::bind(path.clone()) {
-            Ok(socket) => self.socket = Some(socket),
-            Err(error) => return Err((path, error)),
-        }
-        Ok(path)
+    /// As [`PostgresDoor::bind`].
+    pub async fn bind_for_sessions(&mut self, address: SocketAddr) -> io::Result<()> {
+        self.session_listener = Some(Listener::bind(address).await?);
+        Ok(())
+    }
+
+    /// Listens on Unix sockets in `directory`, too: one for each address. Gives their paths.
+    ///
+    /// # Errors
+    /// Somebody listens there, or no socket can be made there; with the path.
+    pub fn listen_in(&mut self, directory: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+        let listeners = std::iter::once(&mut self.listener).chain(&mut self.session_listener);
+        listeners.map(|listener| listener.listen_in(directory)).collect()
     }
 
     /// The address that clients connect to: the real port where 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.listener.address
+    }
+
+    /// The same for sessions that keep their connections.
+    pub fn session_addr(&self) -> Option<SocketAddr> {
+        self.session_listener.as_ref().map(|listener| listener.address)
     }
 
     /// Serves clients until `shutdown` is ready and all of them are gone: on the workers in turn, or on this runtime when
@@ -153,10 +213,11 @@ impl PostgresDoor {
         engine: Arc<Engine>,
         settings: Settings,
         metrics: Arc<DoorMetrics>,
+        sessions: Sessions,
         workers: &[Handle],
         shutdown: impl Future<Output = ()>,
     ) {
-        let shared = Arc::new(Shared { engine, gate: Gate::new(settings, metrics) });
+        let shared = Arc::new(Shared { engine, gate: Gate::new(settings, metrics), sessions });
         let mut clients = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         let mut turn = 0_usize;
@@ -165,24 +226,24 @@ impl PostgresDoor {
             workers.get(turn % workers.len().max(1))
         };
         loop {
-            tokio::select! {
+            let (accepted, pooling) = tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                Some(ended) = clients.join_next(), if !clients.is_empty() => note_end(ended),
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, address)) => {
-                        keep_alive(&stream);
-                        admit(Stream::Tcp(stream), Origin::Network(address), &shared, &mut clients, next_worker());
-                    }
-                    Err(error) => pause(&error).await,
-                },
-                accepted = accept(self.socket.as_ref()) => match accepted {
-                    Ok(stream) => admit(Stream::Unix(stream), Origin::Socket, &shared, &mut clients, next_worker()),
-                    Err(error) => pause(&error).await,
-                },
+                Some(ended) = clients.join_next(), if !clients.is_empty() => {
+                    note_end(ended);
+                    continue;
+                }
+                accepted = self.listener.accept() => (accepted, Pooling::Transaction),
+                accepted = accept(self.session_listener.as_ref()) => (accepted, Pooling::Session),
+            };
+            match accepted {
+                Ok((stream, origin)) => {
+                    admit(Arrival { stream, origin, pooling }, &shared, &mut clients, next_worker());
+                }
+                Err(error) => pause(&error).await,
             }
         }
-        drop((self.listener, self.socket));
+        drop((self.listener, self.session_listener));
         drain(&shared.gate, &mut clients).await;
     }
 }
@@ -195,7 +256,43 @@ fn note_end(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn accept(socket: Option<&Socket>) -> io::Result<UnixStream> {
+impl Listener {
+    async fn bind(address: SocketAddr) -> io::Result<Listener> {
+        let tcp = TcpListener::bind(address).await?;
+        let address = tcp.local_addr()?;
+        Ok(Listener { tcp, address, socket: None })
+    }
+
+    fn listen_in(&mut self, directory: &Path) -> Result<PathBuf, (PathBuf, io::Error)> {
+        let path = socket::path_for(directory, self.address.port());
+        match Socket::bind(path.clone()) {
+            Ok(socket) => self.socket = Some(socket),
+            Err(error) => return Err((path, error)),
+        }
+        Ok(path)
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Origin)> {
+        tokio::select! {
+            biased;
+            accepted = self.tcp.accept() => {
+                let (stream, address) = accepted?;
+                keep_alive(&stream);
+                Ok((Stream::Tcp(stream), Origin::Network(address)))
+            }
+            accepted = accept_local(self.socket.as_ref()) => Ok((Stream::Unix(accepted?), Origin::Socket)),
+        }
+    }
+}
+
+async fn accept(listener: Option<&Listener>) -> io::Result<(Stream, Origin)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept_local(socket: Option<&Socket>) -> io::Result<UnixStream> {
     match socket {
         Some(socket) => socket.accept().await,
         None => std::future::pending().await,
@@ -213,20 +310,21 @@ fn keep_alive(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
-fn admit(stream: Stream, origin: Origin, shared: &Arc<Shared>, clients: &mut JoinSet<()>, worker: Option<&Handle>) {
+fn admit(arrival: Arrival, shared: &Arc<Shared>, clients: &mut JoinSet<()>, worker: Option<&Handle>) {
     let Some(registration) = shared.gate.peers.register() else {
-        shared.gate.metrics.sessions_refused.inc();
-        handshake::refuse(&stream);
+        shared.metrics(arrival.pooling).sessions_refused.inc();
+        handshake::refuse(&arrival.stream);
         return;
     };
     let shared = Arc::clone(shared);
     match worker {
-        None => drop(clients.spawn(client::serve(stream, origin, registration, shared))),
+        None => drop(clients.spawn(client::serve(arrival, registration, shared))),
         Some(worker) => drop(clients.spawn_on(
             async move {
+                let Arrival { stream, origin, pooling } = arrival;
                 // The socket is watched where its client is served.
                 match stream.moved_here() {
-                    Ok(stream) => client::serve(stream, origin, registration, shared).await,
+                    Ok(stream) => client::serve(Arrival { stream, origin, pooling }, registration, shared).await,
                     Err(error) => warn!(%error, "a Postgres client's socket could not be given to its worker"),
                 }
             },

@@ -45,7 +45,7 @@ enum Unnamed {
 impl Client<'_> {
     /// Answers the messages at the front of the input, if they pass through. `false`: they have to be taken one by one.
     pub(super) async fn pass_through(&mut self) -> bool {
-        if self.skipping || self.in_batch || self.passing.is_some() {
+        if self.skipping || self.in_batch || self.passing.is_some() || !self.session.may_pass() {
             return false;
         }
         let limits = self.limits();

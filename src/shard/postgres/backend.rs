@@ -18,6 +18,7 @@ use super::frames::{Frame, Header, Next, next_frame};
 use super::session_state::ConnectionState;
 use super::stream::Stream;
 use super::target::Target;
+use super::unasked::Unasked;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::wire::response;
 
@@ -56,6 +57,8 @@ pub struct Backend {
     lost: bool,
     /// What of a cancel request there may be on its way.
     canceling: Canceling,
+    /// Notifications that came, while a session keeps the connection. `None`: none may come.
+    pub(super) unasked: Option<Unasked>,
 }
 
 /// How far a request to cancel what the connection runs has come.
@@ -102,6 +105,7 @@ impl Backend {
             due: 0,
             lost: false,
             canceling: Canceling::Settled,
+            unasked: None,
         };
         let started = timeout_at(deadline, backend.start(target, encryption)).await;
         let error = match started.unwrap_or_else(|_| Err(timed_out(target, "logging in"))) {
@@ -351,14 +355,19 @@ impl Backend {
         self.lost
     }
 
-    /// Whether every message that was due has come and was taken.
+    /// The server's process that serves it.
+    pub(super) fn process(&self) -> i32 {
+        self.cancel.process().cast_signed()
+    }
+
+    /// Whether every message that was due has come and was taken. Behind them a session that listens may find notifications.
     pub(super) fn is_in_step(&self) -> bool {
-        !self.lost && self.due == 0 && self.input.is_empty() && self.output.is_empty()
+        !self.lost && self.due == 0 && (self.input.is_empty() || self.unasked.is_some()) && self.output.is_empty()
     }
 
     /// Whether the connection holds nothing that the next client could take for its own, and nothing is on its way to it.
     pub(super) fn is_clean(&self) -> bool {
-        self.is_in_step() && self.canceling == Canceling::Settled
+        self.is_in_step() && self.unasked.is_none() && self.canceling == Canceling::Settled
     }
 
     /// Whether the server still owes an answer that could be waited for.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::keeper::Keeper;
 use super::program::Program;
 use super::session_state::SessionSettings;
 use crate::shard::{CancelFlag, Formats, RawParameters, Tag};
@@ -17,6 +18,8 @@ pub struct Call {
     /// What the session has set.
     pub settings: Arc<SessionSettings>,
     pub aftermath: Aftermath,
+    /// What its session keeps, if anything.
+    pub keeper: Option<Arc<Keeper>>,
 }
 
 /// What has to be done to a connection after a statement, before the next client may have it.

@@ -124,6 +124,7 @@ impl Exchange {
                 }
                 b'N' => self.notices.push(response::report(body)),
                 b'S' => _ = backend.note_parameter(body)?,
+                b'A' => backend.note_notification(frame.freeze().slice(5..))?,
                 b'Z' => {
                     self.status = Some(response::ready_for_query(body)?);
                     backend.due = backend.due.saturating_sub(1);
@@ -175,7 +176,7 @@ fn take_rows(input: &mut BytesMut, rows: &mut RowBatch) -> Result<()> {
     Ok(())
 }
 
-/// COPY and notifications are asked for by statements that are never sent.
+/// COPY is asked for by statements that are never sent.
 fn unexpected(kind: u8) -> Error {
     Error::new(
         SqlState::PROTOCOL_VIOLATION,

@@ -7,6 +7,9 @@
 //! A [`Backend`] gives the frames that came in and sends those that were written for it; whoever holds it knows from the
 //! protocol's state whether the next client may have it.
 //!
+//! A session may keep connections of its own (`keeper`): for what it has there (`possessions`), and for what the server sends
+//! it `unasked`.
+//!
 //! Invariant: a connection is handed to the next client only by [`Pooled::give_back`], with nothing in its buffers. Every
 //! other way in which it can be let go of closes it.
 
@@ -22,9 +25,11 @@ mod exchange;
 mod failure;
 mod frames;
 mod hazards;
+mod keeper;
 mod pass_through;
 mod password;
 mod pool;
+mod possessions;
 mod program;
 mod rows;
 pub mod schema;
@@ -35,6 +40,7 @@ mod stream;
 mod tests;
 mod tls;
 mod transaction;
+mod unasked;
 mod worker;
 
 use crate::topology::server as target;
@@ -44,12 +50,15 @@ pub use call::{Aftermath, Call, StatementName, Way};
 pub use cancel::CancelTarget;
 pub use frames::{Frame, Header, Next, next_frame};
 pub use hazards::Hazards;
+pub use keeper::Keeper;
 pub use pass_through::{Form, Looked, PassThrough};
 pub use pool::{Pool, PoolLimits, PoolState, Pooled, Totals};
+pub use possessions::Possessions;
 pub use program::{Description, Program};
 pub use rows::RowStream;
 pub use session_state::{SessionSettings, quoted};
 pub use shard::{PostgresShard, TextTreatment};
 pub use stream::Stream;
 pub use transaction::PostgresTransaction;
+pub use unasked::Notification;
 pub use worker::become_worker;

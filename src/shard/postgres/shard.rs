@@ -9,8 +9,10 @@ use super::call::{Call, StatementName};
 use super::clean;
 use super::conversation::{self, lost_alone, never_sent};
 use super::exchange::Exchange;
+use super::keeper::Keeper;
 use super::pass_through::{Form, PassThrough};
 use super::pool::{Pool, PoolState, Pooled};
+use super::possessions::{self, Possessions};
 use super::program::Description;
 use super::rows::{RowStream, Running};
 use super::schema::{self, ShardSchema};
@@ -96,7 +98,17 @@ impl PostgresShard {
         outcome
     }
 
-    async fn checkout(&self, settings: &Arc<SessionSettings>, cancel: &CancelFlag) -> Result<Pooled> {
+    async fn checkout(
+        &self,
+        settings: &Arc<SessionSettings>,
+        keeper: Option<&Arc<Keeper>>,
+        cancel: &CancelFlag,
+    ) -> Result<Pooled> {
+        if let Some(keeper) = keeper
+            && keeper.keeps(self.id)
+        {
+            return Box::pin(self.checkout_kept(settings, keeper, cancel)).await;
+        }
         let mut tried = 0;
         loop {
             tried += 1;
@@ -122,6 +134,52 @@ impl PostgresShard {
         }
     }
 
+    /// The connection that a session keeps, or one that it keeps from now on.
+    async fn checkout_kept(
+        &self,
+        settings: &Arc<SessionSettings>,
+        keeper: &Arc<Keeper>,
+        cancel: &CancelFlag,
+    ) -> Result<Pooled> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let mut connection = match keeper.take(self.id, cancel).await? {
+                Some(connection) => connection,
+                None => {
+                    let mut fresh = self.take_connection(cancel).await?;
+                    while fresh.state.shows_others(settings) {
+                        drop(fresh);
+                        fresh = self.take_connection(cancel).await?;
+                    }
+                    keeper.bind(self.id, &mut fresh, &self.metrics);
+                    fresh
+                }
+            };
+            match conversation::attach(&mut connection, settings, cancel, &self.name).await {
+                Ok(()) => return Ok(connection),
+                // Where the session had something on it, the keeper says so now.
+                Err(_) if connection.is_lost() && tried < CONNECTIONS_TRIED => {}
+                Err(error) => {
+                    if connection.is_in_step() {
+                        connection.give_back();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// What a session has on the connection that it keeps to this shard, while no transaction has it.
+    ///
+    /// # Errors
+    /// The shard's error, or the connection was lost.
+    pub async fn possessions(&self, settings: &Arc<SessionSettings>, keeper: &Arc<Keeper>) -> Result<Possessions> {
+        let cancel = CancelFlag::new();
+        let rows = self.rows_with(possessions::QUESTION, settings, Some(keeper), &cancel).await?;
+        Ok(Possessions::read(&rows))
+    }
+
     /// Whether a connection can be had, and so a statement begun.
     ///
     /// # Errors
@@ -138,7 +196,7 @@ impl PostgresShard {
         let mut tried = 0;
         loop {
             tried += 1;
-            let mut connection = self.checkout(&call.settings, &call.cancel).await?;
+            let mut connection = self.checkout(&call.settings, call.keeper.as_ref(), &call.cancel).await?;
             let exchange = conversation::write(&mut connection, &call, None);
             match conversation::send(&mut connection, &call.cancel, &self.name).await {
                 Ok(()) => return self.answer(connection, exchange, &call).await,
@@ -258,9 +316,10 @@ impl PostgresShard {
         text: &str,
         type_oids: &[u32],
         settings: &Arc<SessionSettings>,
+        keeper: Option<&Arc<Keeper>>,
         cancel: &CancelFlag,
     ) -> Result<Description> {
-        let mut connection = self.checkout(settings, cancel).await?;
+        let mut connection = self.checkout(settings, keeper, cancel).await?;
         let described = conversation::describe(&mut connection, text, type_oids, cancel, &self.name).await;
         if connection.is_in_step() {
             connection.give_back();
@@ -273,7 +332,7 @@ impl PostgresShard {
     /// # Errors
     /// The shard's error, or the connection was lost.
     pub async fn rows_of(&self, text: &str) -> Result<Vec<Vec<Option<String>>>> {
-        self.rows_with(text, &Arc::default(), &CancelFlag::new()).await
+        self.rows_with(text, &Arc::default(), None, &CancelFlag::new()).await
     }
 
     /// The same for a session.
@@ -284,9 +343,10 @@ impl PostgresShard {
         &self,
         text: &str,
         settings: &Arc<SessionSettings>,
+        keeper: Option<&Arc<Keeper>>,
         cancel: &CancelFlag,
     ) -> Result<Vec<Vec<Option<String>>>> {
-        let mut connection = self.checkout(settings, cancel).await?;
+        let mut connection = self.checkout(settings, keeper, cancel).await?;
         let rows = conversation::rows_of(&mut connection, text, cancel, &self.name).await;
         if connection.is_in_step() {
             connection.give_back();
@@ -342,9 +402,18 @@ impl PostgresShard {
         &self,
         begin: String,
         settings: &Arc<SessionSettings>,
+        keeper: Option<&Arc<Keeper>>,
         cancel: &CancelFlag,
     ) -> Result<PostgresTransaction> {
-        let connection = self.checkout(settings, cancel).await?;
+        let connection = self.checkout(settings, keeper, cancel).await?;
         Ok(PostgresTransaction::new((self.id, Arc::clone(&self.name)), connection, begin, cancel))
+    }
+
+    /// From now on the session keeps the connection of a transaction that it has here.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    pub async fn keep(&self, transaction: &mut PostgresTransaction, keeper: &Arc<Keeper>) -> Result<()> {
+        transaction.keep(keeper, &self.metrics).await
     }
 }

@@ -12,13 +12,16 @@ use super::call::{Aftermath, Call, StatementName};
 use super::clean;
 use super::conversation::{self, lost_in_commit, lost_in_transaction, never_sent};
 use super::exchange::Exchange;
+use super::keeper::Keeper;
 use super::pass_through::{Form, PassThrough};
 use super::pool::Pooled;
+use super::possessions::{self, Possessions};
 use super::program::Description;
 use super::rows::{Place, RowStream, Running};
 use super::schema::{self, ShardSchema};
 use super::session_state::{ConnectionState, SessionSettings};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Fault, Result, Retry, SqlState};
+use crate::metrics::ShardMetrics;
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::Keyspace;
 use crate::types::ShardId;
@@ -75,11 +78,14 @@ impl PostgresTransaction {
         let mut connection = self.place.take().await?;
         self.attach(&mut connection, &call.settings).await?;
         self.aftermath = self.aftermath.max(call.aftermath);
+        if call.aftermath != Aftermath::Keep {
+            connection.note(call.aftermath);
+        }
         let mut exchange = conversation::write(&mut connection, call, self.begin.as_deref());
         let mut sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
         if self.begin.is_some() && sent.as_ref().is_err_and(never_sent) {
             // The server had closed it before BEGIN was sent: another one will do.
-            connection = connection.pool().checkout().await?;
+            connection = replaced(connection).await?;
             self.attach(&mut connection, &call.settings).await?;
             exchange = conversation::write(&mut connection, call, self.begin.as_deref());
             sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
@@ -172,6 +178,24 @@ impl PostgresTransaction {
             Rows::Postgres(Box::new(RowStream::in_transaction(rows, Arc::clone(&self.place), self.statements)))
         };
         Ok(Output { columns, row_description, rows, affected, notices })
+    }
+
+    /// From now on its session keeps the connection.
+    pub(super) async fn keep(&mut self, keeper: &Arc<Keeper>, metrics: &Arc<ShardMetrics>) -> Result<()> {
+        let mut connection = self.place.take().await?;
+        if connection.keeper().is_none() {
+            keeper.bind(self.id, &mut connection, metrics);
+        }
+        self.place.put(connection);
+        Ok(())
+    }
+
+    /// What the session has on the connection.
+    ///
+    /// # Errors
+    /// The shard's error: the transaction has failed then; or the connection was lost.
+    pub async fn possessions(&mut self, settings: &Arc<SessionSettings>) -> Result<Possessions> {
+        Ok(Possessions::read(&self.rows_of(possessions::QUESTION, settings).await?))
     }
 
     /// Tells the connection what the session has set since the transaction began.
@@ -367,6 +391,25 @@ impl PostgresTransaction {
             }
             clean::release(connection, self.aftermath);
         }
+    }
+}
+
+/// Another connection in place of one that the server had closed before it was used.
+///
+/// # Errors
+/// None can be had; or its session kept it, and had something on it.
+async fn replaced(connection: Pooled) -> Result<Pooled> {
+    let pool = Arc::clone(connection.pool());
+    let keeper = connection.keeper().map(|(keeper, _)| Arc::clone(keeper));
+    drop(connection);
+    match keeper {
+        None => pool.checkout().await,
+        // It takes one anew with the next transaction.
+        Some(keeper) => Err(keeper.broken().unwrap_or_else(|| {
+            Error::new(SqlState::CONNECTION_FAILURE, format!("the connection to shard \"{}\" was lost", pool.name()))
+                .fault(Fault::Shard)
+                .retry(Retry::Safe)
+        })),
     }
 }
 

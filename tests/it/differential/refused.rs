@@ -40,6 +40,9 @@ databases order it by its bytes (`LC_COLLATE` C, or `COLLATE \"C\"` in the state
 servers' own; text of another collation is not told apart (DISTINCT, GROUP BY), and values of types that only the shards
 know (enums, citext, those of extensions) are neither ordered nor told apart: cast them to text.
 
+What belongs to a session (LISTEN, temporary tables, cursors WITH HOLD, LOAD, `SET shardd.key` for the session) is refused on port 6432 and works on
+[port 6433](protocol.md#sessions-that-keep-their-connections), on a shard that is named.
+
 | Construct | For example | What to do |
 |---|---|---|
 ",

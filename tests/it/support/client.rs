@@ -136,6 +136,8 @@ pub struct Client {
     pub cancel_key: Vec<u8>,
     /// ReadyForQuery's letter: I, T or E.
     pub status: char,
+    /// NotificationResponse, as they came: the sender's process, the channel and the payload.
+    pub notifications: Vec<(i32, String, String)>,
 }
 
 impl Client {
@@ -161,6 +163,7 @@ impl Client {
             settings: BTreeMap::new(),
             cancel_key: Vec::new(),
             status: ' ',
+            notifications: Vec::new(),
         };
         let mut writer = Writer::default();
         writer.startup(settings);
@@ -200,6 +203,34 @@ impl Client {
     /// The connection ended or stayed silent.
     pub fn receive(&mut self) -> io::Result<Message> {
         Message::read(&mut self.stream)
+    }
+
+    /// The process number that the server told the client.
+    pub fn process(&self) -> i32 {
+        i32::from_be_bytes(self.cancel_key[..4].try_into().expect("four bytes"))
+    }
+
+    /// Waits for a notification while nothing was asked: its channel and payload.
+    pub fn notified(&mut self) -> (i32, String, String) {
+        if self.notifications.is_empty() {
+            let message = self.receive().expect("a notification");
+            assert_eq!(message.kind as char, 'A', "{message:?}");
+            self.note_notification(&message);
+        }
+        self.notifications.remove(0)
+    }
+
+    fn note_notification(&mut self, message: &Message) {
+        let mut reader = message.reader();
+        self.notifications.push((reader.i32(), reader.string(), reader.string()));
+    }
+
+    /// What the server says as it ends the connection, and that it does.
+    pub fn farewell(&mut self) -> ServerError {
+        let message = self.receive().expect("an error");
+        assert_eq!(message.kind as char, 'E', "{message:?}");
+        assert!(self.receive().is_err(), "the connection ends");
+        server_error(&message)
     }
 
     fn note_setting(&mut self, message: &Message) {
@@ -299,6 +330,7 @@ impl Client {
                     return Ok(answers);
                 }
                 b'S' => self.note_setting(&message),
+                b'A' => self.note_notification(&message),
                 b'T' => current.columns = Some(columns(&message)),
                 b't' => current.parameter_types = Some(parameter_types(&message)),
                 b'D' => current.rows.push(row(&message)),

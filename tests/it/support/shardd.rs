@@ -18,6 +18,7 @@ use super::{PATIENCE, free_port, signal};
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
     pub postgres: u16,
+    pub session: u16,
     pub http: u16,
     pub admin: u16,
 }
@@ -25,9 +26,11 @@ pub struct Ports {
 impl Ports {
     pub fn free() -> Ports {
         loop {
-            let ports = Ports { postgres: free_port(), http: free_port(), admin: free_port() };
+            let ports = Ports { postgres: free_port(), session: free_port(), http: free_port(), admin: free_port() };
             // Each was free when it was asked for; two of them may be the same.
-            if ports.postgres != ports.http && ports.http != ports.admin && ports.admin != ports.postgres {
+            let mut all = [ports.postgres, ports.session, ports.http, ports.admin];
+            all.sort_unstable();
+            if all.windows(2).all(|pair| pair[0] != pair[1]) {
                 return ports;
             }
         }
@@ -148,6 +151,7 @@ impl Shardd {
         command.arg("--config").arg(directory.join("shardd.toml"));
         command.arg("--data-dir").arg(directory.join("data"));
         command.env("SHARDD_LISTEN_POSTGRES", format!("127.0.0.1:{}", ports.postgres));
+        command.env("SHARDD_LISTEN_POSTGRES_SESSION", format!("127.0.0.1:{}", ports.session));
         command.env("SHARDD_LISTEN_HTTP", format!("127.0.0.1:{}", ports.http));
         command.env("SHARDD_LISTEN_ADMIN", format!("127.0.0.1:{}", ports.admin));
         command.stdin(Stdio::null()).current_dir(directory);
@@ -215,6 +219,11 @@ impl Shardd {
     /// A connection to the Postgres door.
     pub fn client(&self) -> Client {
         Client::connect(self.ports.postgres).expect("shardd accepts a client")
+    }
+
+    /// A connection to the listener that pools by session.
+    pub fn session_client(&self) -> Client {
+        Client::connect(self.ports.session).expect("shardd accepts a client")
     }
 
     pub fn url(&self) -> String {

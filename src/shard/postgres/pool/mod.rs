@@ -23,6 +23,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 pub use limits::{PoolLimits, PoolState, Totals};
+pub(super) use pooled::KeptCount;
 pub use pooled::Pooled;
 use pooled::{Granted, Held};
 use state::{Down, State, Waiter};
@@ -33,6 +34,10 @@ use crate::error::{Error, Fault, Result, Retry, SqlState};
 
 /// How long it may take to tell a server that nobody waits for a statement any more.
 const CANCEL_TIME: Duration = Duration::from_secs(5);
+
+/// What helps where every connection is kept.
+const ALL_KEPT: &str = "Sessions keep them: clients of the session listener, and those that hold an advisory lock. End \
+                        some of them, let them idle for less time (limits.idle_session_timeout_ms), or raise pool.size.";
 
 pub struct Pool {
     /// The shard's name, for messages.
@@ -384,15 +389,33 @@ impl Pool {
             state.waiters.len(),
             state.active
         );
-        Error::new(SqlState::TOO_MANY_CONNECTIONS, message)
-            .fault(Fault::Proxy)
-            .retry(Retry::Safe)
-            .hint("Try again later. Shorter transactions or a larger pool serve more clients at once.")
+        let hint = match self.is_all_kept(state) {
+            true => ALL_KEPT,
+            false => "Try again later. Shorter transactions or a larger pool serve more clients at once.",
+        };
+        Error::new(SqlState::TOO_MANY_CONNECTIONS, message).fault(Fault::Proxy).retry(Retry::Safe).hint(hint)
+    }
+
+    /// No transaction's end would free one.
+    fn is_all_kept(&self, state: &State) -> bool {
+        state.kept > 0 && state.kept >= state.active && state.idle.is_empty()
     }
 
     fn too_late(&self) -> Error {
         let mut state = self.state.lock();
         state.totals.timed_out += 1;
+        if self.is_all_kept(&state) {
+            let message = format!(
+                "all {} connections to shard \"{}\" are kept by sessions, and none became free within {} ms",
+                state.kept,
+                self.name,
+                self.limits.checkout_deadline.as_millis()
+            );
+            return Error::new(SqlState::TOO_MANY_CONNECTIONS, message)
+                .fault(Fault::Proxy)
+                .retry(Retry::Safe)
+                .hint(ALL_KEPT);
+        }
         let message = format!(
             "no connection to shard \"{}\" became free within {} ms: {} are in use, {} are being made",
             self.name,

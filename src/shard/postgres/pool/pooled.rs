@@ -6,7 +6,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Pool;
+use crate::shard::postgres::Keeper;
 use crate::shard::postgres::backend::Backend;
+use crate::shard::postgres::call::Aftermath;
+use crate::types::ShardId;
 
 /// A connection and its dates.
 #[derive(Debug)]
@@ -31,16 +34,23 @@ pub struct Pooled {
     pool: Arc<Pool>,
     /// Gone only while it is given back.
     held: Option<Held>,
+    /// The session to which it comes back, and the shard's number there.
+    keeper: Option<(Arc<Keeper>, ShardId)>,
 }
 
 impl Pooled {
     pub(super) fn new(pool: Arc<Pool>, held: Held) -> Pooled {
-        Pooled { pool, held: Some(held) }
+        Pooled { pool, held: Some(held), keeper: None }
     }
 
     /// Returns the connection for the next client: its session equals a fresh one, no transaction is open, and every
     /// message that was due has been taken. A connection with bytes in its buffers is closed all the same.
+    ///
+    /// One that a session keeps goes back there instead, whatever its session is.
     pub fn give_back(mut self) {
+        if let Some((keeper, shard)) = self.keeper.take() {
+            return keeper.receive(shard, self);
+        }
         if let Some(held) = self.held.take() {
             self.pool.receive(held);
         }
@@ -48,6 +58,41 @@ impl Pooled {
 
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    /// From now on it comes back to a session.
+    pub(in crate::shard::postgres) fn is_kept_by(&mut self, keeper: &Arc<Keeper>, shard: ShardId) {
+        self.unasked.get_or_insert_default();
+        self.keeper = Some((Arc::clone(keeper), shard));
+    }
+
+    pub(in crate::shard::postgres) fn keeper(&self) -> Option<&(Arc<Keeper>, ShardId)> {
+        self.keeper.as_ref()
+    }
+
+    /// Tells the session that keeps it, if one does, what a statement may have left. Whether one does.
+    pub(in crate::shard::postgres) fn note(&self, aftermath: Aftermath) -> bool {
+        if let Some((keeper, shard)) = &self.keeper {
+            keeper.note(*shard, aftermath);
+        }
+        self.keeper.is_some()
+    }
+}
+
+/// Counts a connection as kept, while it lives.
+#[derive(Debug)]
+pub(in crate::shard::postgres) struct KeptCount(Arc<Pool>);
+
+impl Pool {
+    pub(in crate::shard::postgres) fn count_kept(self: &Arc<Self>) -> KeptCount {
+        self.state.lock().kept += 1;
+        KeptCount(Arc::clone(self))
+    }
+}
+
+impl Drop for KeptCount {
+    fn drop(&mut self) {
+        self.0.state.lock().kept -= 1;
     }
 }
 
@@ -67,6 +112,9 @@ impl DerefMut for Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
+        if let Some((keeper, shard)) = self.keeper.take() {
+            keeper.forget(shard, None);
+        }
         if let Some(held) = self.held.take() {
             self.pool.give_up(held);
         }

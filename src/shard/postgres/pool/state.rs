@@ -23,6 +23,8 @@ pub(super) struct State {
     /// Last in, first out, so that those that are not needed grow old. Never longer than the pool's size.
     pub(super) idle: Vec<Held>,
     pub(super) active: usize,
+    /// Of the active ones, those that sessions keep.
+    pub(super) kept: usize,
     pub(super) connecting: usize,
     /// First in, first out.
     pub(super) waiters: VecDeque<Waiter>,
@@ -37,6 +39,7 @@ impl State {
         State {
             idle: Vec::with_capacity(limits.size),
             active: 0,
+            kept: 0,
             connecting: 0,
             waiters: VecDeque::new(),
             next_number: 0,
