@@ -66,7 +66,8 @@ impl Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let loaded = Config::load(&arguments.sources());
+    let sources = arguments.sources();
+    let loaded = Config::load(&sources);
     match (&arguments.command, loaded) {
         (Some(Command::Config(ConfigCommand::Check)), loaded) => {
             say(&check_report(&loaded));
@@ -77,17 +78,17 @@ fn main() -> ExitCode {
             say(&config.show_report());
             ExitCode::SUCCESS
         }
-        (None, Ok(config)) => serve(config),
+        (None, Ok(config)) => serve(config, sources),
     }
 }
 
-fn serve(config: Config) -> ExitCode {
+fn serve(config: Config, sources: Sources) -> ExitCode {
     let logs = server::start_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    let ended = runtime.block_on(server::run(config, logs));
+    let ended = runtime.block_on(server::run(config, sources, logs));
     // A disk that hangs keeps whoever opens a file on it; everything else has ended.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {

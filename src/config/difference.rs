@@ -3,6 +3,8 @@
 //! The file's shards and keyspaces seed an empty catalog; afterwards the catalog rules. Each difference is a warning that
 //! says what settles it.
 
+use std::collections::BTreeMap;
+
 use super::Config;
 use super::show::key_type_name;
 use crate::topology::{KV_KEYSPACE, Topology, redacted_url};
@@ -17,6 +19,24 @@ pub fn differences(config: &Config, topology: &Topology) -> Vec<String> {
         keyspaces(config, topology, &mut found);
     }
     found
+}
+
+/// What a running server reads again.
+const READ_AGAIN: [&str; 4] = ["users[", "tokens[", "auth_query.", "limits.auth_query_"];
+
+/// The keys that hold other values than before, of those that only a restart takes.
+pub fn needing_a_restart(before: &Config, after: &Config) -> Vec<String> {
+    let values = |config: &Config| {
+        let shown = config.shown().into_iter();
+        let read_again = |key: &str| READ_AGAIN.iter().any(|prefix| key.starts_with(prefix));
+        shown.filter(|line| !read_again(&line.key)).map(|line| (line.key, line.value)).collect::<BTreeMap<_, _>>()
+    };
+    let (before, after) = (values(before), values(after));
+    let mut keys: Vec<String> =
+        before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)).cloned().collect();
+    keys.sort();
+    keys.dedup();
+    keys
 }
 
 fn shards(config: &Config, topology: &Topology, found: &mut Vec<String>) {

@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) keyspaces: Option<Vec<KeyspaceFile>>,
     pub(super) shards: Option<Vec<ShardFile>>,
     pub(super) users: Vec<UserFile>,
+    pub(super) auth_query: AuthQueryFile,
     pub(super) tokens: Vec<TokenFile>,
 }
 
@@ -102,6 +103,16 @@ pub(super) struct UserFile {
     pub(super) certificate_name: Option<String>,
     pub(super) require_tls: Option<bool>,
     pub(super) max_clients: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AuthQueryFile {
+    pub(super) user: Option<String>,
+    pub(super) password_file: Option<String>,
+    pub(super) query: Option<String>,
+    pub(super) shards: Vec<String>,
+    pub(super) require_tls: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -87,6 +87,12 @@ bounds! {
         "Connections to the Postgres door. One more is refused with 53300.";
     login_timeout_ms = 10_000, 100..=DAY_MS,
         "From a client's connection to the Postgres door to the end of its authentication.";
+    auth_query_timeout_ms = 2_000, 50..=DAY_MS,
+        "How long one shard may take to answer the auth_query. Past it the next is asked.";
+    auth_query_keep_ms = MINUTE_MS, 0..=DAY_MS,
+        "How old an answer to the auth_query may be that is used when no shard answers. 0 uses none.";
+    auth_query_max_clients = 0, 0..=100_000,
+        "Connections of each user whom the auth_query finds. One more is refused with 53300. 0: only limits.max_clients holds.";
     max_message_bytes = 64 * MIB, 65_536..=1024 * MIB,
         "One message of the Postgres protocol. A longer one ends its connection before memory is taken.";
     statement_timeout_ms = 0, 0..=DAY_MS,

@@ -9,6 +9,7 @@
 //!
 //! Invariant: no secret leaves this module as text. Verifiers and URLs are redacted when shown or debugged.
 
+mod auth_query;
 mod difference;
 mod file;
 mod limits;
@@ -24,7 +25,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-pub use difference::differences;
+pub use difference::{differences, needing_a_restart};
 pub use limits::{LIMIT_SETTINGS, LimitSetting, Limits, POOL_SETTINGS, PoolSettings};
 pub use problem::{ConfigErrors, Origin, Problem};
 pub use settings::{SETTINGS, Setting, environment_name, scalar_keys};
@@ -36,6 +37,11 @@ use crate::wire::scram::Verifier;
 
 /// The file that is read when none is named. It may be absent.
 pub const DEFAULT_PATH: &str = "config/shardd.toml";
+
+/// What shards are asked for a user's password, unless the configuration says otherwise: those of users who may log in
+/// there now.
+pub const DEFAULT_AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < pg_catalog.now() THEN NULL ELSE rolpassword \
+                                      END FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin";
 
 /// Variables that are no settings: which file to read, and how logs are written.
 const OTHER_VARIABLES: [&str; 2] = ["SHARDD_CONFIG", "SHARDD_LOG_FORMAT"];
@@ -69,6 +75,8 @@ pub struct Config {
     pub shards: Vec<ShardSpec>,
     /// Without users and tokens anybody is let in who reaches a door.
     pub users: Vec<User>,
+    /// Where users are looked for whom the list does not name.
+    pub auth_query: Option<AuthQuery>,
     pub tokens: Vec<Token>,
     pub limits: Limits,
     pub pool: PoolSettings,
@@ -96,6 +104,20 @@ pub struct User {
     pub require_tls: bool,
     /// Connections to the Postgres door at the same time.
     pub max_clients: Option<u64>,
+}
+
+/// How Postgres shards are asked for the passwords of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthQuery {
+    /// The user that asks.
+    pub user: String,
+    pub password_file: Option<PathBuf>,
+    /// Takes a name; gives at most one row, of a name and what is stored of its password.
+    pub query: String,
+    /// Names of the shards that are asked, in this order; empty: all.
+    pub shards: Vec<String>,
+    /// Connections of those users to the Postgres door have to be encrypted.
+    pub require_tls: bool,
 }
 
 /// What a user has to show. Certificates are shown at the Postgres door only, by their common name.

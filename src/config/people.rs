@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::file::{TokenFile, UserFile};
 use super::validate::Check;
@@ -14,6 +15,9 @@ use crate::wire::scram::Verifier;
 const SECRET_FILE_MAX_BYTES: u64 = 4096;
 /// A shorter token could be guessed.
 const TOKEN_LEAST_BYTES: usize = 16;
+/// Makes the salts of passwords from files, so that they change with the password and not whenever the file is read: a
+/// stranger could tell by that who exists.
+static SALT_SECRET: LazyLock<[u8; 32]> = LazyLock::new(rand::random);
 
 impl Check {
     pub(super) fn users(&mut self, given: &[UserFile]) -> Vec<User> {
@@ -83,8 +87,8 @@ fn credential(user: &UserFile, name: &str) -> Result<Credential, (&'static str, 
             let message = "a certificate is not looked at unless authentication is \"certificate\" or \"both\": set it";
             Err(("certificate_name", message.to_owned()))
         }
-        None | Some("password") => Ok(Credential::Password(verifier(user)?)),
-        Some("both") => Ok(Credential::Both(verifier(user)?, certificate)),
+        None | Some("password") => Ok(Credential::Password(verifier(user, name)?)),
+        Some("both") => Ok(Credential::Both(verifier(user, name)?, certificate)),
         Some("certificate") if user.verifier.is_some() || user.password_file.is_some() => {
             let message = "no password is asked for with \"certificate\": leave it out, or set \"both\"";
             Err(("authentication", message.to_owned()))
@@ -94,7 +98,7 @@ fn credential(user: &UserFile, name: &str) -> Result<Credential, (&'static str, 
     }
 }
 
-fn verifier(user: &UserFile) -> Result<Verifier, (&'static str, String)> {
+fn verifier(user: &UserFile, name: &str) -> Result<Verifier, (&'static str, String)> {
     match (&user.verifier, &user.password_file) {
         (Some(verifier), None) => Verifier::parse(verifier).ok_or((
             "verifier",
@@ -102,18 +106,18 @@ fn verifier(user: &UserFile) -> Result<Verifier, (&'static str, String)> {
              it on a Postgres server"
                 .to_owned(),
         )),
-        (None, Some(path)) => verifier_from_file(path).map_err(|message| ("password_file", message)),
+        (None, Some(path)) => verifier_from_file(path, name).map_err(|message| ("password_file", message)),
         _ => Err(("name", "the user needs a verifier or a password_file, and not both".to_owned())),
     }
 }
 
 /// A file that holds a password, or a verifier made elsewhere.
-fn verifier_from_file(path: &str) -> Result<Verifier, String> {
+fn verifier_from_file(path: &str, user: &str) -> Result<Verifier, String> {
     let password = secret_from_file(path)?;
     if password.starts_with("SCRAM-SHA-256$") {
         return Verifier::parse(&password).ok_or_else(|| "the file holds a verifier that is not whole".to_owned());
     }
-    Ok(Verifier::from_password(&password, rand::random()))
+    Ok(Verifier::from_password(&password, Verifier::salt_for(user, &password, &SALT_SECRET)))
 }
 
 fn token_from_file(path: &str) -> Result<TokenText, String> {

@@ -16,6 +16,9 @@ pub struct Setting {
     pub meaning: &'static str,
 }
 
+const QUOTED_AUTH_QUERY: &str = "\"SELECT rolname, CASE WHEN rolvaliduntil < pg_catalog.now() THEN NULL ELSE rolpassword END \
+                                 FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin\"";
+
 /// The settings other than numbers, in the order of the reference.
 pub const SETTINGS: &[Setting] = &[
     Setting {
@@ -116,6 +119,39 @@ pub const SETTINGS: &[Setting] = &[
                   listens on loopback only.",
     },
     Setting {
+        key: "auth_query.user",
+        default: "\"\"",
+        flag: None,
+        meaning: "The user that asks Postgres shards for the passwords of users whom the list below does not name. Without it \
+                  nobody is asked. It logs in where the shard's URL leads, in other ways as the URL says.",
+    },
+    Setting {
+        key: "auth_query.password_file",
+        default: "\"\"",
+        flag: None,
+        meaning: "A file that holds this user's password on its one line. It is read whenever a connection is made.",
+    },
+    Setting {
+        key: "auth_query.query",
+        default: QUOTED_AUTH_QUERY,
+        flag: None,
+        meaning: "What is asked, of the name `$1`: at most one row, of the name and what is stored of its password, a SCRAM \
+                  verifier or an md5 hash. Names in it need their schemas, since the search path is empty.",
+    },
+    Setting {
+        key: "auth_query.shards",
+        default: "[]",
+        flag: None,
+        meaning: "The shards that are asked, the first that answers; without the list all, in their order. In the environment: \
+                  with commas.",
+    },
+    Setting {
+        key: "auth_query.require_tls",
+        default: "false",
+        flag: None,
+        meaning: "As a user's `require_tls`, for users who are found so.",
+    },
+    Setting {
         key: "catalog.url",
         default: "\"sqlite:data/catalog.db\"",
         flag: None,
@@ -147,10 +183,12 @@ pub(super) fn set(file: &mut File, key: &str, text: &str) -> Result<(), String> 
         "allow_insecure_listener" => file.allow_insecure_listener = Some(boolean(text)?),
         "http.require_preconditions" => file.http.require_preconditions = Some(boolean(text)?),
         "admin.token_file" => file.admin.token_file = string,
-        "listen.allowed_hosts" => {
-            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-            file.listen.allowed_hosts = names.map(str::to_owned).collect();
-        }
+        "listen.allowed_hosts" => file.listen.allowed_hosts = names(text),
+        "auth_query.user" => file.auth_query.user = string,
+        "auth_query.password_file" => file.auth_query.password_file = string,
+        "auth_query.query" => file.auth_query.query = string,
+        "auth_query.shards" => file.auth_query.shards = names(text),
+        "auth_query.require_tls" => file.auth_query.require_tls = Some(boolean(text)?),
         "listen.postgres_socket_dir" => file.listen.postgres_socket_dir = string,
         "listen.tls.certificate_file" => file.listen.tls.certificate_file = string,
         "listen.tls.key_file" => file.listen.tls.key_file = string,
@@ -171,6 +209,10 @@ pub(super) fn set(file: &mut File, key: &str, text: &str) -> Result<(), String> 
         }
     }
     Ok(())
+}
+
+fn names(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn boolean(text: &str) -> Result<bool, String> {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{Config, ConfigErrors, Credential, LIMIT_SETTINGS, Origin, POOL_SETTINGS, SETTINGS};
+use super::{Config, ConfigErrors, Credential, DEFAULT_AUTH_QUERY, LIMIT_SETTINGS, Origin, POOL_SETTINGS, SETTINGS};
 use crate::types::KeyType;
 
 /// One value that holds.
@@ -117,6 +117,13 @@ impl Config {
             "listen.allowed_hosts" => list(&self.allowed_hosts),
             "http.require_preconditions" => self.require_preconditions.to_string(),
             "admin.token_file" => quoted(if self.admin_token.is_some() { "***" } else { "" }),
+            "auth_query.user" => quoted(self.auth_query.as_ref().map_or("", |asking| &asking.user)),
+            "auth_query.password_file" => {
+                path(self.auth_query.as_ref().and_then(|asking| asking.password_file.as_deref()))
+            }
+            "auth_query.query" => quoted(self.auth_query.as_ref().map_or(DEFAULT_AUTH_QUERY, |asking| &asking.query)),
+            "auth_query.shards" => list(self.auth_query.as_ref().map_or(&[], |asking| &asking.shards)),
+            "auth_query.require_tls" => self.auth_query.as_ref().is_some_and(|asking| asking.require_tls).to_string(),
             "catalog.url" => quoted(&self.catalog_url.to_string()),
             _ => String::new(),
         }

@@ -39,6 +39,7 @@ pub(super) fn validate(
         None => vec![default_keyspace()],
     };
     let users = check.users(&file.users);
+    let auth_query = check.auth_query(&file, &shards, Protection::of(&file).tls);
     let tokens = check.tokens(&file.tokens);
     let admin_token = check.admin_token(file.admin.token_file.as_deref());
     let tls = check.tls(&file);
@@ -85,6 +86,7 @@ pub(super) fn validate(
         keyspaces,
         shards,
         users,
+        auth_query,
         tokens,
         limits,
         pool,
@@ -425,7 +427,7 @@ impl Protection {
     fn of(file: &File) -> Protection {
         let is_set = |path: &Option<String>| path.as_ref().is_some_and(|path| !path.is_empty());
         Protection {
-            users: !file.users.is_empty(),
+            users: !file.users.is_empty() || is_set(&file.auth_query.user),
             tokens: !file.tokens.is_empty(),
             tls: is_set(&file.listen.tls.certificate_file) || is_set(&file.listen.tls.key_file),
             admin_token: is_set(&file.admin.token_file),

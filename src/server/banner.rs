@@ -97,7 +97,7 @@ fn session_line(address: SocketAddr) -> String {
 fn http_login(config: &Config) -> String {
     match config.users.first() {
         Some(user) => format!(" -u {}", shell_word(&user.name)),
-        None if config.tokens.is_empty() => String::new(),
+        None if config.tokens.is_empty() && config.auth_query.is_none() => String::new(),
         None => " -H 'Authorization: Bearer TOKEN'".to_owned(),
     }
 }

@@ -10,6 +10,7 @@ mod open;
 mod reload;
 mod reopen;
 mod settings;
+mod user_lookup;
 mod workers;
 
 use std::net::SocketAddr;
@@ -19,15 +20,15 @@ use tokio::sync::watch;
 
 use crate::admin::{self, AdminDoor, LogRing, Phase, PhaseCell};
 use crate::catalog::DataDirectory;
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::engine::Engine;
 use crate::front::http::{self, HttpDoor};
 use crate::front::postgres::PostgresDoor;
 use crate::metrics::{Door, Metrics};
-use crate::tls::LiveTls;
 
 pub use logging::start_logging;
 use open::ShardOpener;
+use reload::Live;
 use workers::Workers;
 
 /// Why the server did not start. Each says what to do.
@@ -91,6 +92,7 @@ struct Inside<'a> {
     metrics: &'a Arc<Metrics>,
     workers: &'a Workers,
     opener: ShardOpener,
+    live: &'a Live,
 }
 
 /// The doors, bound and silent.
@@ -100,15 +102,15 @@ struct Doors {
     admin: AdminDoor,
 }
 
-/// Runs the server until it is told to stop.
+/// Runs the server until it is told to stop. `sources`: where the configuration came from, to be read again.
 ///
 /// # Errors
 /// It could not start; nothing was served then.
-pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
+pub async fn run(config: Config, sources: Sources, logs: Arc<LogRing>) -> Result<(), StartError> {
     // First, so that an order to stop that comes while the shards are opened is followed when they are.
     let stop = stop_signal()?;
     let directory = DataDirectory::own(&config.data_dir)?;
-    let tls = reload::open(&config)?;
+    let early = reload::open(&config)?;
     let doors = Doors::bind(&config).await?;
     let metrics = Arc::new(Metrics::new());
     let (engine, opener) = open::engine(&config, &directory, &metrics).await?;
@@ -116,8 +118,12 @@ pub async fn run(config: Config, logs: Arc<LogRing>) -> Result<(), StartError> {
     http::ensure_schema(&engine, &config.database).await?;
     banner::print(&config, &doors, &engine);
     let reopening = tokio::spawn(reopen::until_all_are_open(Arc::clone(&engine), opener.clone()));
-    let inside = Inside { engine: &engine, metrics: &metrics, workers: &workers, opener };
-    serve(doors, &config, tls, inside, logs, stop).await;
+    let live = reload::live(&early, &config, &engine);
+    let inside = Inside { engine: &engine, metrics: &metrics, workers: &workers, opener, live: &live };
+    let current = reload::keep_current(early, live.clone(), sources, config.clone(), Arc::clone(&engine));
+    let current = tokio::spawn(current);
+    serve(doors, &config, inside, logs, stop).await;
+    current.abort();
     reopening.abort();
     // Ended, or aborted: no shard is let in any more.
     let _ = reopening.await;
@@ -165,15 +171,8 @@ impl Doors {
 }
 
 /// Serves until the signal, and then until each door has let its clients go.
-async fn serve(
-    doors: Doors,
-    config: &Config,
-    tls: Option<Arc<LiveTls>>,
-    inside: Inside<'_>,
-    logs: Arc<LogRing>,
-    stop: watch::Receiver<bool>,
-) {
-    let Inside { engine, metrics, workers, opener } = inside;
+async fn serve(doors: Doors, config: &Config, inside: Inside<'_>, logs: Arc<LogRing>, stop: watch::Receiver<bool>) {
+    let Inside { engine, metrics, workers, opener, live } = inside;
     let listeners = doors.addresses();
     let stopped = || {
         let mut stop = stop.clone();
@@ -184,13 +183,13 @@ async fn serve(
     };
     let postgres = doors.postgres.serve(
         Arc::clone(engine),
-        settings::postgres(config, tls),
+        settings::postgres(config, live),
         Arc::clone(metrics.door(Door::Postgres)),
         settings::sessions(config, metrics),
         workers.handles(),
         stopped(),
     );
-    let http = doors.http.serve(Arc::clone(engine), settings::http(config), metrics, stopped());
+    let http = doors.http.serve(Arc::clone(engine), settings::http(config, live), metrics, stopped());
     // The admin door is the last to close, so that a drain can be watched.
     let (clients_gone, gone) = tokio::sync::oneshot::channel::<()>();
     let phase = Arc::new(PhaseCell::new());

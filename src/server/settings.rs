@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::open::size;
+use super::reload::Live;
 use crate::admin::{self, ConfigLine};
 use crate::config::{Config, Credential, Shown, Token};
+use crate::engine::Engine;
 use crate::front::{http, postgres};
 use crate::metrics::{Door, Metrics};
-use crate::tls::LiveTls;
 use crate::web::Secret;
 use crate::wire::scram::Verifier;
 
-fn accounts(config: &Config) -> postgres::Users {
+pub(super) fn users(config: &Config, engine: &Arc<Engine>) -> postgres::Users {
+    postgres::Users { named: accounts(config), lookup: super::user_lookup::lookup(config, engine) }
+}
+
+pub(super) fn accounts(config: &Config) -> HashMap<String, postgres::Account> {
     let credential = |credential: &Credential| match credential.clone() {
         Credential::Password(verifier) => postgres::Credential::Password(verifier),
         Credential::Certificate(name) => postgres::Credential::Certificate(name),
@@ -28,7 +33,12 @@ fn accounts(config: &Config) -> postgres::Users {
         };
         (user.name.clone(), account)
     });
-    postgres::Users { named: accounts.collect(), lookup: None }
+    accounts.collect()
+}
+
+pub(super) fn callers(config: &Config) -> http::Callers {
+    let tokens = config.tokens.iter().map(token).collect();
+    http::Callers { users: verifiers(config), tokens, others: config.auth_query.is_some() }
 }
 
 /// At the HTTP door nobody can show a certificate. A user who has to is there, so that the door is not taken for one
@@ -55,11 +65,11 @@ fn token(configured: &Token) -> http::Token {
     http::Token { secret: Secret::new(configured.token.reveal()), user: configured.user.clone() }
 }
 
-pub(super) fn postgres(config: &Config, tls: Option<Arc<LiveTls>>) -> postgres::Settings {
+pub(super) fn postgres(config: &Config, live: &Live) -> postgres::Settings {
     let limits = &config.limits;
     postgres::Settings {
-        users: accounts(config),
-        tls,
+        users: Arc::clone(&live.users),
+        tls: live.tls.clone(),
         require_tls: config.require_tls,
         trust_network: config.allow_insecure_listener,
         client_limit: size(limits.max_clients),
@@ -76,12 +86,11 @@ pub(super) fn sessions(config: &Config, metrics: &Metrics) -> postgres::Sessions
     postgres::Sessions { metrics: Arc::clone(metrics.door(Door::PostgresSession)), idle_timeout }
 }
 
-pub(super) fn http(config: &Config) -> http::Settings {
+pub(super) fn http(config: &Config, live: &Live) -> http::Settings {
     let limits = &config.limits;
     http::Settings {
         database: config.database.clone(),
-        users: verifiers(config),
-        tokens: config.tokens.iter().map(token).collect(),
+        callers: Arc::clone(&live.callers),
         allowed_hosts: config.allowed_hosts.clone(),
         require_preconditions: config.require_preconditions,
         value_max_bytes: size(limits.kv_value_max_bytes),

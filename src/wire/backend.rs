@@ -68,6 +68,13 @@ pub fn authentication_ok(out: &mut BytesMut) {
     out.put_slice(b"R\0\0\0\x08\0\0\0\0");
 }
 
+pub fn authentication_md5(out: &mut BytesMut, salt: &[u8; 4]) {
+    message(out, b'R', |out| {
+        out.put_u32(5);
+        out.put_slice(salt);
+    });
+}
+
 /// Offers SASL mechanisms, the preferred one first.
 pub fn authentication_sasl(out: &mut BytesMut, mechanisms: &[&str]) {
     message(out, b'R', |out| {

@@ -307,6 +307,17 @@ pub fn sasl_initial_response(body: &Bytes) -> Result<(&str, &[u8])> {
     Ok((mechanism, data))
 }
 
+/// The text of a password message that answers a question other than SASL's.
+///
+/// # Errors
+/// The message is malformed.
+pub fn password(body: &Bytes) -> Result<&str> {
+    let mut body = Body::new(body);
+    let password = body.text()?;
+    body.end()?;
+    Ok(password)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -407,7 +418,8 @@ mod tests {
                 }
                 (None, _) => {}
             }
-            let _ = sasl_initial_response(&Bytes::from(body));
+            let body = Bytes::from(body);
+            let _ = (sasl_initial_response(&body), password(&body));
         }
     }
 }

@@ -12,6 +12,7 @@ mod body;
 pub mod certificate;
 mod frame;
 pub mod frontend;
+pub mod md5;
 pub mod request;
 pub mod response;
 pub mod scram;

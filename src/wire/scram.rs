@@ -83,6 +83,14 @@ impl Verifier {
         constant_time_eq(&stored_key, &self.stored_key)
     }
 
+    /// A salt for [`Verifier::from_password`] that is the same as long as the password is. `secret` is nobody else's.
+    pub fn salt_for(user: &str, password: &str, secret: &[u8; 32]) -> [u8; 16] {
+        let hash = hmac(secret, &[user.as_bytes(), b"\0", password.as_bytes()].concat());
+        let mut salt = [0; 16];
+        salt.copy_from_slice(&hash[..16]);
+        salt
+    }
+
     /// Stands in for a user who does not exist. `secret` is anything that clients cannot know and that stays the same.
     pub fn mock(user: &str, secret: &[u8; 32]) -> Verifier {
         let salt = hmac(secret, user.as_bytes());

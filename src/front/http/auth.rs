@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -44,35 +45,74 @@ pub struct Token {
     pub user: String,
 }
 
+/// Who may come in.
+#[derive(Clone, Debug, Default)]
+pub struct Callers {
+    /// Verifiers by user.
+    pub users: HashMap<String, Verifier>,
+    pub tokens: Vec<Token>,
+    /// There are users elsewhere, whom the door does not know: it is not open though nobody can come in.
+    pub others: bool,
+}
+
+impl Callers {
+    /// Nobody has to say who they are.
+    pub fn is_open(&self) -> bool {
+        self.users.is_empty() && self.tokens.is_empty() && !self.others
+    }
+}
+
+/// Those who may come in now.
+#[derive(Debug)]
+pub struct LiveCallers {
+    known: ArcSwap<Known>,
+    /// Stays as it is: what strangers are compared with must not change when users do.
+    mock_secret: [u8; 32],
+}
+
+#[derive(Debug)]
+struct Known {
+    callers: Callers,
+    /// Another for others: what was right of those before is forgotten.
+    digest_key: [u8; 32],
+}
+
+impl LiveCallers {
+    pub fn new(callers: Callers) -> LiveCallers {
+        let mock_secret = Verifier::mock_secret(callers.users.values());
+        LiveCallers { known: ArcSwap::from_pointee(Known { callers, digest_key: rand::random() }), mock_secret }
+    }
+
+    pub fn replace(&self, callers: Callers) {
+        self.known.store(Arc::new(Known { callers, digest_key: rand::random() }));
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.known.load().callers.is_open()
+    }
+}
+
+impl Default for LiveCallers {
+    fn default() -> LiveCallers {
+        LiveCallers::new(Callers::default())
+    }
+}
+
 /// Checks credentials.
 pub(crate) struct Authenticator {
-    users: HashMap<String, Verifier>,
-    tokens: Vec<Token>,
-    mock_secret: [u8; 32],
-    digest_key: [u8; 32],
+    live: Arc<LiveCallers>,
     right: Cache<[u8; 32], ()>,
     checks: Semaphore,
 }
 
 impl Authenticator {
-    pub(crate) fn new(users: HashMap<String, Verifier>, tokens: Vec<Token>) -> Authenticator {
-        Authenticator {
-            mock_secret: Verifier::mock_secret(users.values()),
-            users,
-            tokens,
-            digest_key: rand::random(),
-            right: Cache::new(REMEMBERED),
-            checks: Semaphore::new(CHECKS_AT_ONCE),
-        }
-    }
-
-    /// Nobody has to say who they are.
-    pub(crate) fn is_open(&self) -> bool {
-        self.users.is_empty() && self.tokens.is_empty()
+    pub(crate) fn new(live: Arc<LiveCallers>) -> Authenticator {
+        Authenticator { live, right: Cache::new(REMEMBERED), checks: Semaphore::new(CHECKS_AT_ONCE) }
     }
 
     async fn identify(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        if self.is_open() {
+        let known = self.live.known.load_full();
+        if known.callers.is_open() {
             return Ok(Caller { user: ANONYMOUS.to_owned() });
         }
         let Some(credentials) = credentials(headers) else {
@@ -82,33 +122,22 @@ impl Authenticator {
             ));
         };
         let user = match credentials {
-            Credentials::Bearer(token) => self.bearer(&token),
-            Credentials::Basic { user, password } => self.basic(user, password).await,
+            Credentials::Bearer(token) => known.bearer(&token),
+            Credentials::Basic { user, password } => self.basic(&known, user, password).await,
         };
         user.map(|user| Caller { user }).ok_or_else(|| unauthorized("the credentials are wrong"))
     }
 
-    /// Every token is compared, so that the time does not tell which was nearly right.
-    fn bearer(&self, offered: &str) -> Option<String> {
-        let mut user = None;
-        for token in &self.tokens {
-            if token.secret.matches(offered.as_bytes()) {
-                user = Some(token.user.clone());
-            }
-        }
-        user
-    }
-
-    async fn basic(&self, user: String, password: String) -> Option<String> {
+    async fn basic(&self, known: &Known, user: String, password: String) -> Option<String> {
         if password.len() > PASSWORD_MAX_BYTES {
             return None;
         }
-        let digest = self.digest(&user, &password);
+        let digest = known.digest(&user, &password);
         if self.right.get(&digest).is_some() {
             return Some(user);
         }
-        let known = self.users.get(&user).cloned();
-        let verifier = known.unwrap_or_else(|| Verifier::mock(&user, &self.mock_secret));
+        let verifier = known.callers.users.get(&user).cloned();
+        let verifier = verifier.unwrap_or_else(|| Verifier::mock(&user, &self.live.mock_secret));
         let _permit = self.checks.acquire().await.ok()?;
         let right = tokio::task::spawn_blocking(move || verifier.is_of(&password)).await.unwrap_or(false);
         if !right {
@@ -118,6 +147,19 @@ impl Authenticator {
         }
         self.right.insert(digest, ());
         Some(user)
+    }
+}
+
+impl Known {
+    /// Every token is compared, so that the time does not tell which was nearly right.
+    fn bearer(&self, offered: &str) -> Option<String> {
+        let mut user = None;
+        for token in &self.callers.tokens {
+            if token.secret.matches(offered.as_bytes()) {
+                user = Some(token.user.clone());
+            }
+        }
+        user
     }
 
     fn digest(&self, user: &str, password: &str) -> [u8; 32] {
@@ -186,7 +228,8 @@ mod tests {
     fn authenticator() -> Authenticator {
         let users = HashMap::from([("app".to_owned(), Verifier::from_password("pen:cil", [3; 16]))]);
         let token = Token { secret: Secret::new("t0ken"), user: "worker".into() };
-        Authenticator::new(users, vec![token])
+        let callers = Callers { users, tokens: vec![token], others: false };
+        Authenticator::new(Arc::new(LiveCallers::new(callers)))
     }
 
     #[tokio::test]
@@ -214,7 +257,21 @@ mod tests {
 
     #[tokio::test]
     async fn without_users_and_tokens_anyone_may_come_in() {
-        let open = Authenticator::new(HashMap::new(), Vec::new());
+        let open = Authenticator::new(Arc::default());
         assert_eq!(open.identify(&HeaderMap::new()).await.unwrap().user, ANONYMOUS);
+        open.live.replace(Callers { others: true, ..Callers::default() });
+        assert_eq!(open.identify(&HeaderMap::new()).await.unwrap_err().status, 401);
+        assert_eq!(open.identify(&basic("app:secret")).await.unwrap_err().status, 401);
+    }
+
+    #[tokio::test]
+    async fn who_was_let_in_before_is_looked_at_again_when_others_may_come_in() {
+        let authenticator = authenticator();
+        assert!(authenticator.identify(&basic("app:pen:cil")).await.is_ok());
+        let users = HashMap::from([("app".to_owned(), Verifier::from_password("another", [3; 16]))]);
+        authenticator.live.replace(Callers { users, ..Callers::default() });
+        assert!(authenticator.identify(&basic("app:pen:cil")).await.is_err());
+        assert!(authenticator.identify(&headers("bearer t0ken")).await.is_err());
+        assert!(authenticator.identify(&basic("app:another")).await.is_ok());
     }
 }

@@ -10,7 +10,6 @@ mod openapi;
 mod sql;
 mod statement;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,11 +25,10 @@ use tokio::sync::Semaphore;
 use crate::engine::Engine;
 use crate::metrics::{self, Metrics};
 use crate::web::{AllowedHosts, ConnectionLimits, Frame, Listener};
-use crate::wire::scram::Verifier;
 use auth::{Authenticator, authenticate};
 
 pub(crate) use auth::Caller;
-pub use auth::Token;
+pub use auth::{Callers, LiveCallers, Token};
 pub use kv::{CREATE_TABLES, ensure_schema};
 
 /// How often records of idempotency keys that are past their time are looked for.
@@ -41,9 +39,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// The database that requests are for.
     pub database: String,
-    /// Verifiers by user. Without users and tokens the door is open; bind it to loopback only then.
-    pub users: HashMap<String, Verifier>,
-    pub tokens: Vec<Token>,
+    /// Without users and tokens the door is open; bind it to loopback only then.
+    pub callers: Arc<LiveCallers>,
     /// Names by which the door may be called, beside loopback's, while it is open.
     pub allowed_hosts: Vec<String>,
     /// Writes to entries without a precondition are refused with 428.
@@ -71,8 +68,7 @@ impl Default for Settings {
         const MIB: usize = 1024 * 1024;
         Settings {
             database: "tickets".to_owned(),
-            users: HashMap::new(),
-            tokens: Vec::new(),
+            callers: Arc::default(),
             allowed_hosts: Vec::new(),
             require_preconditions: false,
             value_max_bytes: MIB,
@@ -147,8 +143,7 @@ impl HttpDoor {
 }
 
 fn framed(router: Router, settings: &Settings, own: SocketAddr) -> Router {
-    let open = settings.users.is_empty() && settings.tokens.is_empty();
-    let hosts = match open {
+    let hosts = match settings.callers.is_open() {
         true => AllowedHosts::Local { own: own.ip(), names: settings.allowed_hosts.clone() },
         false => AllowedHosts::Any,
     };
@@ -179,7 +174,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Door>>)> {
 }
 
 fn router(door: Arc<Door>) -> Router {
-    let authenticator = Arc::new(Authenticator::new(door.settings.users.clone(), door.settings.tokens.clone()));
+    let authenticator = Arc::new(Authenticator::new(Arc::clone(&door.settings.callers)));
     let mut router = Router::new();
     for (path, methods) in routes() {
         router = router.route(path, methods);

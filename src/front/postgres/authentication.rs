@@ -1,7 +1,7 @@
-//! Who a client is: its password by SCRAM, its certificate, or both.
+//! Who a client is: its password by SCRAM (or by md5, where a shard knows no better of it), its certificate, or both.
 //!
 //! The user is fixed before the first question is asked. A user who does not exist goes through the same messages as one
-//! with a password.
+//! with a password by SCRAM.
 
 use tracing::info;
 
@@ -12,6 +12,7 @@ use super::peers::UserSeat;
 use super::stream::Origin;
 use super::users::{Account, Credential};
 use crate::error::{Error, Fault, Retry, SqlState};
+use crate::wire::md5::{self, Md5Verifier};
 use crate::wire::scram::{self, Failure, Verifier};
 use crate::wire::{Frame, Limits, backend, frontend, take_frame};
 
@@ -46,7 +47,7 @@ pub(super) async fn authenticate(
     channel: &Channel,
     gate: &Gate,
 ) -> Result<Option<UserSeat>, Ended> {
-    let users = &gate.settings.users;
+    let users = gate.settings.users.current();
     if users.is_open() {
         return trust(origin, gate).map(|()| None);
     }
@@ -56,10 +57,11 @@ pub(super) async fn authenticate(
     if require_tls && matches!(channel, Channel::Plain) {
         return Err(Ended::Fatal(unencrypted("this user")));
     }
-    let mock = || Credential::Password(Verifier::mock(user, &gate.mock_secret));
+    let mock = || Credential::Password(Verifier::mock(user, gate.settings.users.mock_secret()));
     let login = Login { user, origin, channel };
     match account.map_or_else(mock, |account| account.credential.clone()) {
         Credential::Password(verifier) => login.by_password(connection, verifier).await?,
+        Credential::Md5(verifier) => login.by_md5(connection, &verifier).await?,
         Credential::Certificate(name) => login.by_certificate(&name)?,
         Credential::Both(verifier, name) => {
             // In this order, so that only who knows the password learns that there is a certificate to have.
@@ -138,8 +140,17 @@ impl Login<'_> {
     }
 
     async fn by_password(&self, connection: &mut Connection, verifier: Verifier) -> Result<(), Ended> {
+        let exchanged = scram_exchange(connection, verifier, self.channel.scram()).await;
+        exchanged.map_err(|failure| self.refused(failure))
+    }
+
+    async fn by_md5(&self, connection: &mut Connection, verifier: &Md5Verifier) -> Result<(), Ended> {
+        md5_exchange(connection, verifier).await.map_err(|failure| self.refused(failure))
+    }
+
+    fn refused(&self, failure: ExchangeFailure) -> Ended {
         let user = self.user;
-        scram_exchange(connection, verifier, self.channel.scram()).await.map_err(|failure| match failure {
+        match failure {
             ExchangeFailure::Ended(ended) => {
                 if let Ended::Fatal(error) = &ended {
                     info!(user, origin = %self.origin, %error, "password authentication failed");
@@ -151,7 +162,7 @@ impl Login<'_> {
                 let message = format!("password authentication failed for user \"{user}\"");
                 Ended::Fatal(Error::new(SqlState::INVALID_PASSWORD, message))
             }
-        })
+        }
     }
 }
 
@@ -164,6 +175,15 @@ impl From<Ended> for ExchangeFailure {
     fn from(ended: Ended) -> ExchangeFailure {
         ExchangeFailure::Ended(ended)
     }
+}
+
+async fn md5_exchange(connection: &mut Connection, verifier: &Md5Verifier) -> Result<(), ExchangeFailure> {
+    let mut salt = [0; md5::SALT_BYTES];
+    rand::fill(&mut salt);
+    backend::authentication_md5(&mut connection.output, &salt);
+    let message = password_message(connection).await?;
+    let proof = frontend::password(&message.body).map_err(Ended::Fatal)?;
+    if verifier.accepts(&salt, proof.as_bytes()) { Ok(()) } else { Err(ExchangeFailure::WrongPassword) }
 }
 
 async fn scram_exchange(

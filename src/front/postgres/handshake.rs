@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
     use crate::front::postgres::peers::Registration;
-    use crate::front::postgres::{Account, Lookup, Settings, Users};
+    use crate::front::postgres::{Account, Credential, LiveUsers, Lookup, Settings, Users};
     use crate::metrics::{Door, Metrics};
     use crate::wire::scram::Verifier;
 
@@ -197,7 +197,7 @@ mod tests {
         let account = |password: &str| Account::with_password(Verifier::from_password(password, [5; 16]));
         let named = users.iter().map(|(user, password)| ((*user).to_owned(), account(password)));
         let settings = Settings {
-            users: Users { named: named.collect(), lookup: None },
+            users: Arc::new(LiveUsers::new(Users { named: named.collect(), lookup: None })),
             tls: None,
             require_tls: false,
             trust_network: false,
@@ -412,16 +412,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_user_who_is_not_named_is_looked_up_and_nobody_learns_whether_it_exists() {
-        let mut gate = gate(&[], 10);
-        gate.settings.users.lookup = Some(Lookup::new(|user| {
+        let gate = gate(&[], 10);
+        let lookup = Some(Lookup::new(|user| {
             Box::pin(async move {
                 match user {
-                    "stored" => Ok(Some(Verifier::from_password("secret", [6; 16]))),
+                    "stored" => Ok(Some(Credential::Password(Verifier::from_password("secret", [6; 16])))),
                     "broken" => Err(Error::new(SqlState::CONNECTION_FAILURE, "the shard does not answer")),
                     _ => Ok(None),
                 }
             })
         }));
+        gate.settings.users.replace(Users { lookup, ..Users::default() });
         assert_eq!(log_in(&gate, "stored", "secret").await.0, "admitted");
         assert_eq!(log_in(&gate, "stored", "wrong").await.0, "28P01");
         let (first, again) = (log_in(&gate, "ghost", "secret").await, log_in(&gate, "ghost", "x").await);

@@ -42,7 +42,7 @@ use crate::tls::LiveTls;
 use peers::{Peers, Stage};
 use socket::Socket;
 use stream::{Origin, Stream};
-pub use users::{Account, Credential, Found, Lookup, Users};
+pub use users::{Account, Credential, Found, LiveUsers, Lookup, Users};
 
 /// How long the door waits before it accepts again when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -55,7 +55,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Who may log in. While there is nobody, everyone on this machine is trusted and nobody else is let in.
-    pub users: Users,
+    pub users: Arc<LiveUsers>,
     /// What connections are encrypted with; without it they are not.
     pub tls: Option<Arc<LiveTls>>,
     /// Only encrypted connections are let in, and those by the Unix socket.
@@ -158,14 +158,11 @@ struct Gate {
     settings: Settings,
     metrics: Arc<DoorMetrics>,
     peers: Peers,
-    /// Makes the salts of users who do not exist.
-    mock_secret: [u8; 32],
 }
 
 impl Gate {
     fn new(settings: Settings, metrics: Arc<DoorMetrics>) -> Gate {
-        let mock_secret = settings.users.mock_secret();
-        Gate { peers: Peers::new(settings.client_limit), metrics, mock_secret, settings }
+        Gate { peers: Peers::new(settings.client_limit), metrics, settings }
     }
 }
 

@@ -6,13 +6,18 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::error::Result;
+use crate::wire::md5::Md5Verifier;
 use crate::wire::scram::Verifier;
 
 /// What a user has to show.
 #[derive(Clone, Debug)]
 pub enum Credential {
     Password(Verifier),
+    /// A password of which only an md5 hash is known.
+    Md5(Md5Verifier),
     /// A client certificate with this common name, instead of a password.
     Certificate(String),
     /// Both of them.
@@ -36,17 +41,32 @@ impl Account {
     }
 }
 
-/// What a lookup gives: the verifier, `None` for a user who does not exist, or why it could not be found out.
-pub type Found<'a> = Pin<Box<dyn Future<Output = Result<Option<Verifier>>> + Send + 'a>>;
+impl Credential {
+    /// What a Postgres server keeps of a password; `None` for any other text, a password in the clear above all.
+    pub fn stored(text: &str) -> Option<Credential> {
+        let scram = Verifier::parse(text).map(Credential::Password);
+        scram.or_else(|| Md5Verifier::parse(text).map(Credential::Md5))
+    }
+}
 
-/// Asks elsewhere (a shard) for the verifier of a user whom the configuration does not name. It bounds its own time; the
+/// What a lookup gives: what the user has to show, `None` for a user who does not exist, or why it could not be found out.
+pub type Found<'a> = Pin<Box<dyn Future<Output = Result<Option<Credential>>> + Send + 'a>>;
+
+type Ask = dyn for<'a> Fn(&'a str) -> Found<'a> + Send + Sync;
+
+/// Asks elsewhere (a shard) for what a user has to show whom the configuration does not name. It bounds its own time; the
 /// time for logging in ends it, too, by dropping it.
 #[derive(Clone)]
-pub struct Lookup(Arc<dyn for<'a> Fn(&'a str) -> Found<'a> + Send + Sync>);
+pub struct Lookup {
+    ask: Arc<Ask>,
+    /// As an [`Account`]'s, of every user who is found.
+    pub require_tls: bool,
+    pub connection_limit: Option<usize>,
+}
 
 impl Lookup {
     pub fn new(ask: impl for<'a> Fn(&'a str) -> Found<'a> + Send + Sync + 'static) -> Lookup {
-        Lookup(Arc::new(ask))
+        Lookup { ask: Arc::new(ask), require_tls: false, connection_limit: None }
     }
 }
 
@@ -66,7 +86,7 @@ pub struct Users {
 
 impl Users {
     /// There is nobody, and nowhere to look: nobody has to say who they are.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.named.is_empty() && self.lookup.is_none()
     }
 
@@ -77,19 +97,57 @@ impl Users {
             return Ok(Some(Cow::Borrowed(account)));
         }
         let Some(lookup) = &self.lookup else { return Ok(None) };
-        Ok((lookup.0)(user).await?.map(|verifier| Cow::Owned(Account::with_password(verifier))))
+        let found = (lookup.ask)(user).await?;
+        Ok(found.map(|credential| {
+            let (require_tls, connection_limit) = (lookup.require_tls, lookup.connection_limit);
+            Cow::Owned(Account { credential, require_tls, connection_limit })
+        }))
     }
 
     /// Whether a user who does not exist is treated like one who needs an encrypted connection. Where some do, that does
     /// not tell who they are.
     pub(super) fn unknown_require_tls(&self) -> bool {
-        self.named.values().any(|account| account.require_tls)
+        let looked_up = self.lookup.as_ref().is_some_and(|lookup| lookup.require_tls);
+        looked_up || self.named.values().any(|account| account.require_tls)
     }
 
     /// Makes the salts of users who do not exist. It outlives the process where there are passwords to make it from.
-    pub(super) fn mock_secret(&self) -> [u8; 32] {
+    fn mock_secret(&self) -> [u8; 32] {
         let verifiers: Vec<&Verifier> = self.named.values().filter_map(|account| account.verifier()).collect();
         if verifiers.is_empty() { rand::random() } else { Verifier::mock_secret(verifiers.into_iter()) }
+    }
+}
+
+/// Those who may log in now. Who has logged in stays connected when others take their place.
+#[derive(Debug)]
+pub struct LiveUsers {
+    current: ArcSwap<Users>,
+    /// Stays as it is: a salt that changes when users do would tell those who exist from those who do not.
+    mock_secret: [u8; 32],
+}
+
+impl LiveUsers {
+    pub fn new(users: Users) -> LiveUsers {
+        LiveUsers { mock_secret: users.mock_secret(), current: ArcSwap::from_pointee(users) }
+    }
+
+    pub fn replace(&self, users: Users) {
+        self.current.store(Arc::new(users));
+    }
+
+    /// Other users in the configuration; the others are looked for as before.
+    pub fn replace_named(&self, named: HashMap<String, Account>) {
+        let lookup = self.current.load().lookup.clone();
+        self.replace(Users { named, lookup });
+    }
+
+    pub(super) fn current(&self) -> Arc<Users> {
+        self.current.load_full()
+    }
+
+    /// Makes the salts of users who do not exist.
+    pub(super) fn mock_secret(&self) -> &[u8; 32] {
+        &self.mock_secret
     }
 }
 
@@ -97,7 +155,7 @@ impl Account {
     fn verifier(&self) -> Option<&Verifier> {
         match &self.credential {
             Credential::Password(verifier) | Credential::Both(verifier, _) => Some(verifier),
-            Credential::Certificate(_) => None,
+            Credential::Md5(_) | Credential::Certificate(_) => None,
         }
     }
 }

@@ -312,7 +312,7 @@ fn new_certificates_are_taken_without_disturbing_anybody_and_bad_ones_are_not() 
     for (count, damage) in damages.into_iter().enumerate() {
         damage();
         signal("HUP", server.pid());
-        wait_for("nothing is logged", || server.log().matches("cannot take the new TLS files").count() > count);
+        wait_for("nothing is logged", || server.log().matches("cannot take the new configuration").count() > count);
         assert_eq!(shown(port, &config), second);
     }
     authority.serve_as(&["localhost"]);

@@ -14,7 +14,7 @@ fn with_a_user() -> Shardd {
     Shardd::start_with(&format!("[[users]]\nname = \"app\"\nverifier = \"{verifier}\"\n"))
 }
 
-fn log_in(server: &Shardd, user: &str, password: &str) -> Result<String, String> {
+pub(super) fn log_in(server: &Shardd, user: &str, password: &str) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let url = format!("host=127.0.0.1 port={} user={user} password='{password}' dbname=tickets", server.ports.postgres);
     runtime.block_on(async {

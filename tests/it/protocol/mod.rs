@@ -1,5 +1,6 @@
 //! The Postgres door under clients of every kind: hostile, hasty, vanishing, and well-behaved.
 
+mod auth_query;
 mod cancel;
 mod certificates;
 mod encryption;
@@ -8,6 +9,7 @@ mod login;
 mod opening;
 mod pipelines;
 mod portals;
+mod reload;
 mod settings;
 mod shutdown;
 mod socket;
