@@ -80,6 +80,29 @@ pub struct ShardDescription {
     pub ranges: BTreeMap<String, Vec<String>>,
     /// What the shard counts about itself, by name.
     pub statistics: BTreeMap<String, u64>,
+    /// Absent where it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaDescription>,
+    /// Statements that might have been read from a replica, and were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas_passed_over: Option<u64>,
+}
+
+/// A replica of a shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaDescription {
+    /// Its address.
+    pub replica: String,
+    /// It is read.
+    pub readable: bool,
+    /// Why it is not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How old what it shows is, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms: Option<u64>,
+    /// What its pool counts, by name.
+    pub statistics: BTreeMap<String, u64>,
 }
 
 /// `GET /v1/schema/diff`.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::answers::NewShard;
+use super::answers::{NewShard, ReplicaDescription};
 use crate::error::Result;
 use crate::topology::{Drift, Topology};
 use crate::types::ShardId;
@@ -24,6 +24,9 @@ pub trait Control: Send + Sync + 'static {
     /// What a shard counts about itself, by name; empty when it is not open. `file_bytes` and
     /// `log_bytes` are its size.
     fn statistics(&self, shard: ShardId) -> BTreeMap<String, u64>;
+
+    /// A shard's replicas, and how many statements might have been read from one and were not; none when it is not open.
+    fn replicas(&self, shard: ShardId) -> (Vec<ReplicaDescription>, u64);
 
     /// The lines that `EXPLAIN (SHARDD)` prints.
     fn explain(&self, statement: String) -> Pending<'_, Result<Vec<String>>>;

@@ -23,8 +23,8 @@ use tokio::sync::Semaphore;
 
 pub use answers::{
     ConfigLine, ExplainRequest, Explanation, KeyspaceSlots, KeyspaceStatus, LogEntry, LogPage, NewShard, Readiness,
-    RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth, ShardSummary, Status, TableSummary,
-    VersionAnswer,
+    ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth, ShardSummary, Status,
+    TableSummary, VersionAnswer,
 };
 pub use control::{Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;

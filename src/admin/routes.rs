@@ -89,7 +89,8 @@ pub(super) async fn describe(State(door): DoorState, Path(name): Path<String>) -
         return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_shard", format!("there is no shard named {name}"))
             .hint("`shardctl shards` lists the shards."));
     };
-    ok(&view::description(&topology, shard, health, door.control.statistics(shard.id)))
+    let (statistics, replicas) = (door.control.statistics(shard.id), door.control.replicas(shard.id));
+    ok(&view::description(&topology, shard, health, statistics, replicas))
 }
 
 /// `POST /v1/shards`.
@@ -180,6 +181,14 @@ pub(super) async fn metrics(State(door): DoorState) -> Response {
     for (id, health) in health_of_all(&door.control).await {
         door.metrics.shard(&health.shard).set_up(health.up);
         door.metrics.set_pool(&health.shard, &door.control.statistics(id));
+        let (replicas, passed_over) = door.control.replicas(id);
+        for replica in &replicas {
+            let lag = replica.lag_ms.map(Duration::from_millis);
+            door.metrics.set_replica(&health.shard, &replica.replica, replica.readable, lag, &replica.statistics);
+        }
+        if !replicas.is_empty() {
+            door.metrics.set_replicas_passed_over(&health.shard, passed_over);
+        }
     }
     let topology = door.control.topology();
     door.metrics.set_topology(topology.epoch.0, &view::slot_counts(&topology));

@@ -71,6 +71,12 @@ impl Control for MadeUp {
         })
     }
 
+    fn replicas(&self, _: ShardId) -> (Vec<ReplicaDescription>, u64) {
+        let statistics = BTreeMap::from([("checkouts".to_owned(), 5)]);
+        let replica = "db-2:5432".to_owned();
+        (vec![ReplicaDescription { replica, readable: true, error: None, lag_ms: Some(40), statistics }], 2)
+    }
+
     fn statistics(&self, _: ShardId) -> BTreeMap<String, u64> {
         BTreeMap::from([("file_bytes".to_owned(), 4096)])
     }
@@ -198,6 +204,9 @@ async fn urls_are_shown_without_passwords() {
         assert_eq!(status, 200);
         assert!(!body.to_string().contains("secret"), "{body}");
     }
+    let (_, body) = running.get("/v1/shards/s1").await;
+    let described: ShardDescription = serde_json::from_value(body).unwrap();
+    assert_eq!((described.replicas[0].replica.as_str(), described.replicas_passed_over), ("db-2:5432", Some(2)));
     let (status, body) = running.get("/v1/shards/s9").await;
     assert_eq!((status, &body["code"]), (404, &Value::from("unknown_shard")));
 }

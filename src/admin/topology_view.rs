@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::answers::{
-    KeyspaceSlots, KeyspaceStatus, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth, ShardSummary,
-    TableSummary,
+    KeyspaceSlots, KeyspaceStatus, ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription,
+    ShardHealth, ShardSummary, TableSummary,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::SlotCount;
@@ -87,6 +87,7 @@ pub(super) fn description(
     shard: &Shard,
     health: ShardHealth,
     statistics: BTreeMap<String, u64>,
+    (replicas, passed_over): (Vec<ReplicaDescription>, u64),
 ) -> ShardDescription {
     let ranges = topology.keyspaces.iter().map(|keyspace| {
         let ranges = keyspace.ranges_of(shard.id);
@@ -100,7 +101,21 @@ pub(super) fn description(
     let size_bytes = size_of(&statistics);
     let ShardSummary { shard, number, url, weight, state, error, slots, size_bytes, .. } =
         summary(topology, shard, health, size_bytes);
-    ShardDescription { shard, number, url, weight, state, error, size_bytes, slots, ranges, statistics }
+    let replicas_passed_over = (!replicas.is_empty()).then_some(passed_over);
+    ShardDescription {
+        shard,
+        number,
+        url,
+        weight,
+        state,
+        error,
+        size_bytes,
+        slots,
+        ranges,
+        statistics,
+        replicas,
+        replicas_passed_over,
+    }
 }
 
 pub(super) fn tables(topology: &Topology) -> Vec<TableSummary> {

@@ -91,6 +91,7 @@ pub(super) struct ShardFile {
     pub(super) name: Option<String>,
     pub(super) url: Option<String>,
     pub(super) weight: Option<f64>,
+    pub(super) replicas: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -103,6 +104,7 @@ pub(super) struct UserFile {
     pub(super) certificate_name: Option<String>,
     pub(super) require_tls: Option<bool>,
     pub(super) max_clients: Option<u64>,
+    pub(super) read_only: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

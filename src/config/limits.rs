@@ -130,6 +130,8 @@ bounds! {
         "Writes that wait for one shard's writer. One more is refused with 53300.";
     readers_per_shard = 0, 0..=256,
         "Connections that read from one SQLite shard. 0 is twice the number of cores, from 4 to 16.";
+    replica_max_lag_ms = 10_000, 200..=DAY_MS,
+        "How old what a shard's replica shows may be that is read there. Past it the shard's own server is read.";
     merge_max_bytes = 64 * MIB, 65_536..=65_536 * MIB,
         "Memory that one statement may take to put the rows of several shards together; 53400 past it.";
     worker_threads = 0, 0 ..= 1_024,

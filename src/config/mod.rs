@@ -73,6 +73,8 @@ pub struct Config {
     /// Those of users; the key-value door's own is added by [`crate::topology::Topology::first`].
     pub keyspaces: Vec<KeyspaceSpec>,
     pub shards: Vec<ShardSpec>,
+    /// Of Postgres shards, by the shard's name. The file rules, also where the catalog does for the shards.
+    pub replicas: BTreeMap<String, Vec<ShardUrl>>,
     /// Without users and tokens anybody is let in who reaches a door.
     pub users: Vec<User>,
     /// Where users are looked for whom the list does not name.
@@ -104,6 +106,8 @@ pub struct User {
     pub require_tls: bool,
     /// Connections to the Postgres door at the same time.
     pub max_clients: Option<u64>,
+    /// Sessions at the Postgres door begin with `default_transaction_read_only`.
+    pub read_only: bool,
 }
 
 /// How Postgres shards are asked for the passwords of users.

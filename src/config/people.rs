@@ -42,7 +42,8 @@ impl Check {
             match credential(user, &name) {
                 Ok(credential) => {
                     let require_tls = user.require_tls.unwrap_or(false);
-                    users.push(User { name, credential, require_tls, max_clients: user.max_clients });
+                    let (max_clients, read_only) = (user.max_clients, user.read_only.unwrap_or(false));
+                    users.push(User { name, credential, require_tls, max_clients, read_only });
                 }
                 Err((field, message)) => self.note(key(field), message),
             }

@@ -57,6 +57,9 @@ impl Config {
             add(key("name"), quoted(&shard.name));
             add(key("url"), quoted(&shard.url.to_string()));
             add(key("weight"), format!("{:?}", shard.weight));
+            if let Some(replicas) = self.replicas.get(&shard.name) {
+                add(key("replicas"), list(&replicas.iter().map(ToString::to_string).collect::<Vec<_>>()));
+            }
         }
         for (index, user) in self.users.iter().enumerate() {
             add(format!("users[{index}].name"), quoted(&user.name));
@@ -74,6 +77,9 @@ impl Config {
                 add(key("certificate_name"), quoted(name));
             }
             add(key("require_tls"), user.require_tls.to_string());
+            if user.read_only {
+                add(key("read_only"), user.read_only.to_string());
+            }
             if let Some(limit) = user.max_clients {
                 add(key("max_clients"), limit.to_string());
             }

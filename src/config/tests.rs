@@ -6,6 +6,8 @@ use super::*;
 use crate::topology::Topology;
 use crate::types::KeyType;
 
+mod access;
+
 const SHIPPED: &str = include_str!("../../config/shardd.toml");
 const REFERENCE: &str = include_str!("../../docs/configuration.md");
 const SALT: [u8; 16] = [7; 16];
@@ -98,6 +100,8 @@ fn the_reference_names_every_setting_with_its_default() {
         "name",
         "url",
         "weight",
+        "replicas",
+        "read_only",
         "key_column",
         "key_type",
         "key_columns",

@@ -2,7 +2,7 @@
 //!
 //! A value that cannot be is noted, and its default stands in for it, so that the rest can be judged too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -29,9 +29,9 @@ pub(super) fn validate(
     let database = check.database(file.database.clone());
     let limits = check.limits(&file);
     let pool = check.pool(&file);
-    let shards = match &file.shards {
+    let (shards, replicas) = match &file.shards {
         Some(shards) => check.shards(shards),
-        None => default_shards(&data_dir),
+        None => (default_shards(&data_dir), BTreeMap::new()),
     };
     let catalog_url = check.catalog_url(file.catalog.url.as_deref(), &data_dir, &shards);
     let keyspaces = match &file.keyspaces {
@@ -85,6 +85,7 @@ pub(super) fn validate(
         catalog_url,
         keyspaces,
         shards,
+        replicas,
         users,
         auth_query,
         tokens,
@@ -184,7 +185,7 @@ impl Check {
         }
     }
 
-    fn shards(&mut self, given: &[ShardFile]) -> Vec<ShardSpec> {
+    fn shards(&mut self, given: &[ShardFile]) -> (Vec<ShardSpec>, BTreeMap<String, Vec<ShardUrl>>) {
         if given.is_empty() {
             self.note("shards", "there should be at least one shard; without the list there are four SQLite shards");
         }
@@ -193,6 +194,7 @@ impl Check {
         }
         let (mut names, mut urls) = (BTreeSet::new(), BTreeSet::new());
         let mut shards: Vec<ShardSpec> = Vec::new();
+        let mut replicas = BTreeMap::new();
         for (index, shard) in given.iter().enumerate() {
             let key = |field: &str| format!("shards[{index}].{field}");
             let name = shard.name.clone().unwrap_or_default();
@@ -218,12 +220,35 @@ impl Check {
             if !(0.0..=WEIGHT_MAX).contains(&weight) {
                 self.note(key("weight"), format!("this should be from 0 to {WEIGHT_MAX}"));
             }
-            shards.push(ShardSpec { name, url: url.unwrap_or(ShardUrl::Sqlite(PathBuf::new())), weight });
+            let url = url.unwrap_or(ShardUrl::Sqlite(PathBuf::new()));
+            let copies = self.replicas(&key("replicas"), &shard.replicas, &url, &mut urls);
+            if !copies.is_empty() {
+                replicas.insert(name.clone(), copies);
+            }
+            shards.push(ShardSpec { name, url, weight });
         }
         if !shards.is_empty() && shards.iter().all(|shard| shard.weight == 0.0) {
             self.note("shards", "at least one shard should have a weight above 0, to own the slots");
         }
-        shards
+        (shards, replicas)
+    }
+
+    fn replicas(&mut self, key: &str, given: &[String], of: &ShardUrl, urls: &mut BTreeSet<String>) -> Vec<ShardUrl> {
+        if !given.is_empty() && !matches!(of, ShardUrl::Postgres(_)) {
+            self.note(key, "only a shard on a Postgres server has replicas");
+            return Vec::new();
+        }
+        let mut replicas = Vec::new();
+        for (index, url) in given.iter().enumerate() {
+            let key = format!("{key}[{index}]");
+            match self.shard_url(&key, Some(url)) {
+                Some(url @ ShardUrl::Postgres(_)) if urls.insert(identity(&url)) => replicas.push(url),
+                Some(ShardUrl::Postgres(_)) => self.note(key, "another shard or replica has this URL"),
+                Some(ShardUrl::Sqlite(_)) => self.note(key, "this should be postgres://USER@HOST:PORT/DATABASE"),
+                None => {}
+            }
+        }
+        replicas
     }
 
     fn shard_url(&mut self, key: &str, given: Option<&str>) -> Option<ShardUrl> {

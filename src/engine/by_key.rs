@@ -325,7 +325,7 @@ impl Session {
         let transaction = self.open_transaction()?;
         transaction.used = true;
         if transaction.participant(shard).is_none() {
-            transaction.join(&engine, shard, TransactionMode::Snapshot).await?;
+            transaction.join(&engine, shard, TransactionMode::Snapshot, call.may_lag()).await?;
         }
         let participant = transaction.participant(shard).ok_or_else(|| Error::internal("a participant is missing"))?;
         participant.transaction.run(call).await

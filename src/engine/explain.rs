@@ -79,6 +79,7 @@ impl Session {
             settings: Arc::clone(self.settings.for_shards()),
             aftermath: if analyze { Aftermath::Reset } else { Aftermath::Keep },
             keeper: self.keeper().cloned(),
+            replica: self.on_replica(false),
         };
         let output = self.read_call(shard, Call::Postgres(call), false).await?;
         self.notices.extend(output.notices);

@@ -144,7 +144,8 @@ impl Session {
         self.cancel.clear();
         let settings = self.settings.for_shards();
         let passing = match &mut self.transaction {
-            None if writes && self.settings.default_read_only => return None,
+            // What only reads may belong on a replica.
+            None if self.settings.default_read_only && (writes || postgres.replicas().is_some()) => return None,
             None => postgres.pass_through(settings, name, |out| write(Form::AsItCame, out))?,
             Some(transaction) => {
                 let participant = transaction.join_at_once(postgres, settings, writes)?;

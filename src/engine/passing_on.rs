@@ -4,12 +4,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::by_key::KEY;
 use super::drift;
 use super::session::{Execution, Session};
 use super::statement::{Prepared, Statement, declared_types};
 use crate::error::{Error, Fault, Result, SqlState};
-use crate::plan::{Plan, ReadSource};
-use crate::shard::postgres::{self, Program, StatementName, Way};
+use crate::plan::{Isolation, Plan, ReadSource};
+use crate::shard::postgres::{self, OnReplica, Program, StatementName, Way};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::sqlite::{self, EnvironmentValue};
 use crate::shard::{Formats, ShardTransaction};
@@ -230,7 +231,25 @@ impl Session {
             cancel: self.cancel.clone(),
             settings: Arc::clone(self.settings.for_shards()),
             keeper: self.keeper().cloned(),
+            replica: self.on_replica(program.calls(&known.hazards)),
         })
+    }
+
+    /// The client has said that it will only read, in a way that a replica can keep, and keeps nothing on the shards.
+    /// `unsure`: what it does beside reading is not known.
+    pub(super) fn on_replica(&self, unsure: bool) -> OnReplica {
+        let (read_only, isolation) = match &self.transaction {
+            Some(transaction) => (transaction.read_only, transaction.isolation),
+            None => (self.settings.default_read_only, self.settings.default_isolation),
+        };
+        if !read_only || isolation == Isolation::Serializable {
+            return OnReplica::Never;
+        }
+        match self.keeper().is_none() && self.settings.own(KEY).is_none() {
+            true if unsure => OnReplica::Continues,
+            true => OnReplica::May,
+            false => OnReplica::Never,
+        }
     }
 }
 

@@ -176,7 +176,8 @@ impl Session {
             Some(TransactionMode::Write) => self.join_as_writer(shard).await?.transaction.run(call).await,
             Some(mode) => {
                 let engine = Arc::clone(&self.engine);
-                self.open_transaction()?.join(&engine, shard, mode).await?.transaction.run(call).await
+                let transaction = self.open_transaction()?;
+                transaction.join(&engine, shard, mode, call.may_lag()).await?.transaction.run(call).await
             }
         }
     }

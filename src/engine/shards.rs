@@ -9,6 +9,7 @@ use super::merge::{column_slices, decode};
 use super::{Engine, OpenShard};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::TransactionMode;
+use crate::shard::postgres::ReplicaState;
 use crate::shard::sqlite::{
     Call, Effect, Environment, Opening, Program, ShardFile, SqliteShard, SqliteTransaction, Whereabouts, dialect,
 };
@@ -60,6 +61,12 @@ impl Engine {
     /// The shard is not open.
     pub fn statistics(&self, id: ShardId) -> Result<BTreeMap<String, u64>> {
         Ok(self.shard(id)?.statistics())
+    }
+
+    /// How a shard's replicas are, and how many statements might have been read from one and were not; none when the shard is
+    /// not open.
+    pub fn replicas(&self, id: ShardId) -> (Vec<ReplicaState>, u64) {
+        self.shard(id).map(|shard| shard.replicas()).unwrap_or_default()
     }
 
     /// Closes every shard, then the catalog. Nothing is served after it.

@@ -189,7 +189,7 @@ impl Transaction {
         mode: TransactionMode,
     ) -> Result<&mut Participant> {
         if self.participant(shard).is_none() {
-            let participant = self.join(engine, shard, mode).await?;
+            let participant = self.join(engine, shard, mode, false).await?;
             if let ShardTransaction::Sqlite(transaction) = &mut participant.transaction {
                 transaction.record_changes().await?;
             }
@@ -266,7 +266,8 @@ impl Transaction {
         (writers.next().is_none() && first != shard).then_some(first)
     }
 
-    /// Adds a shard, which catches up with the open savepoints so that each can be rolled back to.
+    /// Adds a shard, which catches up with the open savepoints so that each can be rolled back to. `may_lag`: on a replica, if
+    /// one can be read.
     ///
     /// # Errors
     /// The shard failed.
@@ -275,12 +276,14 @@ impl Transaction {
         engine: &Engine,
         shard: ShardId,
         mode: TransactionMode,
+        may_lag: bool,
     ) -> Result<&mut Participant> {
         let beginning = Beginning {
             mode,
             statement: self.begin_statement(),
             settings: Arc::clone(self.settings.for_shards()),
             keeper: self.keeper.clone(),
+            may_lag,
             cancel: &self.cancel,
         };
         let mut transaction = engine.shard(shard)?.begin(beginning).await?;
@@ -309,6 +312,8 @@ impl Transaction {
         let known = self.participants.iter().position(|participant| participant.shard == shard.id());
         let place = match known {
             Some(place) => place,
+            // It may belong on a replica.
+            None if self.read_only && shard.replicas().is_some() => return None,
             None if self.savepoints.is_empty() => {
                 let transaction = shard.begin_at_once(self.begin_statement(), settings, &self.cancel)?;
                 let transaction = ShardTransaction::Postgres(transaction);

@@ -9,9 +9,11 @@
 mod handles;
 mod pools;
 mod process;
+mod replicas;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -40,6 +42,7 @@ pub struct Metrics {
     schema_findings: IntGaugeVec,
     process: process::ProcessMetrics,
     pools: pools::PoolMetrics,
+    replicas: replicas::ReplicaMetrics,
     /// Statements whose parse, plan and translation were found in the cache.
     pub plan_cache_hits: IntCounter,
     /// Statements that had to be parsed, planned and translated.
@@ -107,6 +110,7 @@ impl Metrics {
             ),
             process: process::ProcessMetrics::register(&registry),
             pools: pools::PoolMetrics::register(&registry),
+            replicas: replicas::ReplicaMetrics::register(&registry),
             plan_cache_hits: register(
                 &registry,
                 IntCounter::new("shardd_plan_cache_hits_total", "Statements found parsed and planned."),
@@ -168,6 +172,23 @@ impl Metrics {
         self.pools.set(shard, counted);
     }
 
+    /// Takes over how a shard's replica is, by its address, and what its pool has counted. Called before a scrape.
+    pub fn set_replica(
+        &self,
+        shard: &str,
+        replica: &str,
+        up: bool,
+        lag: Option<Duration>,
+        counted: &BTreeMap<String, u64>,
+    ) {
+        self.replicas.set(shard, replica, up, lag, counted);
+    }
+
+    /// Takes over how many statements might have been read from a shard's replicas, and were not.
+    pub fn set_replicas_passed_over(&self, shard: &str, count: u64) {
+        self.replicas.set_passed_over(shard, count);
+    }
+
     /// How many findings of each severity the shards' schemas have.
     pub fn set_schema_findings(&self, severity: &str, count: usize) {
         self.schema_findings.with_label_values(&[severity]).set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -188,8 +209,6 @@ impl std::fmt::Debug for Metrics {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -245,6 +264,20 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_whose_age_is_not_known_has_no_lag() {
+        let metrics = Metrics::new();
+        let labels = "{replica=\"db-2:5432\",shard=\"s1\"}";
+        let lag = |lag: Option<Duration>| {
+            metrics.set_replica("s1", "db-2:5432", lag.is_some(), lag, &BTreeMap::new());
+            metrics.render()
+        };
+        assert!(lag(Some(Duration::from_millis(1_500))).contains(&format!("shardd_replica_lag_seconds{labels} 1.5")));
+        let text = lag(None);
+        assert!(!text.contains("shardd_replica_lag_seconds{"), "{text}");
+        assert!(text.contains(&format!("shardd_replica_up{labels} 0")), "{text}");
+    }
+
+    #[test]
     fn slots_of_a_shard_that_left_are_forgotten() {
         let metrics = Metrics::new();
         metrics.set_topology(3, &[SlotCount { shard: "s1", keyspace: "default", slots: 9 }]);
@@ -266,6 +299,8 @@ mod tests {
         drop(shard.pin(PinReason::Session));
         metrics.set_topology(1, &[SlotCount { shard: "s1", keyspace: "default", slots: 1 }]);
         metrics.set_pool("s1", &BTreeMap::from([("connections_idle".to_owned(), 1)]));
+        metrics.set_replica("s1", "db-2:5432", true, Some(Duration::ZERO), &BTreeMap::new());
+        metrics.set_replicas_passed_over("s1", 1);
         metrics.set_schema_findings("harmless", 1);
         let text = metrics.render();
         let told: std::collections::BTreeSet<(&str, &str)> =

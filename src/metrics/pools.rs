@@ -7,7 +7,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 use super::handles::register;
 
 /// What a pool counts, by the names of `shardctl describe`, and the label's value that it has in a metric of several.
-const CONNECTIONS: [(&str, &str); 3] =
+pub(super) const CONNECTIONS: [(&str, &str); 3] =
     [("connections_idle", "idle"), ("connections_active", "active"), ("connections_connecting", "connecting")];
 const CONNECTS: [(&str, &str); 2] = [("connected", "ok"), ("connect_failures", "failed")];
 const CLOSED: [(&str, &str); 3] =

@@ -184,6 +184,7 @@ mod tests {
             credential: Credential::Password(Verifier::from_password("x", [0; 16])),
             require_tls: true,
             max_clients: None,
+            read_only: false,
         }];
         let text = text(&config, &listening("0.0.0.0"), &Shards { all: 1, down: Vec::new() }, "shardctl");
         assert!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::open::ShardOpener;
-use crate::admin::{Control, NewShard, Pending};
+use crate::admin::{Control, NewShard, Pending, ReplicaDescription};
 use crate::engine::{Engine, Identity};
 use crate::error::{Error, Result, SqlState};
 use crate::front::http::CREATE_TABLES;
@@ -26,6 +26,18 @@ impl Control for EngineControl {
 
     fn statistics(&self, shard: ShardId) -> BTreeMap<String, u64> {
         self.0.statistics(shard).unwrap_or_default()
+    }
+
+    fn replicas(&self, shard: ShardId) -> (Vec<ReplicaDescription>, u64) {
+        let (states, passed_over) = self.0.replicas(shard);
+        let described = states.into_iter().map(|state| ReplicaDescription {
+            replica: state.address,
+            readable: state.readable,
+            error: state.trouble,
+            lag_ms: state.lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
+            statistics: state.pool.counted().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        });
+        (described.collect(), passed_over)
     }
 
     fn explain(&self, statement: String) -> Pending<'_, Result<Vec<String>>> {

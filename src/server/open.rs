@@ -18,7 +18,7 @@ use crate::engine::{self, Engine};
 use crate::error::{Error, Fault, SqlState};
 use crate::live_topology::LiveTopology;
 use crate::metrics::Metrics;
-use crate::shard::postgres::{Pool, PoolLimits, PostgresShard, Target};
+use crate::shard::postgres::{Pool, PoolLimits, PostgresShard, Replicas, Target};
 use crate::shard::sqlite::{self, Opening, ShardFile, SqliteShard};
 use crate::shard::{self, ShardKind};
 use crate::topology::{Shard, ShardUrl, Topology};
@@ -52,6 +52,8 @@ pub(super) async fn engine(
         metrics: Arc::clone(metrics),
         workers: Arc::new(Workers::start(worker_count(config, kind)).map_err(StartError::Threads)?),
         pool: pool_limits(config),
+        replicas: Arc::new(config.replicas.clone()),
+        replica_max_lag: Duration::from_millis(config.limits.replica_max_lag_ms),
     };
     let (shards, down) = open_all(&opener, &topology).await?;
     let parts = engine::Parts {
@@ -159,6 +161,9 @@ pub(super) struct ShardOpener {
     workers: Arc<Workers>,
     /// Of all workers together.
     pool: PoolLimits,
+    /// By the shard's name.
+    replicas: Arc<BTreeMap<String, Vec<ShardUrl>>>,
+    replica_max_lag: Duration,
 }
 
 impl ShardOpener {
@@ -177,6 +182,19 @@ impl ShardOpener {
             Pool::new(shard, target.clone(), limits)
         };
         handles.iter().map(pool).collect()
+    }
+
+    /// Whether they can be reached is found out later: a shard is served without them.
+    fn replicas_of(&self, shard: &str, primary: &Target) -> Result<Option<Arc<Replicas>>, Error> {
+        let Some(urls) = self.replicas.get(shard) else { return Ok(None) };
+        let mut replicas = Vec::with_capacity(urls.len());
+        for url in urls {
+            let target = Target::parse(&url.to_text()).map_err(|error| bad_url(shard, &error))?;
+            let name = format!("{shard}, replica {}", target.address());
+            let pools = self.pools(&name, &target);
+            replicas.push((target, pools));
+        }
+        Ok(Some(Replicas::start(shard, primary, replicas, self.replica_max_lag)))
     }
 
     pub(super) async fn open(&self, shard: &Shard, file: ShardFile) -> Result<shard::Shard, Error> {
@@ -201,6 +219,7 @@ impl ShardOpener {
                 let pools = self.pools(&shard.name, &target);
                 let opened = PostgresShard::new(&shard.name, shard.id, pools, self.metrics.shard(&shard.name));
                 opened.check_hashes().await?;
+                let opened = opened.with_replicas(self.replicas_of(&shard.name, &target)?);
                 Ok(shard::Shard::Postgres(opened))
             }
             Err(error) => Err(bad_url(&shard.name, &error)),

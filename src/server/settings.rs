@@ -30,6 +30,7 @@ pub(super) fn accounts(config: &Config) -> HashMap<String, postgres::Account> {
             credential: credential(&user.credential),
             require_tls: user.require_tls,
             connection_limit: user.max_clients.map(size),
+            read_only: user.read_only,
         };
         (user.name.clone(), account)
     });

@@ -54,8 +54,17 @@ pub struct Beginning<'a> {
     pub settings: Arc<SessionSettings>,
     /// What the session keeps on Postgres shards.
     pub keeper: Option<Arc<Keeper>>,
+    /// It only reads, and a replica may answer.
+    pub may_lag: bool,
     /// Ends the wait for its place.
     pub cancel: &'a CancelFlag,
+}
+
+impl Call {
+    /// It reads, and a replica may answer.
+    pub fn may_lag(&self) -> bool {
+        matches!(self, Call::Postgres(call) if call.replica == postgres::OnReplica::May)
+    }
 }
 
 impl Program {
@@ -166,8 +175,17 @@ impl Shard {
     pub fn set_schema(&self, schema: Arc<Schema>) {
         match self {
             Shard::Sqlite(shard) => shard.set_schema(schema),
-            Shard::Postgres(_) => {}
+            Shard::Postgres(shard) => shard.schema_changed(),
         }
+    }
+
+    /// How its replicas are, and how many statements might have been read from one and were not.
+    pub fn replicas(&self) -> (Vec<postgres::ReplicaState>, u64) {
+        let replicas = match self {
+            Shard::Postgres(shard) => shard.replicas(),
+            Shard::Sqlite(_) => None,
+        };
+        replicas.map(|replicas| (replicas.states(), replicas.passed_over())).unwrap_or_default()
     }
 
     /// Runs a read that stands alone.
@@ -202,12 +220,13 @@ impl Shard {
     /// # Errors
     /// Its place did not come free.
     pub async fn begin(&self, beginning: Beginning<'_>) -> Result<ShardTransaction> {
-        let Beginning { mode, statement, settings, keeper, cancel } = beginning;
+        let Beginning { mode, statement, settings, keeper, may_lag, cancel } = beginning;
         Ok(match self {
             Shard::Sqlite(shard) => ShardTransaction::Sqlite(shard.begin(mode, cancel).await?),
-            Shard::Postgres(shard) => {
-                ShardTransaction::Postgres(shard.begin(statement, &settings, keeper.as_ref(), cancel).await?)
-            }
+            Shard::Postgres(shard) => ShardTransaction::Postgres(match may_lag {
+                true => Box::pin(shard.begin_to_read(statement, &settings, cancel)).await?,
+                false => shard.begin(statement, &settings, keeper.as_ref(), cancel).await?,
+            }),
         })
     }
 }

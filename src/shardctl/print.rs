@@ -1,6 +1,6 @@
 //! Answers as text for people. Pure.
 
-use crate::admin::{KeyspaceSlots, LogEntry, ShardDescription, ShardSummary, Status, TableSummary};
+use crate::admin::{KeyspaceSlots, LogEntry, ReplicaDescription, ShardDescription, ShardSummary, Status, TableSummary};
 
 /// Ranges shown of one keyspace; JSON has them all.
 const RANGES_SHOWN: usize = 8;
@@ -92,7 +92,24 @@ pub(super) fn description_pairs(shard: &ShardDescription) -> Vec<(&'static str, 
     for (name, count) in &shard.statistics {
         pairs.push(("Counts", format!("{name} {count}")));
     }
+    for replica in &shard.replicas {
+        pairs.push(("Replica", replica_line(replica)));
+    }
+    if let Some(count) = shard.replicas_passed_over {
+        pairs.push(("Replicas passed over", count.to_string()));
+    }
     pairs
+}
+
+fn replica_line(replica: &ReplicaDescription) -> String {
+    let count = |name: &str| replica.statistics.get(name).copied().unwrap_or(0);
+    let lag = replica.lag_ms.map(|lag| format!(", {lag} ms behind")).unwrap_or_default();
+    let state = match &replica.error {
+        None => "is read".to_owned(),
+        Some(error) => format!("is not read: {error}"),
+    };
+    let open = count("connections_idle") + count("connections_active");
+    format!("{} {state}{lag}; {open} connections, {} checkouts", replica.replica, count("checkouts"))
 }
 
 fn range_list(ranges: &[String]) -> String {

@@ -25,6 +25,7 @@ mod postgres_connections;
 mod postgres_drift;
 mod postgres_schema;
 mod protocol;
+mod replicas;
 mod rust_drivers;
 mod schema_change;
 mod session_leaks;

@@ -39,6 +39,15 @@ impl Channel {
     }
 }
 
+/// What a client comes in with.
+#[derive(Default)]
+pub(super) struct Entry {
+    /// Given back when it leaves.
+    pub(super) seat: Option<UserSeat>,
+    /// Its session begins with `default_transaction_read_only`.
+    pub(super) read_only: bool,
+}
+
 /// Makes sure that the client is the user it says it is, and that there is room for another connection of its.
 pub(super) async fn authenticate(
     connection: &mut Connection,
@@ -46,10 +55,10 @@ pub(super) async fn authenticate(
     origin: Origin,
     channel: &Channel,
     gate: &Gate,
-) -> Result<Option<UserSeat>, Ended> {
+) -> Result<Entry, Ended> {
     let users = gate.settings.users.current();
     if users.is_open() {
-        return trust(origin, gate).map(|()| None);
+        return trust(origin, gate).map(|()| Entry::default());
     }
     let account = users.find(user).await.map_err(Ended::Fatal)?;
     let account = account.as_deref();
@@ -69,7 +78,8 @@ pub(super) async fn authenticate(
             login.by_certificate(&name)?;
         }
     }
-    seat_for(user, account, gate)
+    let seat = seat_for(user, account, gate)?;
+    Ok(Entry { seat, read_only: account.is_some_and(|account| account.read_only) })
 }
 
 /// While there are no users, whoever is on this machine is let in.

@@ -89,7 +89,7 @@ async fn converse(
     let (patience, metrics) = (shared.gate.settings.startup_timeout, shared.metrics(pooling));
     // Boxed, since its state would otherwise take room in every client's task for good.
     let admitted = tokio::time::timeout(patience, Box::pin(handshake(connection, origin, &shared.gate))).await;
-    let Admitted { startup, seats } = match admitted {
+    let Admitted { startup, seats, read_only } = match admitted {
         Ok(Ok(admitted)) => admitted,
         Ok(Err(ended)) => {
             if matches!(ended, Ended::Fatal(_)) {
@@ -101,7 +101,7 @@ async fn converse(
     };
     let _seats = seats;
     let _counted = CountedSession::new(metrics);
-    let session = match Box::pin(open_session(connection, registration, shared, pooling, startup)).await {
+    let session = match Box::pin(open_session(connection, registration, shared, pooling, startup, read_only)).await {
         Ok(session) => session,
         Err(error) => return Ended::Fatal(error),
     };
@@ -148,12 +148,13 @@ async fn open_session(
     shared: &Shared,
     pooling: Pooling,
     startup: Startup,
+    read_only: bool,
 ) -> Result<Session> {
     let version = startup.version();
     let backend_pid = registration.process;
     let door = pooling.door().label();
     let identity = Identity { user: startup.user, database: startup.database, door, backend_pid };
-    let settings = [shared.gate.settings.session_defaults(), startup.settings].concat();
+    let settings = [shared.gate.settings.session_defaults(read_only), startup.settings].concat();
     let mut session = shared.engine.session(identity, &settings)?;
     session.check_startup().await?;
 

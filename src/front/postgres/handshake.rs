@@ -27,6 +27,8 @@ pub(super) struct Admitted {
     pub(super) startup: Startup,
     /// Given back when the client leaves.
     pub(super) seats: (Seat, Option<UserSeat>),
+    /// The session begins with `default_transaction_read_only`.
+    pub(super) read_only: bool,
 }
 
 /// Everything up to AuthenticationOk.
@@ -54,9 +56,9 @@ async fn admit(
         let error = Error::unsupported("replication", "Replicate the shards themselves.");
         return Err(Ended::Fatal(error));
     }
-    let user_seat = authenticate(connection, &startup.user, origin, channel, gate).await?;
+    let entry = authenticate(connection, &startup.user, origin, channel, gate).await?;
     backend::authentication_ok(&mut connection.output);
-    Ok(Admitted { startup, seats: (seat, user_seat) })
+    Ok(Admitted { startup, seats: (seat, entry.seat), read_only: entry.read_only })
 }
 
 fn too_many_clients() -> Error {

@@ -78,13 +78,15 @@ pub struct Settings {
 
 impl Settings {
     /// The settings that a session has unless its client sets others, and that RESET goes back to.
-    fn session_defaults(&self) -> Vec<(String, String)> {
+    fn session_defaults(&self, read_only: bool) -> Vec<(String, String)> {
         let timeouts = [
             ("statement_timeout", self.statement_timeout),
             ("idle_in_transaction_session_timeout", self.idle_in_transaction_timeout),
         ];
         let given = timeouts.into_iter().filter_map(|(name, limit)| Some((name, limit?)));
-        given.map(|(name, limit)| (name.to_owned(), limit.as_millis().to_string())).collect()
+        let given = given.map(|(name, limit)| (name.to_owned(), limit.as_millis().to_string()));
+        let read_only = read_only.then(|| ("default_transaction_read_only".to_owned(), "on".to_owned()));
+        given.chain(read_only).collect()
     }
 }
 

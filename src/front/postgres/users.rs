@@ -32,12 +32,15 @@ pub struct Account {
     pub require_tls: bool,
     /// Connections beyond this many are refused with 53300.
     pub connection_limit: Option<usize>,
+    /// Sessions begin with `default_transaction_read_only`.
+    pub read_only: bool,
 }
 
 impl Account {
     /// A user with a password, and nothing else asked of it.
     pub fn with_password(verifier: Verifier) -> Account {
-        Account { credential: Credential::Password(verifier), require_tls: false, connection_limit: None }
+        let credential = Credential::Password(verifier);
+        Account { credential, require_tls: false, connection_limit: None, read_only: false }
     }
 }
 
@@ -100,7 +103,7 @@ impl Users {
         let found = (lookup.ask)(user).await?;
         Ok(found.map(|credential| {
             let (require_tls, connection_limit) = (lookup.require_tls, lookup.connection_limit);
-            Cow::Owned(Account { credential, require_tls, connection_limit })
+            Cow::Owned(Account { credential, require_tls, connection_limit, read_only: false })
         }))
     }
 

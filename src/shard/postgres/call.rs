@@ -20,6 +20,17 @@ pub struct Call {
     pub aftermath: Aftermath,
     /// What its session keeps, if anything.
     pub keeper: Option<Arc<Keeper>>,
+    pub replica: OnReplica,
+}
+
+/// Whether a replica may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnReplica {
+    Never,
+    /// In a transaction that is there; none begins there with it.
+    Continues,
+    /// Its client has said that it will only read.
+    May,
 }
 
 /// What has to be done to a connection after a statement, before the next client may have it.

@@ -2,7 +2,7 @@
 //!
 //! `target` says where one is, `dial` and `auth` reach it, `backend` is one connection, `pool` keeps them. Over a connection
 //! goes a `conversation`: a `call` is written, its `exchange` is taken frame by frame, and `rows` leave as they came.
-//! A `transaction` keeps its connection from the first statement to the end. [`PostgresShard`] is what the engine sees.
+//! A `transaction` keeps its connection from the first statement to the end. `replica` serves what may be read there. [`PostgresShard`] is what the engine sees.
 //!
 //! A [`Backend`] gives the frames that came in and sends those that were written for it; whoever holds it knows from the
 //! protocol's state whether the next client may have it.
@@ -32,6 +32,7 @@ mod password;
 mod pool;
 mod possessions;
 mod program;
+mod replica;
 mod rows;
 pub mod schema;
 mod session_state;
@@ -47,7 +48,7 @@ mod worker;
 use crate::topology::server as target;
 pub use crate::topology::server::{Target, TargetError};
 pub use backend::Backend;
-pub use call::{Aftermath, Call, StatementName, Way};
+pub use call::{Aftermath, Call, OnReplica, StatementName, Way};
 pub use cancel::CancelTarget;
 pub use frames::{Frame, Header, Next, next_frame};
 pub use hazards::Hazards;
@@ -57,6 +58,7 @@ pub use pass_through::{Form, Looked, PassThrough};
 pub use pool::{Pool, PoolLimits, PoolState, Pooled, Totals};
 pub use possessions::Possessions;
 pub use program::{Description, Program};
+pub use replica::{ReplicaState, Replicas};
 pub use rows::RowStream;
 pub use session_state::{SessionSettings, quoted};
 pub use shard::{PostgresShard, TextTreatment};

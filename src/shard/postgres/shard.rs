@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::call::{Call, StatementName};
+use super::call::{Call, OnReplica, StatementName};
 use super::clean;
 use super::conversation::{self, lost_alone, never_sent};
 use super::exchange::Exchange;
@@ -14,6 +14,7 @@ use super::pass_through::{Form, PassThrough};
 use super::pool::{Pool, PoolState, Pooled};
 use super::possessions::{self, Possessions};
 use super::program::Description;
+use super::replica::Replicas;
 use super::rows::{RowStream, Running};
 use super::schema::{self, ShardSchema};
 use super::session_state::{ConnectionState, SessionSettings};
@@ -36,6 +37,7 @@ pub struct PostgresShard {
     id: ShardId,
     /// Each worker's.
     pools: Box<[Arc<Pool>]>,
+    replicas: Option<Arc<Replicas>>,
     /// Told when its schema is read, which a database is made with.
     text: OnceLock<TextTreatment>,
     metrics: Arc<ShardMetrics>,
@@ -56,7 +58,16 @@ impl PostgresShard {
 
     /// `pools`: one for each worker, in their order; at least one.
     pub fn new(name: &str, id: ShardId, pools: Vec<Arc<Pool>>, metrics: Arc<ShardMetrics>) -> PostgresShard {
-        PostgresShard { name: name.into(), id, pools: pools.into(), text: OnceLock::new(), metrics }
+        PostgresShard { name: name.into(), id, pools: pools.into(), replicas: None, text: OnceLock::new(), metrics }
+    }
+
+    #[must_use]
+    pub fn with_replicas(self, replicas: Option<Arc<Replicas>>) -> PostgresShard {
+        PostgresShard { replicas, ..self }
+    }
+
+    pub fn replicas(&self) -> Option<&Replicas> {
+        self.replicas.as_deref()
     }
 
     pub fn name(&self) -> &str {
@@ -76,14 +87,18 @@ impl PostgresShard {
         &self.pools
     }
 
-    /// A connection: of this worker's own, or another worker's that nobody uses when there can be no more of its own.
     async fn take_connection(&self, cancel: &CancelFlag) -> Result<Pooled> {
-        let own = &self.pools[worker::current() % self.pools.len()];
+        self.take_connection_from(&self.pools, cancel).await
+    }
+
+    /// A connection: of this worker's own, or another worker's that nobody uses when there can be no more of its own.
+    async fn take_connection_from(&self, pools: &[Arc<Pool>], cancel: &CancelFlag) -> Result<Pooled> {
+        let own = &pools[worker::current() % pools.len()];
         if let Some(connection) = own.try_checkout() {
             return Ok(connection);
         }
-        if self.pools.len() > 1 && own.is_full() {
-            let others = self.pools.iter().filter(|pool| !Arc::ptr_eq(pool, own));
+        if pools.len() > 1 && own.is_full() {
+            let others = pools.iter().filter(|pool| !Arc::ptr_eq(pool, own));
             if let Some(connection) = others.filter_map(Pool::try_checkout).next() {
                 return Ok(connection);
             }
@@ -98,7 +113,7 @@ impl PostgresShard {
         outcome
     }
 
-    async fn checkout(
+    pub(super) async fn checkout(
         &self,
         settings: &Arc<SessionSettings>,
         keeper: Option<&Arc<Keeper>>,
@@ -109,16 +124,25 @@ impl PostgresShard {
         {
             return Box::pin(self.checkout_kept(settings, keeper, cancel)).await;
         }
+        self.checkout_from(&self.pools, settings, cancel).await
+    }
+
+    pub(super) async fn checkout_from(
+        &self,
+        pools: &[Arc<Pool>],
+        settings: &Arc<SessionSettings>,
+        cancel: &CancelFlag,
+    ) -> Result<Pooled> {
         let mut tried = 0;
         loop {
             tried += 1;
-            let mut connection = self.take_connection(cancel).await?;
+            let mut connection = self.take_connection_from(pools, cancel).await?;
             if connection.state.is_attached_to(settings) {
                 return Ok(connection);
             }
             while connection.state.shows_others(settings) {
                 drop(connection);
-                connection = self.take_connection(cancel).await?;
+                connection = self.take_connection_from(pools, cancel).await?;
             }
             match conversation::attach(&mut connection, settings, cancel, &self.name).await {
                 Ok(()) => return Ok(connection),
@@ -196,7 +220,10 @@ impl PostgresShard {
         let mut tried = 0;
         loop {
             tried += 1;
-            let mut connection = self.checkout(&call.settings, call.keeper.as_ref(), &call.cancel).await?;
+            let mut connection = match call.replica == OnReplica::May && self.replicas.is_some() {
+                true => Box::pin(self.checkout_to_read(&call.settings, &call.cancel)).await?,
+                false => self.checkout(&call.settings, call.keeper.as_ref(), &call.cancel).await?,
+            };
             let exchange = conversation::write(&mut connection, &call, None);
             match conversation::send(&mut connection, &call.cancel, &self.name).await {
                 Ok(()) => return self.answer(connection, exchange, &call).await,
@@ -392,6 +419,16 @@ impl PostgresShard {
     /// Closes the connections that nobody uses; the others when they are given back.
     pub fn shutdown(&self) {
         self.pools.iter().for_each(|pool| pool.close());
+        if let Some(replicas) = &self.replicas {
+            replicas.close();
+        }
+    }
+
+    /// A new version of the schema is published: replicas may not show it yet.
+    pub fn schema_changed(&self) {
+        if let Some(replicas) = &self.replicas {
+            replicas.hold_back();
+        }
     }
 
     /// Begins a transaction with `begin`, which is sent with its first statement.
@@ -406,7 +443,11 @@ impl PostgresShard {
         cancel: &CancelFlag,
     ) -> Result<PostgresTransaction> {
         let connection = self.checkout(settings, keeper, cancel).await?;
-        Ok(PostgresTransaction::new((self.id, Arc::clone(&self.name)), connection, begin, cancel))
+        Ok(self.transaction_on(connection, begin, cancel))
+    }
+
+    pub(super) fn transaction_on(&self, connection: Pooled, begin: String, cancel: &CancelFlag) -> PostgresTransaction {
+        PostgresTransaction::new((self.id, Arc::clone(&self.name)), connection, begin, cancel)
     }
 
     /// From now on the session keeps the connection of a transaction that it has here.

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use super::call::{Aftermath, Call, StatementName};
+use super::call::{Aftermath, Call, OnReplica, StatementName};
 use super::clean;
 use super::conversation::{self, lost_in_commit, lost_in_transaction, never_sent};
 use super::exchange::Exchange;
 use super::keeper::Keeper;
 use super::pass_through::{Form, PassThrough};
-use super::pool::Pooled;
+use super::pool::{Pool, Pooled};
 use super::possessions::{self, Possessions};
 use super::program::Description;
 use super::rows::{Place, RowStream, Running};
@@ -38,6 +38,8 @@ pub struct PostgresTransaction {
     place: Arc<Place>,
     /// What opens it: `BEGIN ISOLATION LEVEL ...`. `None`: it is open.
     begin: Option<String>,
+    /// It is on a replica: where it can begin instead, when that is lost before it has begun.
+    instead: Option<Arc<Pool>>,
     cancel: CancelFlag,
     statements: u64,
     /// A rollback takes back settings that the connection was told.
@@ -59,11 +61,16 @@ impl PostgresTransaction {
             shard,
             place,
             begin: Some(begin),
+            instead: None,
             cancel: cancel.clone(),
             statements: 0,
             settings_changed: false,
             aftermath: Aftermath::Keep,
         }
+    }
+
+    pub(super) fn or_else_on(self, pool: &Arc<Pool>) -> PostgresTransaction {
+        PostgresTransaction { instead: Some(Arc::clone(pool)), ..self }
     }
 
     /// Runs one statement.
@@ -75,6 +82,9 @@ impl PostgresTransaction {
     }
 
     async fn run_here(&mut self, call: &Call) -> Result<Output> {
+        if self.instead.is_some() && call.replica == OnReplica::Never {
+            return Err(on_a_replica());
+        }
         let mut connection = self.place.take().await?;
         self.attach(&mut connection, &call.settings).await?;
         self.aftermath = self.aftermath.max(call.aftermath);
@@ -85,7 +95,10 @@ impl PostgresTransaction {
         let mut sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
         if self.begin.is_some() && sent.as_ref().is_err_and(never_sent) {
             // The server had closed it before BEGIN was sent: another one will do.
-            connection = replaced(connection).await?;
+            connection = match self.instead.take() {
+                Some(pool) => pool.checkout().await?,
+                None => replaced(connection).await?,
+            };
             self.attach(&mut connection, &call.settings).await?;
             exchange = conversation::write(&mut connection, call, self.begin.as_deref());
             sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
@@ -411,6 +424,14 @@ async fn replaced(connection: Pooled) -> Result<Pooled> {
                 .retry(Retry::Safe)
         })),
     }
+}
+
+/// What the shard itself has to do (take a lock), in a transaction that has begun elsewhere.
+fn on_a_replica() -> Error {
+    Error::unsupported(
+        "this statement in a read-only transaction that a replica has begun to answer",
+        "Run it first, with SET LOCAL shardd.key before it, or begin the transaction READ WRITE.",
+    )
 }
 
 fn ended_by_itself(shard: &str) -> Error {

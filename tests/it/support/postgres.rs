@@ -79,6 +79,31 @@ impl Postgres {
         postgres
     }
 
+    /// A streaming replica of this server, on a port of its own.
+    pub fn start_replica(&self) -> Postgres {
+        let directory = tempfile::Builder::new().prefix("shardd-replica-").tempdir().expect("a directory");
+        let owner = server_user();
+        if let Some((uid, gid)) = owner {
+            chown(directory.path(), Some(uid), Some(gid)).expect("chown");
+        }
+        let mut copy = as_user(&binary("pg_basebackup"), owner);
+        copy.args(["--host=127.0.0.1", &format!("--port={}", self.port), "--username", USER]);
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"]);
+        let copied = copy.arg(directory.path().join("data")).output().expect("pg_basebackup runs");
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        let port = free_port();
+        let process = serve(directory.path(), port, &self.settings);
+        let replica = Postgres { process, port, directory, settings: self.settings.clone() };
+        replica.wait_until_ready();
+        replica
+    }
+
+    /// Ends the server at once, as `pg_ctl stop -m immediate` does. [`Postgres::start_again`] starts it.
+    pub fn kill(&mut self) {
+        signal("QUIT", self.process.id());
+        self.process.wait().expect("wait");
+    }
+
     /// Ends the server as `pg_ctl stop -m fast` does: its clients are told, and nothing is lost.
     pub fn stop(&mut self) {
         signal("INT", self.process.id());
