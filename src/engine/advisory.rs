@@ -144,7 +144,7 @@ impl Session {
             let transaction = self.open_transaction()?;
             transaction.used = true;
             if transaction.participant(shard).is_none() {
-                transaction.join(&engine, shard, TransactionMode::Snapshot).await?;
+                transaction.join(&engine, shard, TransactionMode::Snapshot, false).await?;
             }
             if tries {
                 self.participant_of(shard)?.transaction.savepoint(ATTEMPT).await?;

@@ -159,6 +159,7 @@ impl Session {
             settings: Arc::clone(self.settings.for_shards()),
             aftermath: Aftermath::Keep,
             keeper: None,
+            replica: postgres::OnReplica::Never,
         };
         self.run_call_kept(shard, call).await.map(|_| ())
     }
@@ -177,7 +178,7 @@ impl Session {
                 transaction.used = true;
                 transaction.keeper = Some(Arc::clone(&keeper));
                 match transaction.participant(shard) {
-                    None => drop(transaction.join(&engine, shard, TransactionMode::Snapshot).await?),
+                    None => drop(transaction.join(&engine, shard, TransactionMode::Snapshot, false).await?),
                     Some(participant) => {
                         open.postgres()?.keep(participant.transaction.postgres()?, &keeper).await?;
                     }

@@ -226,7 +226,7 @@ impl Session {
             && transaction.participant(shard).is_none()
         {
             let engine = Arc::clone(&self.engine);
-            transaction.join(&engine, shard, TransactionMode::Snapshot).await?;
+            transaction.join(&engine, shard, TransactionMode::Snapshot, false).await?;
         }
         let program = Statement::passed_on(&execution.statement.parsed);
         let crate::shard::Call::Postgres(call) = self.call(execution, &program)? else {
