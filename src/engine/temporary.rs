@@ -268,14 +268,11 @@ impl Session {
             ast::Statement::Truncate(truncate) => {
                 of(&truncate.table_names.iter().map(|target| &target.name).collect::<Vec<_>>())
             }
-            ast::Statement::Drop { names, object_type, .. }
-                if matches!(
-                    object_type,
-                    ast::ObjectType::Table | ast::ObjectType::View | ast::ObjectType::Sequence
-                ) =>
-            {
-                of(&names.iter().collect::<Vec<_>>())
-            }
+            ast::Statement::Drop {
+                names,
+                object_type: ast::ObjectType::Table | ast::ObjectType::View | ast::ObjectType::Sequence,
+                ..
+            } => of(&names.iter().collect::<Vec<_>>()),
             ast::Statement::Comment { object_name, .. } => of(&[object_name]),
             tree if names_relation(tree, |name| self.named_temporary(name).is_some()) => Err(Error::unsupported(
                 "a table or view of every shard that is made from a temporary one",

@@ -5,6 +5,7 @@
 
 use super::ast;
 use super::cursor::Cursor;
+use super::kept::{close, declare, fetch, listen, load, notify, unlisten};
 use super::lexer::TokenKind;
 use super::name::quote_identifier;
 use super::parse::{parse_data_types, parse_expressions};
@@ -179,28 +180,10 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
         "close" => close(cursor)?,
         "declare" => declare(cursor)?,
         "fetch" | "move" => fetch(cursor)?,
-        "unlisten" => {
-            cursor.advance();
-            Local::Unlisten(if cursor.eat_operator("*") { None } else { Some(cursor.name()?) })
-        }
-        "listen" => {
-            cursor.advance();
-            cursor.name()?;
-            Local::Listen
-        }
-        "notify" => {
-            cursor.advance();
-            cursor.name()?;
-            if cursor.eat(TokenKind::Comma) {
-                cursor.string()?;
-            }
-            Local::Notify { tag: "NOTIFY" }
-        }
-        "load" => {
-            cursor.advance();
-            cursor.string()?;
-            Local::Load
-        }
+        "unlisten" => unlisten(cursor)?,
+        "listen" => listen(cursor)?,
+        "notify" => notify(cursor)?,
+        "load" => load(cursor)?,
         other => return for_shards(cursor, other).map(|()| None),
     };
     cursor.expect_end()?;
@@ -570,46 +553,4 @@ fn explain(cursor: &mut Cursor<'_>) -> Result<Local> {
     let before = (rest.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
     let prefix = whole.get(..before).unwrap_or_default().to_owned();
     Ok(Local::Explain { prefix, text: rest.to_owned(), json, shardd, analyze })
-}
-
-fn close(cursor: &mut Cursor<'_>) -> Result<Local> {
-    cursor.advance();
-    if cursor.eat_word("all") {
-        return Ok(Local::Close(None));
-    }
-    Ok(Local::Close(Some(cursor.name()?)))
-}
-
-fn declare(cursor: &mut Cursor<'_>) -> Result<Local> {
-    cursor.advance();
-    let name = cursor.name()?;
-    while !cursor.eat_word("cursor") {
-        if cursor.at_end() {
-            return Err(cursor.error());
-        }
-        cursor.advance();
-    }
-    let hold = cursor.eat_words(&["with", "hold"]);
-    if !hold {
-        cursor.eat_words(&["without", "hold"]);
-    }
-    cursor.expect_word("for")?;
-    Ok(Local::Declare { name, hold, query: cursor.rest()?.to_owned() })
-}
-
-/// The cursor's name is the last word; the shard reads what stands before it.
-fn fetch(cursor: &mut Cursor<'_>) -> Result<Local> {
-    let moves = cursor.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("move"));
-    cursor.advance();
-    loop {
-        let before_last = cursor.clone();
-        if cursor.at_end() {
-            return Err(cursor.error());
-        }
-        cursor.advance();
-        if cursor.at_end() {
-            *cursor = before_last;
-            return Ok(Local::Fetch { name: cursor.name()?, moves });
-        }
-    }
 }

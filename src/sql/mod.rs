@@ -5,6 +5,7 @@
 
 mod check;
 mod cursor;
+mod kept;
 mod lexer;
 mod lift;
 mod local;
