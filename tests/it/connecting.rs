@@ -6,8 +6,10 @@ use crate::support::client::{Answer, DATABASE, USER};
 use crate::support::shardd::Request;
 use crate::support::{Client, Postgres, Shardd};
 
-/// By driver: its start-up settings, and the texts that it sends before and between the application's own statements.
-const DRIVERS: &[(&str, &[(&str, &str)], &[&str])] = &[
+/// A driver's name, its start-up settings, and the texts that it sends before and between the application's own statements.
+type Driver = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
+const DRIVERS: &[Driver] = &[
     (
         "psycopg and Django",
         &[("client_encoding", "UTF8")],
@@ -119,12 +121,11 @@ fn connect(port: u16, settings: &[(&str, &str)]) -> Client {
     Client::connect_with(port, &all).expect("a client")
 }
 
+/// Each text with its answers, and the settings that the client was told of.
+type Told = (Vec<(String, Vec<Answer>)>, Vec<Option<String>>);
+
 /// All that the clients of a driver are told, text by text.
-fn conversation(
-    port: u16,
-    settings: &[(&str, &str)],
-    texts: &[&str],
-) -> (Vec<(String, Vec<Answer>)>, Vec<Option<String>>) {
+fn conversation(port: u16, settings: &[(&str, &str)], texts: &[&str]) -> Told {
     let mut client = connect(port, settings);
     let answers = texts.iter().map(|text| ((*text).to_owned(), client.simple(text))).collect();
     (answers, TOLD.iter().map(|name| client.settings.get(*name).cloned()).collect())

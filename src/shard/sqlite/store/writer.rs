@@ -155,7 +155,7 @@ impl Drop for LastWords {
 
 /// Writes that ran, in one open transaction.
 struct Group {
-    ran: Vec<(WriteJob, Result<Written>)>,
+    ran: Vec<Ran>,
     bytes: usize,
     /// It has waited for more.
     waited: bool,
@@ -289,10 +289,13 @@ impl Group {
     }
 }
 
+/// A write that ran, and what it gave.
+type Ran = (WriteJob, Result<Written>);
+
 /// Sends the answers. Each that is sent from this thread may wake another one; many are sent by a task where they are
 /// waited for, so that one wake-up does for all.
-fn answer(ran: Vec<(WriteJob, Result<Written>)>) {
-    let mut of_runtimes: Vec<(Handle, Vec<(WriteJob, Result<Written>)>)> = Vec::new();
+fn answer(ran: Vec<Ran>) {
+    let mut of_runtimes: Vec<(Handle, Vec<Ran>)> = Vec::new();
     for (job, result) in ran {
         match of_runtimes.iter_mut().find(|(runtime, _)| runtime.id() == job.runtime.id()) {
             Some((_, answers)) => answers.push((job, result)),
