@@ -128,7 +128,7 @@ class Bench:
             for number, server in enumerate(servers)
         )
         configuration = (
-            f'data_dir = "{self.directory}/{name}"\n[listen]\npostgres = "{HOST}:{port}"\nhttp = "{HOST}:{free_port()}"\n'
+            f'data_dir = "{self.directory}/{name}"\n[listen]\npostgres_session = ""\npostgres = "{HOST}:{port}"\nhttp = "{HOST}:{free_port()}"\n'
             f'admin = "{HOST}:{free_port()}"\n{shards}'
             '[[keyspaces]]\nname = "tickets"\nkey_column = "id"\nkey_type = "bigint"\n'
         )
