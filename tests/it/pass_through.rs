@@ -323,3 +323,33 @@ fn a_pipeline_keeps_its_order() {
     let answer = client.extended("SELECT seat FROM seats WHERE event_id = $1", &[Value::text(2)]);
     assert_eq!(answer.value(), "20");
 }
+
+/// A client that asks for much and reads nothing is not answered further: what it asked for waits on the shards.
+#[test]
+fn answers_that_nobody_reads_take_no_memory() {
+    const QUERIES: usize = 3_000;
+    let cluster = Cluster::start();
+    let mut client = cluster.shardd.client();
+    client.run(&format!("INSERT INTO seats VALUES (7, 1, '{}')", "x".repeat(40_000)));
+    let sql = "SELECT status FROM seats WHERE event_id = 7";
+    for _ in 0..3 {
+        assert_eq!(client.query(sql).value().len(), 40_000);
+    }
+    let resident = || -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", cluster.shardd.pid())).expect("its status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).expect("a number").parse::<usize>().expect("a number") * 1024
+    };
+    let before = resident();
+    let mut writer = Writer::default();
+    for _ in 0..QUERIES {
+        writer.query(sql);
+    }
+    client.send(&writer).expect("it fits into the sockets");
+    std::thread::sleep(Duration::from_secs(3));
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 24 << 20, "{grown} bytes for answers that nobody reads");
+    for _ in 0..QUERIES {
+        assert_eq!(client.answers().expect("answered")[0].value().len(), 40_000);
+    }
+}

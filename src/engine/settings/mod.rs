@@ -9,6 +9,7 @@
 //! that run this session's statements are told of it. What the client has not set is the server's own.
 
 mod known;
+mod shared;
 mod values;
 
 use std::collections::BTreeMap;
@@ -82,7 +83,7 @@ impl Defaults {
 }
 
 /// What the session has set: the name as Postgres spells it, and the value as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Set {
     name: String,
     value: String,
@@ -136,6 +137,7 @@ impl Settings {
         for (name, value) in startup {
             settings.set_at_startup(name, value)?;
         }
+        settings.set = shared::shared(settings.set);
         settings.startup = Arc::clone(&settings.set);
         settings.tell_shards();
         Ok(settings)

@@ -203,8 +203,14 @@ impl Client<'_> {
     /// Answers messages until the connection ends.
     async fn run(&mut self) -> Ended {
         loop {
-            if !self.connection.input.is_empty() && self.pass_through().await {
-                continue;
+            if !self.connection.input.is_empty() {
+                // A client that does not read what it asked for is not answered further.
+                if let Err(ended) = self.flush_if_full().await {
+                    return ended;
+                }
+                if self.pass_through().await {
+                    continue;
+                }
             }
             let frame = match self.next_frame().await {
                 Ok(Some(frame)) => frame,
