@@ -324,6 +324,39 @@ fn a_pipeline_keeps_its_order() {
     assert_eq!(answer.value(), "20");
 }
 
+/// A named portal is read on after statements that passed through in its transaction, and is gone with it.
+#[test]
+fn portals_outlive_what_passes_through_beside_them() {
+    let cluster = Cluster::start();
+    let mut client = cluster.shardd.client();
+    client.run("INSERT INTO seats SELECT 7, g FROM generate_series(1, 6) g");
+    let beside = "SELECT count(*) FROM seats WHERE event_id = 7";
+    for _ in 0..2 {
+        assert_eq!(client.query(beside).value(), "6");
+    }
+    client.run("BEGIN");
+    let answers = extended(&mut client, |writer| {
+        writer.parse("", "SELECT seat FROM seats WHERE event_id = 7 ORDER BY seat", &[]);
+        writer.bind("named", "", &[], &[], &[]).execute("named", 2);
+    });
+    assert!(answers[0].suspended && answers[0].rows.len() == 2, "{answers:?}");
+    for step in 1..3 {
+        for _ in 0..2 {
+            assert_eq!(client.query(beside).value(), "6");
+        }
+        let answers = extended(&mut client, |writer| {
+            writer.execute("named", 2);
+        });
+        assert_eq!(answers[0].texts()[0][0].as_deref(), Some(format!("{}", step * 2 + 1).as_str()));
+    }
+    client.run("COMMIT");
+    assert_eq!(client.query(beside).value(), "6");
+    let answers = extended(&mut client, |writer| {
+        writer.execute("named", 2);
+    });
+    assert_eq!(answers[0].sqlstate(), "34000");
+}
+
 /// A client that asks for much and reads nothing is not answered further: what it asked for waits on the shards.
 #[test]
 fn answers_that_nobody_reads_take_no_memory() {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::client::{Client, READ_AHEAD_BYTES};
 use super::extended;
 use super::peers::Stage;
-use crate::engine::{Formats, Looked, PassThrough, Prepared, Session, StatementName};
+use crate::engine::{Formats, Looked, PassThrough, Prepared, Session, StatementName, TransactionStatus};
 use crate::types::Format;
 use crate::wire::frontend::{BindInPlace, ParseInPlace, query_text};
 use crate::wire::{Limits, whole_frame};
@@ -113,7 +113,11 @@ impl Client<'_> {
             Unnamed::Ends => self.unnamed = None,
             Unnamed::Is(prepared) => self.unnamed = Some(prepared),
         }
-        self.portals.clear();
+        // Named ones live as long as their transaction.
+        match self.session.status() {
+            TransactionStatus::Idle => self.portals.clear(),
+            _ => drop(self.portals.close("")),
+        }
         self.session.passed(passing);
     }
 }
