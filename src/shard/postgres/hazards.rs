@@ -26,6 +26,25 @@ const BUILT_IN: &[(&str, Aftermath)] = &[
     ("ts_stat", Aftermath::Close),
 ];
 
+/// What the grammar has in place of functions, and the catalog does not list.
+const OF_THE_GRAMMAR: &[&str] = &[
+    "coalesce",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "greatest",
+    "least",
+    "localtime",
+    "localtimestamp",
+    "nullif",
+    "session_user",
+    "user",
+];
+
 /// Functions of extensions that do.
 const OF_EXTENSIONS: &[(&str, Aftermath)] = &[
     ("connectby", Aftermath::Close),
@@ -115,6 +134,7 @@ impl Hazards {
     /// Reads the rows of `CATALOG`, from one shard or one after the other from all.
     pub fn read(rows: &[Vec<Option<String>>]) -> Hazards {
         let mut hazards = Hazards::default();
+        hazards.functions.extend(OF_THE_GRAMMAR.iter().map(|name| (*name).to_owned()));
         hazards.names.extend(BUILT_IN.iter().map(|(name, aftermath)| ((*name).to_owned(), *aftermath)));
         let mut things = Vec::new();
         for row in rows {
@@ -333,5 +353,14 @@ mod tests {
     fn an_operator_that_is_a_hazard_makes_everything_one() {
         let hazards = read(&[["f", "bad", "DISCARD ALL", "sql"], ["o", "", "bad", ""]]);
         assert_eq!(hazards.aftermath("SELECT 1", &[]), Aftermath::Reset);
+    }
+
+    #[test]
+    fn what_the_grammar_has_in_place_of_functions_is_known() {
+        let hazards = Hazards::read(&[]);
+        let calls = |names: &[&str]| -> Vec<Box<str>> { names.iter().map(|name| Box::from(*name)).collect() };
+        let text = "INSERT INTO h VALUES ($1, COALESCE($2, 0), CURRENT_TIMESTAMP)";
+        assert_eq!(hazards.aftermath(text, &calls(&["coalesce", "current_timestamp"])), Aftermath::Keep);
+        assert_eq!(hazards.aftermath(text, &calls(&["coalesce", "nobodys"])), Aftermath::Close);
     }
 }
