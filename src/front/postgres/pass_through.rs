@@ -170,11 +170,11 @@ fn send_execution(
     limits: Limits,
 ) -> Option<Sent> {
     let (parse, rest) = input.split_at(before);
-    let (kind, bytes) = whole_frame(rest, limits).filter(|(kind, _)| *kind == b'B')?;
+    let (_, bytes) = whole_frame(rest, limits).filter(|(kind, _)| *kind == b'B')?;
     let (whole, rest) = rest.split_at(bytes);
     let bind = BindInPlace::read(&whole[5..])?;
     // A Parse's own statement is the unnamed one.
-    if kind != b'B' || !bind.portal.is_empty() || bind.statement.is_empty() == parse.is_empty() {
+    if !bind.portal.is_empty() || bind.statement.is_empty() == parse.is_empty() {
         return None;
     }
     let (is_described, rest) = match rest.strip_prefix(DESCRIBE_PORTAL) {

@@ -10,6 +10,8 @@ use std::sync::{Arc, LazyLock, Weak};
 
 use parking_lot::Mutex;
 
+use super::call::StatementName;
+
 /// Prepared statements that one connection keeps.
 const STATEMENTS: usize = 500;
 
@@ -92,6 +94,11 @@ impl ConnectionState {
     /// Whether the connection has the session's settings: they are the same list, as equal lists are.
     pub(super) fn is_attached_to(&self, wanted: &Arc<SessionSettings>) -> bool {
         matches!(&self.settings, Known::These(settings) if Arc::ptr_eq(settings, wanted))
+    }
+
+    /// Whether a session with these settings can run this prepared statement here with nothing said before.
+    pub(super) fn is_ready_for(&mut self, wanted: &Arc<SessionSettings>, statement: Option<&StatementName>) -> bool {
+        self.is_attached_to(wanted) && statement.is_none_or(|statement| self.has(statement.number))
     }
 
     /// The statements that make the connection's settings the session's; empty in the usual case.

@@ -17,7 +17,7 @@ use super::program::Description;
 use super::replica::Replicas;
 use super::rows::{RowStream, Running};
 use super::schema::{self, ShardSchema};
-use super::session_state::{ConnectionState, SessionSettings};
+use super::session_state::SessionSettings;
 use super::transaction::PostgresTransaction;
 use super::worker;
 use crate::error::Result;
@@ -242,8 +242,7 @@ impl PostgresShard {
         write: impl FnOnce(&mut BytesMut),
     ) -> Option<PassThrough> {
         let mut connection = self.pools[worker::current() % self.pools.len()].try_checkout()?;
-        let knows = |state: &mut ConnectionState| statement.is_none_or(|statement| state.has(statement.number));
-        if !connection.state.is_attached_to(settings) || !knows(&mut connection.state) {
+        if !connection.state.is_ready_for(settings, statement) {
             connection.give_back();
             return None;
         }

@@ -19,7 +19,7 @@ use super::possessions::{self, Possessions};
 use super::program::Description;
 use super::rows::{Place, RowStream, Running};
 use super::schema::{self, ShardSchema};
-use super::session_state::{ConnectionState, SessionSettings};
+use super::session_state::SessionSettings;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::metrics::ShardMetrics;
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
@@ -107,8 +107,8 @@ impl PostgresTransaction {
         self.finish(connection, exchange, call).await
     }
 
-    /// Sends what `write` writes, as [`PostgresShard::pass_through`](super::PostgresShard::pass_through) does. `write` is
-    /// told whether it goes behind BEGIN.
+    /// Sends what `write` writes, as [`PostgresShard::pass_through`](super::PostgresShard::pass_through) does, in the form
+    /// that `form` chooses when it is told whether BEGIN goes before it.
     pub fn pass_through(
         &mut self,
         settings: &Arc<SessionSettings>,
@@ -117,8 +117,7 @@ impl PostgresTransaction {
         write: impl FnOnce(Form, &mut BytesMut),
     ) -> Option<PassThrough> {
         let mut connection = self.place.take_free()?;
-        let knows = |state: &mut ConnectionState| statement.is_none_or(|statement| state.has(statement.number));
-        if !connection.state.is_attached_to(settings) || !knows(&mut connection.state) {
+        if !connection.state.is_ready_for(settings, statement) {
             self.place.put(connection);
             return None;
         }
