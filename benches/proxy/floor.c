@@ -82,11 +82,15 @@ int main(int count, char **arguments) {
     for (;;) {
         struct epoll_event events[EVENTS];
         int ready = epoll_wait(queue, events, EVENTS, -1);
+        int waiting = 0;
         for (int at = 0; at < ready; at++) {
             if (events[at].data.fd == listener)
-                join(queue, listener, &server);
+                waiting = 1;
             else
                 move(events[at].data.fd);
         }
+        /* Last, so that no event of this look meets a descriptor that was closed and given out again. */
+        if (waiting)
+            join(queue, listener, &server);
     }
 }

@@ -2,32 +2,28 @@
 """What shardd costs beside PgBouncer and a bare forwarder, on loopback, in one run.
 
 Starts two throw-away Postgres servers, a forwarder of bytes (floor.c), PgBouncer and two shardd (one with one shard, one
-with two), runs the same pgbench workloads through all of them in turn, and prints the medians as a table: transactions per
-second, and processor microseconds per transaction of the proxy's process alone. shardd routes by key where two shards are
-meant; PgBouncer and the forwarder lead everything to one server, which holds all rows.
+with two), runs the same pgbench workloads through all of them in turn, and prints medians: transactions per second,
+processor microseconds per transaction of the proxy's process alone, latency at the middle and at 99 %, system calls per
+transaction. Then what one client waits longer than without a proxy, and what an idle client takes. shardd routes by key
+where two shards are meant; PgBouncer and the forwarder lead everything to one server, which holds all rows.
 
     cargo build --release && benches/proxy/run.py [--seconds 4] [--rounds 5] [--clients 16] [--only read]
 
-Needs the Postgres binaries, gcc and, to be compared, pgbouncer. As root it runs the servers as user `postgres`. Nothing
-listens beyond 127.0.0.1; everything is ended by its process id.
+Needs the Postgres binaries, gcc and, to be compared, pgbouncer; system calls are counted where perf may. As root it runs
+the servers as user `postgres`. Nothing listens beyond 127.0.0.1; everything is ended by its process id.
 """
 
 import argparse
+import glob
 import os
-import pwd
 import re
-import shutil
-import signal
 import socket
 import statistics
+import struct
 import subprocess
-import sys
-import tempfile
 import time
 
-HOST = "127.0.0.1"
-ROWS = 100_000
-TICK = os.sysconf("SC_CLK_TCK")
+from servers import HOST, ROWS, Servers, run
 
 READ = f"\\set id random(1, {ROWS})\nSELECT v, pad FROM kv WHERE id = :id;\n"
 UPDATE = f"\\set id random(1, {ROWS})\nUPDATE kv SET v = v + 1 WHERE id = :id;\n"
@@ -48,188 +44,174 @@ WORKLOADS = {
     "point update over two shards, prepared": ("prepared", UPDATE, 2, []),
     "read and update in a transaction, prepared": ("prepared", TRANSACTION, 2, []),
     "TPC-B, simple": ("simple", "tpcb-like", 1, []),
+    "TPC-B, prepared": ("prepared", "tpcb-like", 1, []),
     "connection per transaction": ("simple", "select-only", 1, ["-C"]),
 }
+IDLE_CLIENTS = 1000
 
 
-class Target:
-    def __init__(self, name, ports, processes):
-        """`ports` and `processes`: for one shard and for two."""
-        self.name, self.ports, self.processes = name, ports, processes
+class Measured:
+    """One run of one workload through one target."""
+
+    def __init__(self, output, latencies, spent):
+        self.transactions = int(re.search(r"transactions actually processed: (\d+)", output).group(1))
+        self.rate = float(re.search(r"tps = ([\d.]+)", output).group(1))
+        self.processor = spent / self.transactions * 1e6
+        latencies.sort()
+        self.middle = latencies[len(latencies) // 2]
+        self.late = latencies[len(latencies) * 99 // 100]
 
 
 class Bench:
     def __init__(self, arguments):
         self.arguments = arguments
-        self.directory = tempfile.mkdtemp(prefix="shardd-proxy-")
-        os.chmod(self.directory, 0o777)
-        self.running = []
-        self.binaries = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True).stdout.strip()
-        if not self.binaries or not os.path.exists(f"{self.binaries}/initdb"):
-            found = sorted(
-                (int(version), f"/usr/lib/postgresql/{version}/bin")
-                for version in os.listdir("/usr/lib/postgresql")
-                if version.isdigit()
-            )
-            self.binaries = found[-1][1]
+        self.servers = Servers(arguments)
 
-    def start(self, argv, log, port, as_postgres=False):
-        """Starts a program and waits until it listens."""
-        user = {}
-        if as_postgres and os.geteuid() == 0:
-            entry = pwd.getpwnam("postgres")
-            user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        out = open(f"{self.directory}/{log}", "ab")
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.directory, **user)
-        self.running.append(process)
-        deadline = time.time() + 20
-        while time.time() < deadline:
-            try:
-                socket.create_connection((HOST, port), 0.2).close()
-                return process
-            except OSError:
-                if process.poll() is not None:
-                    break
-                time.sleep(0.05)
-        sys.exit(f"{argv[0]} did not start:\n" + open(f"{self.directory}/{log}").read())
-
-    def postgres(self, number):
-        port = free_port()
-        data = f"{self.directory}/pg{number}"
-        prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
-        subprocess.run(
-            [*prefix, f"{self.binaries}/initdb", "-D", data, "-U", "app", "-A", "trust", "-E", "UTF8", "--locale=C"],
-            check=True,
-            capture_output=True,
-            cwd=self.directory,
-        )
-        with open(f"{data}/postgresql.conf", "a") as file:
-            file.write(
-                f"listen_addresses = '{HOST}'\nport = {port}\nunix_socket_directories = ''\nmax_connections = 200\n"
-                "shared_buffers = 256MB\nautovacuum = off\nmax_wal_size = 4GB\ncheckpoint_timeout = 1h\njit = off\n"
-                # The disk is not what is measured.
-                "fsync = off\nsynchronous_commit = off\n"
-            )
-        self.start([f"{self.binaries}/postgres", "-D", data], f"pg{number}.log", port, as_postgres=True)
-        run(["psql", "-qX", "-h", HOST, "-p", str(port), "-U", "app", "-d", "postgres", "-c", "CREATE DATABASE tickets"])
-        run(["pgbench", "-i", "-q", "-s", "10", "-h", HOST, "-p", str(port), "-U", "app", "tickets"])
-        kv = (
-            "CREATE TABLE kv (id bigint PRIMARY KEY, v bigint NOT NULL, pad text NOT NULL) WITH (fillfactor = 80);"
-            f"INSERT INTO kv SELECT g, g * 7, repeat('x', 60) FROM generate_series(1, {ROWS}) g; VACUUM ANALYZE;"
-        )
-        for statement in kv.split(";")[:-1]:
-            run(["psql", "-qX", "-h", HOST, "-p", str(port), "-U", "app", "-d", "tickets", "-c", statement])
-        return port
-
-    def shardd(self, name, servers):
-        port = free_port()
-        shards = "".join(
-            f'[[shards]]\nname = "pg-{number}"\nurl = "postgres://app@{HOST}:{server}/tickets"\n'
-            for number, server in enumerate(servers)
-        )
-        configuration = (
-            f'data_dir = "{self.directory}/{name}"\n[listen]\npostgres_session = ""\npostgres = "{HOST}:{port}"\nhttp = "{HOST}:{free_port()}"\n'
-            f'admin = "{HOST}:{free_port()}"\n{shards}'
-            '[[keyspaces]]\nname = "tickets"\nkey_column = "id"\nkey_type = "bigint"\n'
-        )
-        path = f"{self.directory}/{name}.toml"
-        with open(path, "w") as file:
-            file.write(configuration)
-        return port, self.start([self.arguments.shardd, "--config", path], f"{name}.log", port)
-
-    def pgbouncer(self, server):
-        port = free_port()
-        path = f"{self.directory}/pgbouncer.ini"
-        with open(path, "w") as file:
-            file.write(
-                f"[databases]\ntickets = host={HOST} port={server} dbname=tickets user=app\n"
-                f"session = host={HOST} port={server} dbname=tickets user=app pool_mode=session\n"
-                f"[pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-                f"pool_mode = transaction\ndefault_pool_size = {self.arguments.clients}\nmax_client_conn = 3000\n"
-                "log_connections = 0\nlog_disconnections = 0\nlog_stats = 0\n"
-                "ignore_startup_parameters = extra_float_digits\n"
-            )
-        return port, self.start([self.arguments.pgbouncer, path], "pgbouncer.log", port, as_postgres=True)
-
-    def targets(self):
-        servers = [self.postgres(number) for number in range(2)]
-        targets = [Target("direct", [servers[0]] * 2, [None] * 2)]
-        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "floor.c")
-        floor = f"{self.directory}/floor"
-        run(["gcc", "-O2", "-o", floor, source])
-        port = free_port()
-        process = self.start([floor, str(port), str(servers[0])], "floor.log", port)
-        targets.append(Target("floor", [port] * 2, [process] * 2))
-        if shutil.which(self.arguments.pgbouncer):
-            port, process = self.pgbouncer(servers[0])
-            targets.append(Target("PgBouncer", [port] * 2, [process] * 2))
-        one, two = self.shardd("one", servers[:1]), self.shardd("two", servers)
-        targets.append(Target("shardd", [one[0], two[0]], [one[1], two[1]]))
-        return targets
-
-    def measure(self, target, workload):
+    def pgbench(self, target, workload, clients, seconds):
+        """The arguments of pgbench for one run."""
         protocol, script, shards, more = WORKLOADS[workload]
         if script in ("select-only", "tpcb-like"):
             what = ["-b", script]
         else:
-            path = f"{self.directory}/script.sql"
+            path = f"{self.servers.directory}/script.sql"
             with open(path, "w") as file:
                 file.write(script)
             what = ["-f", path]
         # PgBouncer before 1.21 knows no prepared statements in transaction mode.
         database = "session" if target.name == "PgBouncer" and protocol == "prepared" else "tickets"
-        process = target.processes[shards - 1]
-        before = processor_seconds(process)
-        clients = str(self.arguments.clients)
-        output = run(
-            ["pgbench", "-n", "-h", HOST, "-p", str(target.ports[shards - 1]), "-U", "app", "-M", protocol, "-c", clients]
-            + ["-j", "2", "-T", str(self.arguments.seconds), *what, *more, database]
+        return (
+            ["pgbench", "-n", "-h", HOST, "-p", str(target.ports[shards - 1]), "-U", "app", "-M", protocol]
+            + ["-c", str(clients), "-j", str(min(clients, 2)), "-T", str(seconds), *what, *more, database]
         )
-        spent = processor_seconds(process) - before
-        done = int(re.search(r"transactions actually processed: (\d+)", output).group(1))
-        assert re.search(r"failed transactions: 0 ", output), output
-        rate = float(re.search(r"tps = ([\d.]+)", output).group(1))
-        return rate, spent / done * 1e6
 
-    def run(self):
-        targets = self.targets()
-        print("| workload | " + " | ".join(f"{target.name}, tps | us" for target in targets) + " |")
-        print("|---" * (1 + 2 * len(targets)) + "|")
+    def measure(self, target, workload, clients):
+        process = target.processes[WORKLOADS[workload][2] - 1]
+        log = f"{self.servers.directory}/latency"
+        before = processor_seconds(process)
+        argv = self.pgbench(target, workload, clients, self.arguments.seconds)
+        output = run([*argv[:-1], "-l", f"--log-prefix={log}", argv[-1]], whom=f"{target.name}, {workload}")
+        spent = processor_seconds(process) - before
+        assert re.search(r"failed transactions: 0 ", output), f"{target.name}: {output}"
+        latencies = []
+        for path in glob.glob(f"{log}.*"):
+            with open(path) as file:
+                latencies += [int(line.split(" ", 3)[2]) for line in file]
+            os.remove(path)
+        return Measured(output, latencies, spent)
+
+    def system_calls(self, target, workload):
+        """Per transaction, counted by the kernel during a second of the load; None where it may not be asked."""
+        process = target.processes[WORKLOADS[workload][2] - 1]
+        if process is None:
+            return None
+        # The transactions of that second are those that pgbench says it had, by its own progress, a second at a time.
+        load = subprocess.Popen(
+            [*self.pgbench(target, workload, self.arguments.clients, 3), "-P", "1"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(1)
+        try:
+            counted = subprocess.run(
+                ["perf", "stat", "-x", ";", "-e", "raw_syscalls:sys_enter", "-p", str(process.pid), "--", "sleep", "1"],
+                capture_output=True,
+                text=True,
+            ).stderr
+        except FileNotFoundError:
+            counted = ""
+        progress = load.communicate()[1]
+        count = re.search(r"^(\d+);", counted, re.MULTILINE)
+        rates = re.findall(r"progress: [\d.]+ s, ([\d.]+) tps", progress)
+        return int(count.group(1)) / float(rates[1]) if count and len(rates) > 1 else None
+
+    def workloads(self, targets):
+        print("| workload | through | tps | processor us | to PgBouncer | to the floor | p50 us | p99 us | system calls |")
+        print("|---" * 9 + "|")
         for workload in WORKLOADS:
             if self.arguments.only not in workload:
                 continue
             results = {target.name: [] for target in targets}
             for _ in range(self.arguments.rounds):
                 for target in targets:
-                    results[target.name].append(self.measure(target, workload))
-            cells = []
+                    results[target.name].append(self.measure(target, workload, self.arguments.clients))
             for target in targets:
-                rates, costs = zip(*results[target.name])
-                cells += [f"{statistics.median(rates):.0f}", f"{statistics.median(costs):.1f}"]
-            print(f"| {workload} | " + " | ".join(cells) + " |", flush=True)
+                self.row(workload, target, results)
 
-    def end(self):
-        for process in reversed(self.running):
-            process.send_signal(signal.SIGINT)
-        for process in reversed(self.running):
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def row(self, workload, target, results):
+        own = results[target.name]
+
+        def median(field):
+            return statistics.median(getattr(one, field) for one in own)
+
+        def ratio(other):
+            """The median over rounds of the ratio within a round."""
+            if other not in results or target.name in ("direct", other):
+                return ""
+            pairs = zip(own, results[other])
+            return f"{statistics.median(one.processor / its.processor for one, its in pairs):.2f}"
+
+        calls = self.system_calls(target, workload)
+        cells = [workload, target.name, f"{median('rate'):.0f}"]
+        cells += ["", "", ""] if target.name == "direct" else [f"{median('processor'):.1f}", ratio("PgBouncer"), ratio("floor")]
+        cells += [f"{median('middle'):.0f}", f"{median('late'):.0f}", "" if calls is None else f"{calls:.1f}"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+    def one_client(self, targets):
+        print("\n| one client, select-only | p50 us | added us |\n|---|---|---|")
+        for protocol in ("simple", "prepared"):
+            results = {target.name: [] for target in targets}
+            for _ in range(self.arguments.rounds):
+                for target in targets:
+                    results[target.name].append(self.measure(target, f"select-only, {protocol}", 1).middle)
+            base = statistics.median(results["direct"])
+            for target in targets:
+                middle = statistics.median(results[target.name])
+                print(f"| {protocol}, {target.name} | {middle:.0f} | {middle - base:.0f} |", flush=True)
+
+    def idle(self, targets):
+        print(f"\n| memory of the process, MiB | idle | {IDLE_CLIENTS} clients that asked once | KiB for each |\n|---|---|---|---|")
+        for target in targets:
+            if target.processes[0] is None or target.name == "floor":
+                continue
+            # The buffers and threads that any load needs are there before the idle ones are counted.
+            self.measure(target, "select-only, simple", self.arguments.clients)
+            before = resident(target.processes[0])
+            clients = [client(target.ports[0]) for _ in range(IDLE_CLIENTS)]
+            time.sleep(2)
+            after = resident(target.processes[0])
+            for connection in clients:
+                connection.close()
+            print(f"| {target.name} | {before / 1024:.1f} | {after / 1024:.1f} | {(after - before) / IDLE_CLIENTS:.1f} |", flush=True)
+
+    def run(self):
+        targets = self.servers.targets()
+        self.workloads(targets)
+        if not self.arguments.only:
+            self.one_client(targets)
+            self.idle(targets)
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return listener.getsockname()[1]
+def client(port):
+    """A client that logged in, asked one question and says no more."""
+    connection = socket.create_connection((HOST, port), 10)
+    settings = b"user\0app\0database\0tickets\0\0"
+    connection.sendall(struct.pack("!II", len(settings) + 8, 196608) + settings)
+    until_ready(connection)
+    question = b"SELECT abalance FROM pgbench_accounts WHERE aid = 1\0"
+    connection.sendall(b"Q" + struct.pack("!I", len(question) + 4) + question)
+    until_ready(connection)
+    return connection
 
 
-def run(argv):
-    done = subprocess.run(argv, capture_output=True, text=True, env=dict(os.environ, LC_ALL="C"))
-    if done.returncode:
-        sys.exit(f"{' '.join(argv)}\n{done.stdout}{done.stderr}")
-    return done.stdout
+def until_ready(connection):
+    with connection.makefile("rb") as answer:
+        while True:
+            kind, length = struct.unpack("!cI", answer.read(5))
+            body = answer.read(length - 4)
+            assert kind != b"E", body
+            if kind == b"Z":
+                return
 
 
 def processor_seconds(process):
@@ -237,6 +219,12 @@ def processor_seconds(process):
     if process is None:
         return 0.0
     return time.clock_gettime_ns(((~process.pid) << 3) | 2) / 1e9
+
+
+def resident(process):
+    """KiB."""
+    with open(f"/proc/{process.pid}/status") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
 
 
 def main():
@@ -253,7 +241,7 @@ def main():
     try:
         bench.run()
     finally:
-        bench.end()
+        bench.servers.end()
 
 
 if __name__ == "__main__":
