@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::answer::Answer;
+use super::at_once::Control;
 use super::parameters;
 use super::recording::{self, RanOn, Recording};
 use super::session::{Execution, Scope, Session};
@@ -19,7 +20,7 @@ use super::statement::{Prepared, Statement};
 use super::transaction::{Opened, Transaction};
 use super::write::{held, written_answer};
 use crate::error::{Error, Result};
-use crate::metrics::{InFlight, Outcome, ShardMetrics};
+use crate::metrics::{Door, InFlight, Kind, Outcome, ShardMetrics};
 use crate::plan::Plan;
 use crate::shard::postgres::{self, Aftermath, Form, Looked, StatementName};
 use crate::shard::{Call, Formats, Program, RawParameters, Shard, ShardKind, ShardTransaction};
@@ -42,10 +43,21 @@ pub struct PassThrough {
 }
 
 /// What is counted when it ends.
-struct Counted {
+pub(super) struct Counted {
     shard: Arc<ShardMetrics>,
     started: Instant,
     in_flight: InFlight,
+}
+
+impl Counted {
+    pub(super) fn new(shard: Arc<ShardMetrics>, in_flight: InFlight) -> Counted {
+        Counted { shard, started: Instant::now(), in_flight }
+    }
+
+    pub(super) fn recording(self, door: Door, kind: Kind, outcome: Outcome) -> Recording {
+        let Counted { shard, started, in_flight } = self;
+        Recording { shard, door, kind, started, outcome, _in_flight: in_flight }
+    }
 }
 
 impl std::fmt::Debug for Counted {
@@ -159,7 +171,7 @@ impl Session {
         };
         engine.metrics.plan_cache_hits.inc();
         let in_flight = engine.metrics.door(self.door).start();
-        let counted = Counted { shard: Arc::clone(&open.metrics), started: Instant::now(), in_flight };
+        let counted = Counted::new(Arc::clone(&open.metrics), in_flight);
         Some(PassThrough { passing, shard: Arc::clone(&open.shard), statement: Arc::clone(statement), counted })
     }
 
@@ -176,12 +188,7 @@ impl Session {
             Some(ShardTransaction::Postgres(transaction)) => transaction.passed(passing),
             _ => passing.end(),
         }
-        drop(self.recording(&statement.plan, counted, Outcome::Ok));
-    }
-
-    fn recording(&self, plan: &Plan, counted: Counted, outcome: Outcome) -> Recording {
-        let Counted { shard, started, in_flight } = counted;
-        Recording { shard, door: self.door, kind: recording::kind(plan), started, outcome, _in_flight: in_flight }
+        drop(counted.recording(self.door, recording::kind(&statement.plan), Outcome::Ok));
     }
 
     /// Takes to its end what was sent and did not end well in one piece.
@@ -209,7 +216,7 @@ impl Session {
         };
         let mut answer = self.take_on(passing, &shard, &execution).await;
         let outcome = Outcome::of(&answer);
-        let recording = self.recording(&execution.statement.plan, counted, outcome);
+        let recording = counted.recording(self.door, recording::kind(&execution.statement.plan), outcome);
         match &mut answer {
             Ok(answer) => answer.recording = Some(recording),
             Err(_) => self.fail(),
@@ -259,7 +266,8 @@ impl Session {
 
     /// Remembers a prepared text, for whoever prepares the same.
     pub fn remember_prepared(&self, prepared: &Arc<Prepared>) {
-        if prepared.statement.straight.is_none() || !self.sees_shared_schema() {
+        let may_pass = prepared.statement.straight.is_some() || Control::of(prepared).is_some();
+        if !may_pass || !self.sees_shared_schema() {
             return;
         }
         let alike = |entry: &Remembered| match entry {
@@ -291,6 +299,11 @@ impl Session {
 
     fn sees_shared_schema(&self) -> bool {
         self.transaction.as_ref().is_none_or(|transaction| transaction.schema.is_none())
+    }
+
+    /// What a named statement asks for, if that may be answered at once.
+    pub fn control(&self, name: &str) -> Option<Control> {
+        self.known_statement(name).and_then(|prepared| Control::of(prepared))
     }
 
     /// A statement that may pass through, by its name.

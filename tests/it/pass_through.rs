@@ -386,3 +386,65 @@ fn answers_that_nobody_reads_take_no_memory() {
         assert_eq!(client.answers().expect("answered")[0].value().len(), 40_000);
     }
 }
+
+/// COMMIT goes to its shard at once, and whatever it answers is what the client is told.
+#[test]
+fn a_commit_that_fails_or_says_more_is_told_as_it_is() {
+    let cluster = Cluster::start();
+    for shard in ["s1", "s2", "s3"] {
+        cluster.postgres.client_of(shard).run(
+            "CREATE FUNCTION at_the_end() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN IF NEW.seat = 13 THEN RAISE EXCEPTION ''no seat 13'' USING ERRCODE = ''23514''; END IF; \
+             IF NEW.seat = 14 THEN RAISE NOTICE ''seat 14''; END IF; RETURN NULL; END'; \
+             CREATE CONSTRAINT TRIGGER at_the_end AFTER INSERT ON seats DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION at_the_end()",
+        );
+    }
+    std::thread::sleep(Duration::from_millis(5_500));
+    let mut client = cluster.shardd.client();
+    extended(&mut client, |writer| {
+        writer.parse("begin", "BEGIN", &[]).parse("commit", "COMMIT", &[]);
+    });
+    let mut end = |way: usize, seat: i32| -> Answer {
+        let begun = match way {
+            0 => client.query("BEGIN"),
+            1 => extended(&mut client, |writer| _ = writer.bind("", "begin", &[], &[], &[]).execute("", 0)).remove(0),
+            _ => extended(&mut client, |writer| {
+                _ = writer.parse("", "BEGIN", &[]).bind("", "", &[], &[], &[]).describe(b'P', "").execute("", 0)
+            })
+            .remove(0),
+        };
+        begun.expect_tag("BEGIN");
+        client.run(&format!("INSERT INTO seats VALUES (7, {seat})"));
+        match way {
+            0 => client.query("COMMIT"),
+            1 => extended(&mut client, |writer| _ = writer.bind("", "commit", &[], &[], &[]).execute("", 0)).remove(0),
+            _ => extended(&mut client, |writer| {
+                _ = writer.parse("", "COMMIT", &[]).bind("", "", &[], &[], &[]).describe(b'P', "").execute("", 0)
+            })
+            .remove(0),
+        }
+    };
+    for way in 0..3 {
+        // Twice, since the second time nothing is new.
+        for _ in 0..2 {
+            let failed = end(way, 13);
+            assert_eq!(failed.sqlstate(), "23514", "{failed:?}");
+        }
+        let told = end(way, 14);
+        told.expect_tag("COMMIT");
+        assert_eq!(told.notices.len(), 1, "{told:?}");
+        end(way, 20 + way as i32).expect_tag("COMMIT");
+        cluster.shardd.client().run("DELETE FROM seats WHERE event_id = 7 AND seat = 14");
+    }
+    assert_eq!(
+        client.query("SELECT string_agg(seat::text, ',' ORDER BY seat) FROM seats WHERE event_id = 7").value(),
+        "20,21,22"
+    );
+    // Nothing to commit, and a warning where no transaction is.
+    for sql in ["BEGIN", "COMMIT", "BEGIN;", "SET LOCAL work_mem = '1MB'", "COMMIT"] {
+        assert!(client.query(sql).notices.is_empty(), "{sql}");
+    }
+    assert_eq!(client.query("COMMIT").notices.len(), 1);
+    assert_eq!(client.query("SHOW work_mem").value(), cluster.shardd.client().query("SHOW work_mem").value());
+}

@@ -120,6 +120,15 @@ impl Connection {
         if self.flush_due { self.flush().await } else { Ok(()) }
     }
 
+    /// Takes what was answered off the input.
+    pub(super) fn take_input(&mut self, bytes: usize) {
+        if bytes == self.input.len() {
+            self.input.clear();
+        } else {
+            self.input.advance(bytes);
+        }
+    }
+
     /// What has gathered is worth a write of its own.
     pub(super) fn is_full(&self) -> bool {
         self.output.len() >= OUTPUT_LIMIT_BYTES

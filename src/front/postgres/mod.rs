@@ -12,6 +12,7 @@ mod ahead;
 mod authentication;
 mod client;
 mod connection;
+mod control;
 mod events;
 mod extended;
 mod handshake;

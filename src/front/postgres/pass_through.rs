@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{BufMut, BytesMut};
 use tokio::time::{Instant, Sleep};
 
 use super::client::{Client, READ_AHEAD_BYTES};
@@ -19,11 +19,11 @@ use crate::types::Format;
 use crate::wire::frontend::{BindInPlace, ParseInPlace, query_text};
 use crate::wire::{Limits, whole_frame};
 
-const DESCRIBE_PORTAL: &[u8] = b"D\0\0\0\x06P\0";
-const EXECUTE: &[u8] = b"E\0\0\0\x09\0\0\0\0\0";
-const SYNC: &[u8] = b"S\0\0\0\x04";
-const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
-const BIND_COMPLETE: &[u8] = b"2\0\0\0\x04";
+pub(super) const DESCRIBE_PORTAL: &[u8] = b"D\0\0\0\x06P\0";
+pub(super) const EXECUTE: &[u8] = b"E\0\0\0\x09\0\0\0\0\0";
+pub(super) const SYNC: &[u8] = b"S\0\0\0\x04";
+pub(super) const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
+pub(super) const BIND_COMPLETE: &[u8] = b"2\0\0\0\x04";
 
 /// Messages that were sent on.
 struct Sent {
@@ -50,8 +50,11 @@ impl Client<'_> {
         }
         let limits = self.limits();
         self.passing_until = self.statement_deadline();
-        let Some(mut sent) = send_on(&mut self.session, &self.connection.input, limits) else { return false };
-        let looked = std::future::poll_fn(|context| self.poll_answer(&mut sent.passing, context)).await;
+        let Some(mut sent) = send_on(&mut self.session, &self.connection.input, limits) else {
+            return self.control_at_once().await;
+        };
+        let looked =
+            std::future::poll_fn(|context| self.poll_answer(&mut |context| sent.passing.poll(context), context)).await;
         match looked {
             Looked::Whole => self.answer_with(sent),
             Looked::Otherwise => self.passing = Some(sent.passing),
@@ -60,8 +63,12 @@ impl Client<'_> {
     }
 
     /// Waits for the shard, and for whatever would end the statement early: that is dealt with elsewhere.
-    fn poll_answer(&mut self, passing: &mut PassThrough, context: &mut Context<'_>) -> Poll<Looked> {
-        if let Poll::Ready(looked) = passing.poll(context) {
+    pub(super) fn poll_answer(
+        &mut self,
+        answer: &mut impl FnMut(&mut Context<'_>) -> Poll<Looked>,
+        context: &mut Context<'_>,
+    ) -> Poll<Looked> {
+        if let Poll::Ready(looked) = answer(context) {
             return Poll::Ready(looked);
         }
         let connection = &mut *self.connection;
@@ -87,11 +94,7 @@ impl Client<'_> {
     fn answer_with(&mut self, sent: Sent) {
         let Sent { passing, bytes, unnamed, described } = sent;
         let connection = &mut *self.connection;
-        if bytes == connection.input.len() {
-            connection.input.clear();
-        } else {
-            connection.input.advance(bytes);
-        }
+        connection.take_input(bytes);
         let answer = passing.answer();
         if let Some((prepared, formats)) = &described {
             let completions = [PARSE_COMPLETE, BIND_COMPLETE];

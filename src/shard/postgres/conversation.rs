@@ -192,8 +192,22 @@ pub(super) async fn rows_of(
 /// # Errors
 /// The shard's error, or the connection was lost.
 async fn finish(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelFlag, shard: &str) -> Result<Readiness> {
+    backend.due += 1;
+    finish_sent(backend, exchange, cancel, shard).await
+}
+
+/// The same for an exchange that has begun.
+///
+/// # Errors
+/// As [`finish`].
+pub(super) async fn finish_sent(
+    backend: &mut Backend,
+    exchange: &mut Exchange,
+    cancel: &CancelFlag,
+    shard: &str,
+) -> Result<Readiness> {
     let mut rows = RowBatch::default();
-    send(backend, cancel, shard).await?;
+    send_rest(backend, cancel, shard).await?;
     while !exchange.ended() {
         proceed(backend, exchange, &mut rows, cancel, shard).await?;
         rows = RowBatch::default();
@@ -204,17 +218,32 @@ async fn finish(backend: &mut Backend, exchange: &mut Exchange, cancel: &CancelF
     }
 }
 
-/// Runs COMMIT. A client that gives up meanwhile is not followed at once: only the answer tells what became of its work.
+/// Waits until the shard takes rows, or has refused to.
+///
+/// # Errors
+/// The connection was lost.
+pub(super) async fn until_rows_are_taken(
+    backend: &mut Backend,
+    exchange: &mut Exchange,
+    cancel: &CancelFlag,
+    shard: &str,
+) -> Result<()> {
+    let mut rows = RowBatch::default();
+    while exchange.advance(backend, &mut rows)? == Progress::Going {
+        fill(backend, exchange, cancel, shard).await?;
+    }
+    Ok(())
+}
+
+/// Waits for the answer to COMMIT, which was written. A client that gives up meanwhile is not followed at once: only the
+/// answer tells what became of its work.
 ///
 /// # Errors
 /// The shard's error, or the connection was lost, or the answer is too late.
 pub(super) async fn commit(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<Readiness> {
     let mut exchange = Exchange::new(None);
     let never = CancelFlag::new();
-    let committed = async {
-        request::query(&mut backend.output, "COMMIT");
-        finish(backend, &mut exchange, &never, shard).await
-    };
+    let committed = finish_sent(backend, &mut exchange, &never, shard);
     let given_up = async {
         let reason = cancel.raised().await;
         tokio::time::sleep(COMMIT_GRACE).await;

@@ -1,7 +1,6 @@
 //! One exchange whose answer leaves as it came: its frames are looked at, and not taken apart.
 //!
-//! Most statements end well and in one piece. Whatever else happens (an error, a notice, a long answer, a connection that is
-//! lost), the exchange goes on as any other does, with nothing taken of it yet: see
+//! Most statements end well and in one piece. Whatever else happens (an error, a long answer, a connection that is lost), the exchange goes on as any other does, with nothing taken of it yet: see
 //! [`PostgresShard::go_on`](super::PostgresShard::go_on).
 
 use std::pin::pin;
@@ -122,7 +121,7 @@ fn look(input: &[u8], ends: Readiness) -> Option<Looked> {
         match next_frame(&input[at..]) {
             Ok(Next::Whole(header)) => {
                 match header.kind {
-                    b'D' | b'T' | b'C' | b'1' | b'2' | b'n' => {}
+                    b'D' | b'T' | b'C' | b'N' | b'1' | b'2' | b'n' => {}
                     b'Z' if input.get(at + 5..) == Some(ends) => return Some(Looked::Whole),
                     _ => return Some(Looked::Otherwise),
                 }
@@ -162,13 +161,14 @@ mod tests {
             assert_eq!(look(&whole[..cut], Readiness::Idle), None, "{cut}");
         }
         assert_eq!(look(&whole, Readiness::Idle), Some(Looked::Whole));
+        let told = [b"N\0\0\0\x05\0", ROW, TAG, IDLE].concat();
+        assert_eq!(look(&told, Readiness::Idle), Some(Looked::Whole), "a notice is the client's, too");
     }
 
     #[test]
     fn whatever_is_not_a_plain_answer_has_to_be_read() {
         for other in [
             &b"E\0\0\0\x05\0"[..],
-            b"N\0\0\0\x05\0",
             b"S\0\0\0\x08a\0b\0",
             b"A\0\0\0\x0a\0\0\0\x01a\0",
             b"Z\0\0\0\x05T",

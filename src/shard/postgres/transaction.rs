@@ -26,6 +26,7 @@ use crate::shard::{CancelFlag, Output, RowBatch, Rows};
 use crate::topology::Keyspace;
 use crate::types::ShardId;
 use crate::wire::backend::Readiness;
+use crate::wire::request;
 
 /// How long a rollback is waited for.
 const ROLLBACK_TIME: Duration = Duration::from_secs(2);
@@ -46,6 +47,8 @@ pub struct PostgresTransaction {
     settings_changed: bool,
     /// The worst of its statements'.
     aftermath: Aftermath,
+    /// COMMIT was sent, and its answer has to be waited for.
+    committing: Option<PassThrough>,
 }
 
 impl PostgresTransaction {
@@ -66,6 +69,7 @@ impl PostgresTransaction {
             statements: 0,
             settings_changed: false,
             aftermath: Aftermath::Keep,
+            committing: None,
         }
     }
 
@@ -145,6 +149,23 @@ impl PostgresTransaction {
     pub fn passed(&mut self, passing: PassThrough) {
         self.begin = None;
         self.place.put(passing.into_connection());
+    }
+
+    /// Sends COMMIT, whose answer is to be passed on as it comes. `None`: a statement is still running.
+    pub fn commit_at_once(&mut self) -> Option<PassThrough> {
+        let mut connection = self.place.take_free()?;
+        request::query(&mut connection.output, "COMMIT");
+        PassThrough::send(connection, Readiness::Idle, false, Form::AsItCame)
+    }
+
+    /// After the whole answer to COMMIT was passed on.
+    pub fn committed(self, passing: PassThrough) {
+        clean::release(passing.into_connection(), self.aftermath);
+    }
+
+    /// [`PostgresTransaction::commit`] goes on with it.
+    pub fn commit_was_sent(&mut self, passing: PassThrough) {
+        self.committing = Some(passing);
     }
 
     /// As [`PostgresShard::go_on`](super::PostgresShard::go_on).
@@ -284,6 +305,31 @@ impl PostgresTransaction {
         rows.map_err(lost_in_transaction)
     }
 
+    /// The same, with the settings that the transaction has.
+    ///
+    /// # Errors
+    /// As [`PostgresTransaction::rows_of`].
+    pub(super) async fn rows_here(&mut self, text: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let mut connection = self.place.take().await?;
+        let rows = conversation::rows_of(&mut connection, text, &self.cancel, &self.shard).await;
+        if connection.is_in_step() {
+            self.place.put(connection);
+        }
+        rows.map_err(lost_in_transaction)
+    }
+
+    /// Its connection, for an exchange of another kind.
+    ///
+    /// # Errors
+    /// It was lost.
+    pub(super) async fn take_connection(&mut self) -> Result<Pooled> {
+        self.place.take().await
+    }
+
+    pub(super) fn put_connection(&mut self, connection: Pooled) {
+        self.place.put(connection);
+    }
+
     async fn run_plain(&mut self, text: &str) -> Result<()> {
         let mut connection = self.place.take().await.map_err(lost_in_transaction)?;
         if let Some(begin) = self.begin.take() {
@@ -363,13 +409,21 @@ impl PostgresTransaction {
 
     /// # Errors
     /// Nothing was committed, unless the error's [`Retry`](crate::error::Retry) is `Unknown`.
-    pub async fn commit(self) -> Result<()> {
-        // Portals end here: what is left of their rows is for nobody.
-        let mut connection = self.place.take_without_rows().await.map_err(lost_in_transaction)?;
-        if self.begin.is_some() {
-            connection.give_back();
-            return Ok(());
-        }
+    pub async fn commit(mut self) -> Result<()> {
+        let mut connection = match self.committing.take() {
+            Some(passing) => passing.connection,
+            None => {
+                // Portals end here: what is left of their rows is for nobody.
+                let mut connection = self.place.take_without_rows().await.map_err(lost_in_transaction)?;
+                if self.begin.is_some() {
+                    connection.give_back();
+                    return Ok(());
+                }
+                request::query(&mut connection.output, "COMMIT");
+                connection.due += 1;
+                connection
+            }
+        };
         let committed = conversation::commit(&mut connection, &self.cancel, &self.shard).await;
         if committed.is_err() && self.settings_changed {
             // It was a rollback.
