@@ -134,6 +134,8 @@ bounds! {
         "How old what a shard's replica shows may be that is read there. Past it the shard's own server is read.";
     merge_max_bytes = 64 * MIB, 65_536..=65_536 * MIB,
         "Memory that one statement may take to put the rows of several shards together; 53400 past it.";
+    gather_max_bytes = 256 * MIB, 65_536..=65_536 * MIB,
+        "Rows that may be brought to one place for a read that no merge can answer; 54000 past it.";
     worker_threads = 0, 0 ..= 1_024,
         "Threads that serve the Postgres door's clients. 0 is the number of cores for SQLite shards, half of it for Postgres shards.";
     plan_cache_statements = 4_096, 1..=1_000_000,

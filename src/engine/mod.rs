@@ -13,6 +13,7 @@ mod agreement;
 mod ahead;
 mod answer;
 mod asking;
+mod at_once;
 mod by_key;
 mod connecting;
 mod ddl;
@@ -21,6 +22,7 @@ mod drift;
 mod evaluate;
 mod everywhere;
 mod explain;
+mod gather;
 mod joining;
 mod keeping;
 mod local;
@@ -48,13 +50,14 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 pub use crate::shard::RawParameters;
 pub use crate::shard::postgres::{Looked, StatementName};
 pub use crate::shard::{Formats, OutputColumn};
 pub use ahead::Submitted;
 pub use answer::{Answer, RowBatch, Rows, TagCount};
+pub use at_once::{Commit, Control, Ending};
 pub use pass_through::PassThrough;
 pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};
 pub use statement::Prepared;
@@ -73,6 +76,9 @@ use recording::RanOn;
 use servers::Servers;
 use statement::PlanCache;
 
+/// Reads whose rows are brought together at the same time.
+const GATHERS: usize = 4;
+
 /// The engine's bounds. Each has a documented default in the configuration.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -80,6 +86,8 @@ pub struct Limits {
     pub plan_cache_statements: usize,
     /// What putting the rows of several shards together may take in memory: DISTINCT's keys, partial aggregates.
     pub merge_max_bytes: usize,
+    /// What may be brought to one place for one read.
+    pub gather_max_bytes: usize,
     pub prepared_statements_per_session: usize,
     /// How long a statement waits for another's change of the schema.
     pub lock_wait: Duration,
@@ -100,6 +108,8 @@ pub struct Engine {
     catalog: Catalog,
     plans: PlanCache,
     scratch: Scratch,
+    /// Turns of reads whose rows are brought together: each holds one connection while it waits for others.
+    gathers: Arc<Semaphore>,
     limits: Limits,
     shard_limits: sqlite::Limits,
     metrics: Arc<Metrics>,
@@ -162,6 +172,7 @@ impl Engine {
             catalog: parts.catalog,
             plans: PlanCache::new(parts.limits.plan_cache_statements, Arc::clone(&parts.metrics)),
             scratch: Scratch::open(Arc::clone(parts.metrics.no_shard()))?,
+            gathers: Arc::new(Semaphore::new(GATHERS)),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,

@@ -75,14 +75,25 @@ impl Session {
                 "Give the key in WHERE, so that the rows to lock are on one shard.",
             ));
         }
+        match Box::pin(self.scatter(read, &targets.shards, execution)).await {
+            // Why rows cannot be put together is told before any is asked for, or before one was passed on.
+            Err(error) if error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED && !read.locks_rows => {
+                Box::pin(self.gather(read, execution)).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Runs a read on several shards and puts their rows together as they come.
+    async fn scatter(&mut self, read: &Read, shards: &[ShardId], execution: &Execution) -> Result<Answer> {
         let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
-        self.engine.require(&targets.shards, Need::Read)?;
+        self.engine.require(shards, Need::Read)?;
         if self.engine.kind == ShardKind::Postgres && scatter.reads_values() {
             self.settings.require_readable_values()?;
         }
         let program = execution.statement.scattered(scatter)?;
-        let text = self.text_rules(read, &targets.shards, &execution.statement)?;
-        let apart = Apart { program: &program, shards: &targets.shards, text };
+        let text = self.text_rules(read, shards, &execution.statement)?;
+        let apart = Apart { program: &program, shards, text };
         match scatter {
             Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, apart, execution)).await,
             Scatter::Aggregate(aggregate) => Box::pin(self.aggregate(aggregate, apart, execution)).await,
@@ -217,7 +228,7 @@ impl Session {
         let mut partial = self.engine.scratch.table(Aggregate::PARTIAL, &columns, max_bytes, &self.cancel).await?;
         for mut rows in sources {
             while let Some(batch) = rows.next().await? {
-                partial.load(&batch)?;
+                partial.load(0, &batch)?;
             }
         }
         let finish = execution.statement.translate_over(&finish, partial.schema())?;
@@ -247,7 +258,7 @@ impl Session {
     }
 
     /// Runs a statement on several shards. Gives its columns, which must be the same everywhere, and each shard's rows.
-    async fn read_each(
+    pub(super) async fn read_each(
         &mut self,
         shards: &[ShardId],
         program: &Program,

@@ -14,11 +14,12 @@ use bytes::Bytes;
 
 use super::advisory::session_call;
 use super::by_key::is_passed_on;
+use super::gather::Gathered;
 use super::notifying::refuse_on;
 use super::passing_on::StatementNames;
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::Metrics;
-use crate::plan::{self, Local, Plan, ReadSource, Scatter, Straight};
+use crate::plan::{self, Local, Plan, Read, ReadSource, Scatter, Straight};
 use crate::shard::postgres::StatementName;
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::{OutputColumn, Program, ShardKind, Tag, postgres, sqlite};
@@ -36,7 +37,7 @@ pub(super) struct Statement {
     /// The whole statement for one shard; `None` when the session answers it, and for DDL.
     pub(super) program: Option<Program>,
     /// What runs when a read comes to several shards: made when that first happens.
-    pub(super) scattered: OnceLock<Result<Program>>,
+    pub(super) apart: Apart,
     /// The types of the client's parameters, then of the lifted literals.
     pub(super) placeholders: Box<[PgType]>,
     pub(super) columns: Option<Arc<[OutputColumn]>>,
@@ -46,6 +47,13 @@ pub(super) struct Statement {
     pub(super) straight: Option<Straight>,
     /// Of one on temporary tables: where it could run if they were reference tables.
     pub(super) beneath: Option<Box<Plan>>,
+}
+
+/// The statements that several shards run for one.
+#[derive(Debug, Default)]
+pub(super) struct Apart {
+    scattered: OnceLock<Result<Program>>,
+    gathered: OnceLock<Result<Arc<[Gathered]>>>,
 }
 
 impl Statement {
@@ -90,7 +98,7 @@ impl Statement {
             schema: Arc::clone(schema),
             plan,
             program: None,
-            scattered: OnceLock::new(),
+            apart: Apart::default(),
             placeholders: placeholders.into(),
             columns,
             misfits: Box::default(),
@@ -107,7 +115,7 @@ impl Statement {
             parsed,
             schema: Arc::clone(schema),
             plan,
-            scattered: OnceLock::new(),
+            apart: Apart::default(),
             placeholders: program.parameters.clone().into(),
             columns: returns_rows.then(|| Arc::from(program.columns.as_slice())),
             program: Some(Program::Sqlite(Arc::new(program))),
@@ -150,7 +158,7 @@ impl Statement {
             parsed,
             schema: Arc::clone(schema),
             plan,
-            scattered: OnceLock::new(),
+            apart: Apart::default(),
             placeholders: placeholders.into(),
             columns,
             beneath: None,
@@ -187,7 +195,23 @@ impl Statement {
             Scatter::Merge { statement, .. } => statement,
             Scatter::Aggregate(aggregate) => &aggregate.statement,
         };
-        self.scattered.get_or_init(|| self.derive(tree)).clone()
+        self.apart.scattered.get_or_init(|| self.derive(tree)).clone()
+    }
+
+    /// What shards are asked for when the rows of a read's tables are brought to one place.
+    ///
+    /// # Errors
+    /// It has no translation.
+    pub(super) fn gathered(&self, read: &Read, keyspaces: &[Arc<Keyspace>]) -> Result<Arc<[Gathered]>> {
+        let make = || {
+            let brought = plan::brought(read, &self.parsed, &self.schema, keyspaces)?;
+            let gathered = brought.into_iter().map(|brought| {
+                let program = self.derive(&brought.statement)?;
+                Ok(Gathered { brought, program })
+            });
+            gathered.collect()
+        };
+        self.apart.gathered.get_or_init(make).clone()
     }
 
     /// Translates a statement for the database in memory that holds the partial rows of this one's shards.

@@ -11,6 +11,7 @@ mod column_name;
 mod explain;
 mod from;
 mod functions;
+mod gather;
 mod graph;
 mod insert;
 mod join;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 pub use aggregate::Aggregate;
 pub use assigned::AssignedKey;
 pub use explain::{Explanation, PlanKind, explain, explain_error};
+pub use gather::{Brought, brought};
 pub use key::KeyExpression;
 pub use route::{Keys, Pin, Route, Slots, Targets};
 pub use scatter::{collated_by_bytes, orders_by_bytes};
@@ -289,6 +291,11 @@ fn plan_sql(tree: &ast::Statement, analysis: analysis::Analysis<'_>) -> Result<P
 /// Whether a statement calls a function whose answer differs from call to call.
 pub fn calls_volatile(statement: &ast::Statement) -> bool {
     functions::volatile(statement).is_some()
+}
+
+/// Whether a statement asks for its transaction's time.
+pub fn calls_clock(statement: &ast::Statement) -> bool {
+    functions::transaction_time(statement)
 }
 
 fn refused(statement: &ast::Statement) -> Error {

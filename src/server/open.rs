@@ -262,6 +262,7 @@ fn limits(config: &Config) -> engine::Limits {
     engine::Limits {
         plan_cache_statements: size(limits.plan_cache_statements),
         merge_max_bytes: size(limits.merge_max_bytes),
+        gather_max_bytes: size(limits.gather_max_bytes),
         prepared_statements_per_session: size(limits.prepared_statements_per_session),
         lock_wait: Duration::from_millis(limits.lock_wait_ms),
     }

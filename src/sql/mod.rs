@@ -12,6 +12,7 @@ mod local;
 mod name;
 mod parse;
 mod precedence;
+mod qualifier;
 mod spelling;
 mod split;
 mod stack;
@@ -26,7 +27,8 @@ pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
 pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
-pub use parse::{parse, parse_expression, position_of};
+pub use parse::{parse, parse_expression, parse_query, position_of};
+pub use qualifier::without_schema;
 pub use split::split;
 pub use sqlparser::ast;
 pub use sqlparser::tokenizer::Span;

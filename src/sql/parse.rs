@@ -71,6 +71,15 @@ pub fn parse_expression(text: &str) -> Result<ast::Expr> {
     parse_with(text, cursor.tokens(), |parser| parser.parse_expr()).map(|(expression, _)| expression)
 }
 
+/// A query by itself.
+///
+/// # Errors
+/// 42601.
+pub fn parse_query(text: &str) -> Result<ast::Query> {
+    let cursor = Cursor::new(text)?;
+    parse_with(text, cursor.tokens(), |parser| parser.parse_query()).map(|(query, _)| *query)
+}
+
 fn parse_with<T: ast::VisitMut>(
     text: &str,
     tokens: &[Token],

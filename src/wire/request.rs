@@ -5,6 +5,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::backend::{message, put_text};
+use crate::error::{Error, Result};
 use crate::types::Format;
 
 /// A simple query.
@@ -100,6 +101,35 @@ pub fn sync(out: &mut BytesMut) {
     out.put_slice(b"S\0\0\0\x04");
 }
 
+/// What begins the rows of COPY FROM STDIN in binary form.
+pub fn copy_header(out: &mut BytesMut) {
+    message(out, b'd', |out| out.put_slice(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0"));
+}
+
+/// Makes CopyData of DataRow frames in binary form: a row is written alike in both.
+///
+/// # Errors
+/// They are no whole frames of rows.
+pub fn rows_to_copy(frames: &mut [u8]) -> Result<()> {
+    let mut rest = frames;
+    while let [kind, length @ ..] = rest {
+        let whole = length.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes) as usize + 1);
+        if *kind != b'D' {
+            return Err(Error::internal("a frame that is no row was to be copied"));
+        }
+        *kind = b'd';
+        let whole = whole.filter(|whole| *whole >= 5).ok_or_else(|| Error::internal("a row's frame was cut"))?;
+        rest = rest.get_mut(whole..).ok_or_else(|| Error::internal("a row's frame was cut"))?;
+    }
+    Ok(())
+}
+
+/// What ends the rows.
+pub fn copy_end(out: &mut BytesMut) {
+    message(out, b'd', |out| out.put_i16(-1));
+    message(out, b'c', |_| {});
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +143,16 @@ mod tests {
         let frame = take_frame(&mut out, Limits::Session { message_bytes: 1 << 20 }).unwrap().expect("whole");
         assert!(out.is_empty(), "nothing is left over");
         check(frontend::decode(&frame).unwrap());
+    }
+
+    #[test]
+    fn rows_are_copied_as_they_are() {
+        let mut rows = *b"D\0\0\0\x0b\0\x01\0\0\0\x017D\0\0\0\x0a\0\x01\xff\xff\xff\xff";
+        rows_to_copy(&mut rows).unwrap();
+        assert_eq!(&rows, b"d\0\0\0\x0b\0\x01\0\0\0\x017d\0\0\0\x0a\0\x01\xff\xff\xff\xff");
+        for wrong in [&b"C\0\0\0\x04"[..], b"D\0\0\0\x0b\0", b"D\0\0", b"D\0\0\0\0"] {
+            assert!(rows_to_copy(&mut wrong.to_vec()).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod documents;
 mod drivers;
 mod faults;
 mod fuzz;
+mod gather;
 mod hash_golden;
 mod http;
 mod lifecycle;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::{Distinct, KeyExpression, Keys, Merge, Pin, Plan, ReadSource, Scatter, plan};
 use crate::error::{Error, Result};
-use crate::sql::{lift, parse};
+use crate::sql::{Parsed, lift, parse};
 use crate::topology::{Column, Identity, Keyspace, Refused, Schema, Table, TableKind};
 use crate::types::{KeyType, PgType, SLOTS, ShardId};
 
@@ -98,6 +98,13 @@ pub(super) fn keyspaces() -> Vec<Arc<Keyspace>> {
 pub(super) fn planned(text: &str) -> Result<Plan> {
     let parameters = lift(text)?.client_parameters;
     plan(&parse(text, parameters, Vec::new())?, &schema(), &keyspaces())
+}
+
+/// The same, with what it was planned from.
+pub(super) fn planned_parsed(text: &str) -> (Parsed, Result<Plan>) {
+    let parsed = parse(text, lift(text).unwrap().client_parameters, Vec::new()).unwrap();
+    let planned = plan(&parsed, &schema(), &keyspaces());
+    (parsed, planned)
 }
 
 /// Plans a text as the engine does.

@@ -21,6 +21,8 @@ use crate::wire::response;
 pub(super) enum Progress {
     /// More has to arrive.
     Going,
+    /// The shard waits for rows.
+    TakesRows,
     /// ReadyForQuery came.
     Ended,
 }
@@ -35,6 +37,8 @@ pub(super) struct Exchange {
     preparing: Option<u64>,
     /// The prepared statement that a CloseComplete makes forgotten.
     closing: Option<u64>,
+    /// It is a COPY that the shard was asked for.
+    takes_rows: bool,
     pub(super) described: Option<Described>,
     pub(super) parameter_oids: Option<Vec<u32>>,
     pub(super) affected: u64,
@@ -53,6 +57,7 @@ impl Exchange {
             before: 0,
             preparing: None,
             closing: None,
+            takes_rows: false,
             described: None,
             parameter_oids: None,
             affected: 0,
@@ -78,6 +83,12 @@ impl Exchange {
     /// It closes a prepared statement first.
     pub(super) fn closing(mut self, statement: u64) -> Exchange {
         self.closing = Some(statement);
+        self
+    }
+
+    /// It is COPY FROM STDIN.
+    pub(super) fn taking_rows(mut self) -> Exchange {
+        self.takes_rows = true;
         self
     }
 
@@ -125,6 +136,7 @@ impl Exchange {
                 b'N' => self.notices.push(response::report(body)),
                 b'S' => _ = backend.note_parameter(body)?,
                 b'A' => backend.note_notification(frame.freeze().slice(5..))?,
+                b'G' if self.takes_rows => return Ok(Progress::TakesRows),
                 b'Z' => {
                     self.status = Some(response::ready_for_query(body)?);
                     backend.due = backend.due.saturating_sub(1);
@@ -176,7 +188,7 @@ fn take_rows(input: &mut BytesMut, rows: &mut RowBatch) -> Result<()> {
     Ok(())
 }
 
-/// COPY is asked for by statements that are never sent.
+/// A client's COPY is never sent.
 fn unexpected(kind: u8) -> Error {
     Error::new(
         SqlState::PROTOCOL_VIOLATION,

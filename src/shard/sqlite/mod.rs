@@ -11,6 +11,6 @@ mod store;
 
 pub use program::{Effect, EnvironmentValue, Program};
 pub use store::{
-    Call, Environment, Limits, Opening, RedoStep, STEP, Scratch, ScratchTable, ShardFile, SqliteShard,
+    Call, Environment, Limits, Opening, RedoStep, STEP, Scratch, ScratchTables, ShardFile, SqliteShard,
     SqliteTransaction, Statistics, SubmittedWrite, Whereabouts, forget_table_statements, store_table_statement,
 };

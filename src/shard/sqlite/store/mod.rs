@@ -48,7 +48,7 @@ pub use call::{Call, Environment, Whereabouts};
 pub use limits::Limits;
 pub use redo::RedoStep;
 pub use schema::{forget_table_statements, store_table_statement};
-pub use scratch::{Scratch, ScratchTable};
+pub use scratch::{Scratch, ScratchTables};
 pub use sequence::STEP;
 pub use statistics::Statistics;
 pub use transaction::SqliteTransaction;

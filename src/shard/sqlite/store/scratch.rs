@@ -77,27 +77,32 @@ impl Scratch {
         columns: &[OutputColumn],
         max_bytes: usize,
         cancel: &CancelFlag,
-    ) -> Result<ScratchTable> {
+    ) -> Result<ScratchTables> {
+        self.tables(vec![declare(name, columns)?], max_bytes, cancel).await
+    }
+
+    /// Empty tables, which may take `max_bytes` together.
+    pub async fn tables(&self, tables: Vec<Table>, max_bytes: usize, cancel: &CancelFlag) -> Result<ScratchTables> {
         let lease = self.tables.take(&self.shared, cancel).await?.detach(&self.tables);
-        let table = declare(name, columns)?;
-        let columns: Vec<String> = table.columns.iter().map(column_definition).collect();
-        let backend = lease.backend();
-        let made = backend.connection.execute_batch(&format!(
-            "BEGIN; CREATE TABLE {} ({}) STRICT",
-            quoted(name),
-            columns.join(", ")
-        ));
-        made.map_err(|error| self.shared.translate(&error))?;
-        let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
-        let insert = format!("INSERT INTO {} VALUES ({})", quoted(name), places.join(", "));
-        let types = table.columns.iter().map(|column| column.data_type).collect();
-        let schema = Schema { tables: [(name.to_owned(), Arc::new(table))].into(), ..Schema::default() };
-        Ok(ScratchTable {
+        let mut made = "BEGIN".to_owned();
+        let mut insertions = Vec::with_capacity(tables.len());
+        for table in &tables {
+            let columns: Vec<String> = table.columns.iter().map(column_definition).collect();
+            made += &format!("; CREATE TABLE {} ({}) STRICT", quoted(&table.name), columns.join(", "));
+            let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
+            insertions.push(Insertion {
+                text: format!("INSERT INTO {} VALUES ({})", quoted(&table.name), places.join(", ")),
+                types: table.columns.iter().map(|column| column.data_type).collect(),
+            });
+        }
+        let outcome = lease.backend().connection.execute_batch(&made);
+        outcome.map_err(|error| self.shared.translate(&error))?;
+        let tables = tables.into_iter().map(|table| (table.name.clone(), Arc::new(table))).collect();
+        Ok(ScratchTables {
             shared: Arc::clone(&self.shared),
             lease: Emptied(lease),
-            insert,
-            types,
-            schema,
+            insertions,
+            schema: Schema { tables, ..Schema::default() },
             bytes: 0,
             max_bytes,
         })
@@ -145,15 +150,20 @@ pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A table that lives for one statement. It is dropped with this.
-pub struct ScratchTable {
+/// Tables that live for one statement. They are dropped with this.
+pub struct ScratchTables {
     shared: Arc<Shared>,
     lease: Emptied,
-    insert: String,
-    types: Vec<PgType>,
+    insertions: Vec<Insertion>,
     schema: Schema,
     bytes: usize,
     max_bytes: usize,
+}
+
+/// How a row comes into a table.
+struct Insertion {
+    text: String,
+    types: Vec<PgType>,
 }
 
 /// Takes everything back before the connection goes to its pool.
@@ -178,17 +188,17 @@ impl Drop for Emptied {
     }
 }
 
-impl ScratchTable {
-    /// A schema with this table alone, for translating the statement that reads it.
+impl ScratchTables {
+    /// A schema with these tables alone, for translating the statement that reads them.
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// Adds rows in binary format.
+    /// Adds rows in binary format to the table with this number.
     ///
     /// # Errors
-    /// 54000 when the table has grown too large.
-    pub fn load(&mut self, batch: &RowBatch) -> Result<()> {
+    /// 54000 when the tables have grown too large.
+    pub fn load(&mut self, table: usize, batch: &RowBatch) -> Result<()> {
         self.bytes += batch.frames.len();
         if self.bytes > self.max_bytes {
             return Err(Error::new(
@@ -199,11 +209,13 @@ impl ScratchTable {
         }
         let backend = self.lease.backend();
         let told = |error: rusqlite::Error| self.shared.translate(&error);
-        let mut insert = backend.connection.prepare_cached(&self.insert).map_err(told)?;
+        let Insertion { text, types } =
+            self.insertions.get(table).ok_or_else(|| Error::internal("rows came for a table that there is not"))?;
+        let mut insert = backend.connection.prepare_cached(text).map_err(told)?;
         let mut frames = &batch.frames[..];
         while !frames.is_empty() {
             let row = take_frame(&mut frames).ok_or_else(misframed)?;
-            for (place, value) in row_values(row, &self.types)?.iter().enumerate() {
+            for (place, value) in row_values(row, types)?.iter().enumerate() {
                 let cell: ToSqlOutput<'_> = storage::to_sqlite(value)?;
                 insert.raw_bind_parameter(place + 1, cell).map_err(told)?;
             }
@@ -212,16 +224,16 @@ impl ScratchTable {
         Ok(())
     }
 
-    /// Runs the statement that reads the table.
+    /// Runs the statement that reads the tables.
     pub async fn finish(self, call: Call) -> Result<Rows> {
-        let ScratchTable { shared, lease, .. } = self;
+        let ScratchTables { shared, lease, .. } = self;
         read_on_thread(&shared, call, lease, |_| ()).await
     }
 }
 
-impl std::fmt::Debug for ScratchTable {
+impl std::fmt::Debug for ScratchTables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ScratchTable").field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("ScratchTables").field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 

@@ -32,8 +32,8 @@ async fn partial_rows_are_put_together() {
     for _ in 0..3 {
         let mut table = scratch.table("partial", &program.columns, 10_000, &CancelFlag::new()).await.unwrap();
         assert_eq!(table.schema().tables["partial"].columns[2].data_type, PgType::Numeric);
-        table.load(&batch).unwrap();
-        table.load(&batch).unwrap();
+        table.load(0, &batch).unwrap();
+        table.load(0, &batch).unwrap();
         let finish = read(&finish.replace("GROUP BY 2, ", "GROUP BY "), &[PgType::Text]);
         let rows = table.finish(call(finish, vec![])).await.unwrap();
         let mut lines = texts(&collect(rows).await.unwrap());
@@ -49,8 +49,8 @@ async fn a_table_is_bounded() {
     let (program, batch) = partial_rows(&fixture).await;
     let scratch = scratch();
     let mut table = scratch.table("partial", &program.columns, 100, &CancelFlag::new()).await.unwrap();
-    table.load(&batch).unwrap();
-    let (state, ..) = said((0..10).try_for_each(|_| table.load(&batch)));
+    table.load(0, &batch).unwrap();
+    let (state, ..) = said((0..10).try_for_each(|_| table.load(0, &batch)));
     assert_eq!(state, "54000");
 }
 

@@ -1,0 +1,272 @@
+//! Reads that no merge can answer are answered as one Postgres answers them: the rows are brought to one place.
+
+use crate::support::{Client, Postgres, Shardd, Value};
+
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE venues (venue_id int PRIMARY KEY, name text NOT NULL, city text)",
+    "CREATE TABLE events (event_id bigint PRIMARY KEY, venue_id int, title text NOT NULL, price numeric(10,2), day date, rank int)",
+    "CREATE TABLE seats (event_id bigint, seat_id int, section text, price numeric(10,2), PRIMARY KEY (event_id, seat_id))",
+];
+
+fn fill(client: &mut Client) {
+    SCHEMA.iter().for_each(|statement| client.run(statement));
+    for (venue, city) in [(1, "'Bonn'"), (2, "'Cologne'"), (3, "NULL"), (4, "'Bonn'")] {
+        client.run(&format!("INSERT INTO venues VALUES ({venue}, 'Hall {venue}', {city})"));
+    }
+    for event in 1..=24 {
+        let venue = if event % 7 == 0 { "NULL".to_owned() } else { (event % 5).to_string() };
+        client.run(&format!(
+            "INSERT INTO events VALUES ({event}, {venue}, 'event {}', {}.50, '2026-01-{:02}', {})",
+            event % 6,
+            event * 3 % 17,
+            event % 9 + 1,
+            event % 4
+        ));
+        for seat in 1..=(event % 4 + 1) {
+            let section = ["'A'", "'B'", "NULL"][(event + seat) as usize % 3];
+            client.run(&format!("INSERT INTO seats VALUES ({event}, {seat}, {section}, {}.25)", (event * seat) % 11));
+        }
+    }
+}
+
+/// What all must agree on. Those that Postgres orders are compared in their order.
+const READS: &[&str] = &[
+    // Windows over rows of many keys.
+    "SELECT event_id, rank() OVER (ORDER BY price DESC, event_id) FROM events ORDER BY 1",
+    "SELECT event_id, sum(price) OVER (PARTITION BY venue_id ORDER BY event_id) FROM events ORDER BY 1",
+    "SELECT event_id, lag(title) OVER (ORDER BY day, event_id), count(*) OVER () FROM events WHERE rank > 0 ORDER BY 1",
+    "SELECT DISTINCT first_value(title) OVER (PARTITION BY rank ORDER BY event_id) FROM events ORDER BY 1",
+    "SELECT * FROM (SELECT event_id, row_number() OVER (ORDER BY price, event_id) AS n FROM events) x WHERE n <= 5 ORDER BY n",
+    "SELECT ntile(4) OVER (ORDER BY event_id), event_id FROM events ORDER BY 2 LIMIT 7 OFFSET 3",
+    // Joins that do not compare keys.
+    "SELECT count(*) FROM events a JOIN events b ON a.venue_id = b.venue_id AND a.event_id < b.event_id",
+    "SELECT a.event_id, b.event_id FROM events a JOIN events b ON a.price = b.price AND a.event_id < b.event_id ORDER BY 1, 2",
+    "SELECT e.event_id, s.event_id FROM events e JOIN seats s ON s.price > e.price + 9 ORDER BY 1, 2, s.seat_id",
+    "SELECT a.title, count(*) FROM events a LEFT JOIN events b ON b.rank = a.rank + 1 GROUP BY a.title ORDER BY 1",
+    "SELECT count(*) FROM events a FULL JOIN seats b ON a.rank = b.seat_id",
+    "SELECT v.name, e.title FROM venues v LEFT JOIN events e ON e.venue_id = v.venue_id ORDER BY 1, 2, e.event_id",
+    "SELECT count(*) FROM events, seats",
+    // Subqueries of other keys.
+    "SELECT event_id FROM events WHERE price = (SELECT max(price) FROM events) ORDER BY 1",
+    "SELECT event_id FROM events WHERE price > (SELECT avg(price) FROM seats) ORDER BY 1",
+    "SELECT event_id, (SELECT count(*) FROM seats s WHERE s.price < e.price) FROM events e ORDER BY 1",
+    "SELECT event_id FROM events e WHERE NOT EXISTS (SELECT 1 FROM events f WHERE f.price > e.price) ORDER BY 1",
+    "SELECT name FROM venues v WHERE (SELECT count(*) FROM events e WHERE e.venue_id = v.venue_id) > 3 ORDER BY 1",
+    "SELECT event_id FROM events WHERE rank IN (SELECT seat_id FROM seats WHERE section = 'B') ORDER BY 1",
+    "SELECT event_id FROM events WHERE price >= ALL (SELECT price FROM events WHERE venue_id = 1) ORDER BY 1",
+    "SELECT (SELECT count(*) FROM events), (SELECT sum(price) FROM seats)",
+    "SELECT title FROM events WHERE event_id = 3 AND price < (SELECT sum(price) FROM seats)",
+    // WITH and set operations over keys.
+    "WITH dear AS (SELECT venue_id, avg(price) AS p FROM events GROUP BY venue_id) \
+     SELECT e.event_id FROM events e JOIN dear d ON d.venue_id = e.venue_id AND e.price > d.p ORDER BY 1",
+    "WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < 5) \
+     SELECT n, (SELECT count(*) FROM events WHERE rank < n) FROM up ORDER BY 1",
+    "SELECT venue_id FROM events INTERSECT SELECT seat_id FROM seats ORDER BY 1",
+    "SELECT rank FROM events EXCEPT SELECT seat_id FROM seats WHERE section IS NOT NULL ORDER BY 1",
+    "(SELECT title FROM events ORDER BY price DESC, event_id LIMIT 2) UNION ALL (SELECT section FROM seats ORDER BY price, event_id, seat_id LIMIT 2) ORDER BY 1",
+    "SELECT count(*) FROM (SELECT event_id FROM events ORDER BY price LIMIT 10) x",
+    "SELECT sum(c) FROM (SELECT venue_id, count(*) AS c FROM events GROUP BY venue_id HAVING count(*) > 2) x",
+    // Aggregates that need every row in one place.
+    "SELECT string_agg(title, ',' ORDER BY event_id) FROM events",
+    "SELECT rank, array_agg(event_id ORDER BY event_id DESC) FROM events GROUP BY rank ORDER BY rank",
+    "SELECT e.event_id, e.title, count(*) FROM events e JOIN seats s ON s.seat_id = e.rank GROUP BY e.event_id ORDER BY 1",
+    "SELECT DISTINCT ON (venue_id) venue_id, event_id FROM events ORDER BY venue_id, price DESC, event_id",
+    // Rows as they are.
+    "SELECT *, rank() OVER (ORDER BY event_id) FROM events ORDER BY event_id",
+    "SELECT e.*, count(*) OVER () FROM public.events e WHERE e.rank = 2 ORDER BY 1",
+];
+
+/// Those that the SQLite dialect does not speak, on one shard either.
+const POSTGRES_READS: &[&str] = &[
+    "SELECT venue_id, string_agg(DISTINCT title, '+' ORDER BY title) FROM events GROUP BY venue_id ORDER BY 1",
+    "SELECT venue_id FROM events EXCEPT ALL SELECT venue_id FROM venues ORDER BY 1",
+    "SELECT rank, count(*) FROM events GROUP BY ROLLUP (rank) ORDER BY 1",
+    "SELECT venue_id, rank, sum(price) FROM events GROUP BY CUBE (venue_id, rank) ORDER BY 1, 2",
+    "SELECT e.event_id, x.p FROM events e, LATERAL (SELECT max(price) AS p FROM seats s WHERE s.price < e.price) x ORDER BY 1",
+    "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY price) FROM events",
+    "SELECT mode() WITHIN GROUP (ORDER BY title), json_agg(event_id ORDER BY event_id) FROM events",
+    "SELECT stddev(price), variance(price), corr(price, rank) FROM events",
+    "SELECT event_id FROM events ORDER BY price FETCH FIRST 3 ROWS WITH TIES",
+    "SELECT e FROM events e WHERE (SELECT count(*) FROM events) > 3 ORDER BY 1",
+    "SELECT count(DISTINCT (venue_id, rank)) FROM events",
+    "SELECT row_to_json(e), rank() OVER (ORDER BY event_id) FROM public.events e WHERE rank = 1 ORDER BY event_id",
+    "SELECT title FROM public.events WHERE public.events.price > (SELECT avg(price) FROM public.events) ORDER BY event_id",
+    "SELECT sum(price) OVER w, event_id FROM events WINDOW w AS (ORDER BY event_id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW) ORDER BY 2",
+];
+
+/// shardd over shards of one kind, and one Postgres by itself.
+struct Both {
+    expected: Client,
+    got: Client,
+    shardd: Shardd,
+    postgres: Postgres,
+}
+
+impl Both {
+    fn of_each_kind() -> impl Iterator<Item = Both> {
+        [false, true].into_iter().map(|over_postgres| Both::start_with(over_postgres, ""))
+    }
+
+    fn start_with(over_postgres: bool, configuration: &str) -> Both {
+        let postgres = Postgres::start();
+        let databases = postgres.make_shards(4);
+        let shardd = match over_postgres {
+            true => Shardd::start_on(&postgres, &databases[..3], configuration),
+            false => Shardd::start_with(configuration),
+        };
+        let mut both = Both { expected: postgres.client_of(&databases[3]), got: shardd.client(), shardd, postgres };
+        fill(&mut both.expected);
+        fill(&mut both.got);
+        both
+    }
+
+    fn is_over_postgres(&self) -> bool {
+        self.shardd.postgres().is_some()
+    }
+
+    fn agree_on(&mut self, statement: &str) {
+        let (expected, got) = (self.expected.query(statement), self.got.query(statement));
+        let types = |answer: &crate::support::Answer| {
+            answer.columns.iter().flatten().map(|column| (column.name.clone(), column.type_oid)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            got.error.as_ref().map(|error| error.message()),
+            expected.error.as_ref().map(|error| error.message()),
+            "{statement}"
+        );
+        assert_eq!(got.texts(), expected.texts(), "{statement}");
+        // A row type has a number of its own in each database.
+        if !statement.contains("SELECT e FROM") {
+            assert_eq!(types(&got), types(&expected), "{statement}");
+        }
+        assert_eq!(got.tag, expected.tag, "{statement}");
+    }
+}
+
+#[test]
+fn reads_over_rows_of_many_keys_are_answered_as_by_one_database() {
+    for mut both in Both::of_each_kind() {
+        for statement in READS {
+            both.agree_on(statement);
+        }
+        if both.is_over_postgres() {
+            for statement in POSTGRES_READS {
+                both.agree_on(statement);
+            }
+        }
+        // In a transaction, too, at each level.
+        for level in ["READ COMMITTED", "REPEATABLE READ"] {
+            for client in [&mut both.expected, &mut both.got] {
+                client.run(&format!("BEGIN ISOLATION LEVEL {level} READ ONLY"));
+            }
+            READS.iter().step_by(3).for_each(|statement| both.agree_on(statement));
+            for client in [&mut both.expected, &mut both.got] {
+                client.run("COMMIT");
+            }
+        }
+    }
+}
+
+#[test]
+fn parameters_mean_the_same_where_rows_were_brought() {
+    for mut both in Both::of_each_kind() {
+        let statement = "SELECT e.event_id, rank() OVER (ORDER BY price, event_id) FROM events e \
+                         WHERE e.rank = $1 AND e.title <> $2 AND e.day > $3 ORDER BY 1";
+        let values = [Value::text(1), Value::text("event 3"), Value::text("2026-01-03")];
+        for _ in 0..2 {
+            let (expected, got) = (both.expected.extended(statement, &values), both.got.extended(statement, &values));
+            assert_eq!(got.texts(), expected.texts());
+            assert!(!got.rows.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_transaction_sees_what_it_has_written() {
+    for mut both in Both::of_each_kind() {
+        for client in [&mut both.expected, &mut both.got] {
+            client.run("BEGIN");
+            client.run("UPDATE events SET price = 999 WHERE event_id = 5");
+            client.run("DELETE FROM seats WHERE event_id = 5");
+        }
+        for statement in [
+            "SELECT event_id FROM events WHERE price = (SELECT max(price) FROM events)",
+            "SELECT event_id, rank() OVER (ORDER BY price DESC, event_id) FROM events ORDER BY 2 LIMIT 3",
+            "SELECT count(*) FROM seats a JOIN seats b ON a.seat_id = b.seat_id",
+        ] {
+            both.agree_on(statement);
+        }
+        for client in [&mut both.expected, &mut both.got] {
+            client.run("ROLLBACK");
+        }
+        both.agree_on("SELECT event_id FROM events WHERE price = (SELECT max(price) FROM events) ORDER BY 1");
+    }
+}
+
+#[test]
+fn what_is_brought_is_bounded() {
+    for over_postgres in [false, true] {
+        let mut both = Both::start_with(over_postgres, "[limits]\ngather_max_bytes = 65536\n");
+        for number in 0..40 {
+            both.got.run(&format!("INSERT INTO events VALUES ({}, 1, repeat('x', 2000), 1, NULL, 1)", 1000 + number));
+        }
+        let refused = both.got.query("SELECT title, rank() OVER () FROM events");
+        assert_eq!(refused.sqlstate(), "54000", "{refused:?}");
+        let error = refused.error.expect("an error");
+        assert!(error.message().contains("events"), "{}", error.message());
+        assert!(error.hint().contains("gather_max_bytes"), "{}", error.hint());
+        // What it needs is little, and the session goes on.
+        assert_eq!(
+            both.got.query("SELECT max(r) FROM (SELECT rank() OVER (ORDER BY event_id) AS r FROM events) x").value(),
+            "64"
+        );
+        assert_eq!(
+            both.got
+                .query("SELECT count(*) FROM (SELECT title, rank() OVER () FROM events WHERE event_id < 100) x")
+                .value(),
+            "24"
+        );
+    }
+}
+
+/// What is left of a read must not be seen by the next client of the same connection.
+#[test]
+fn nothing_stays_behind_on_the_servers() {
+    let mut both = Both::start_with(true, "");
+    for _ in 0..8 {
+        both.agree_on(READS[0]);
+        let failed = both.got.query("SELECT 1 / (rank - 1), rank() OVER () FROM events");
+        assert_eq!(failed.sqlstate(), "22012");
+    }
+    for shard in ["s1", "s2", "s3"] {
+        let left = "SELECT count(*) FROM pg_class WHERE relpersistence = 't' AND relkind = 'r'";
+        assert_eq!(both.postgres.client_of(shard).query(left).value(), "0", "{shard}");
+        let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND datname = current_database()";
+        assert_eq!(both.postgres.client_of(shard).query(open).value(), "0", "{shard}");
+    }
+    both.got.run("INSERT INTO events VALUES (500, 1, 'last', 1, NULL, 1)");
+    assert_eq!(both.got.query("SELECT title FROM events WHERE event_id = 500").value(), "last");
+}
+
+#[test]
+fn what_does_more_than_reading_is_refused() {
+    let mut both = Both::start_with(true, "");
+    for shard in ["s1", "s2", "s3"] {
+        both.postgres
+            .client_of(shard)
+            .run("CREATE FUNCTION note(bigint) RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT $1'");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(5_500));
+    let window = "rank() OVER (ORDER BY event_id)";
+    for (statement, names) in [
+        (format!("SELECT note(event_id), {window} FROM events"), "function"),
+        ("SELECT a.event_id FROM events a JOIN events b ON a.rank = b.rank FOR UPDATE".to_owned(), "a join"),
+        (format!("BEGIN; SELECT now(), {window} FROM events"), "time"),
+        (format!("ROLLBACK; SET search_path = public, pg_temp; SELECT {window} FROM events"), "search_path"),
+    ] {
+        let answers = both.got.simple(&statement);
+        let error = answers.last().and_then(|answer| answer.error.as_ref()).expect("an error");
+        assert!(["0A000", "42601"].contains(&error.sqlstate()), "{statement}: {error:?}");
+        assert!(error.message().contains(names), "{statement}: {error:?}");
+    }
+}
