@@ -136,14 +136,17 @@ impl Session {
     }
 
     /// Settings to report with ParameterStatus: all of them after start-up, then those that changed since the last call.
-    pub fn take_changed_settings(&mut self) -> Vec<(String, String)> {
+    pub fn take_changed_settings(&mut self) -> Option<Arc<[(String, String)]>> {
         if !std::mem::take(&mut self.settings_touched) {
-            return Vec::new();
+            return None;
         }
-        let told = self.told_settings.replace(self.settings.clone()).map(|told| told.reported()).unwrap_or_default();
+        let Some(told) = self.told_settings.replace(self.settings.clone()) else {
+            return Some(self.settings.reported_at_startup());
+        };
+        let told = told.reported();
         let mut now = self.settings.reported();
         now.retain(|setting| !told.contains(setting));
-        now
+        Some(now.into())
     }
 
     /// Notices and warnings since the last call (`there is no transaction in progress`), to send before the answer: those

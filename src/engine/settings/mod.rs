@@ -8,6 +8,7 @@
 //! On Postgres shards every setting of the server's works: a shard looks at the value (see `asking`), and the connections
 //! that run this session's statements are told of it. What the client has not set is the server's own.
 
+mod beginnings;
 mod known;
 mod shared;
 mod values;
@@ -116,9 +117,15 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Those of a session that begins.
+    ///
     /// # Errors
     /// A start-up setting has a value that it cannot have.
     pub(super) fn new(user: &str, startup: &[(String, String)], defaults: &Arc<Defaults>) -> Result<Settings> {
+        beginnings::begun_before(user, startup, defaults, || Settings::begin(user, startup, defaults))
+    }
+
+    fn begin(user: &str, startup: &[(String, String)], defaults: &Arc<Defaults>) -> Result<Settings> {
         let mut settings = Settings {
             defaults: Arc::clone(defaults),
             user: user.into(),
@@ -242,6 +249,10 @@ impl Settings {
     }
 
     /// All that Postgres reports, for the start of a session.
+    pub(super) fn reported_at_startup(&self) -> Arc<[(String, String)]> {
+        beginnings::reported_before(self).unwrap_or_else(|| self.reported().into())
+    }
+
     pub(super) fn reported(&self) -> Vec<(String, String)> {
         let value = |name: &str| self.value(&name.to_lowercase()).unwrap_or_default().to_owned();
         REPORTED.iter().map(|name| ((*name).to_owned(), value(name))).collect()

@@ -160,8 +160,8 @@ async fn open_session(
 
     let mut key = vec![0; if version >= Version::V3_2 { KEY_BYTES } else { KEY_BYTES_3_0 }];
     rand::fill(&mut key[..]);
-    for (name, value) in session.take_changed_settings() {
-        backend::parameter_status(&mut connection.output, &name, &value);
+    for (name, value) in session.take_changed_settings().iter().flat_map(|all| all.iter()) {
+        backend::parameter_status(&mut connection.output, name, value);
     }
     backend::backend_key_data(&mut connection.output, backend_pid, &key);
     registration.allow_cancel(key, session.cancel_handle());
@@ -317,8 +317,8 @@ impl Client<'_> {
         if status == TransactionStatus::Idle {
             self.portals.clear();
         }
-        for (name, value) in self.session.take_changed_settings() {
-            backend::parameter_status(&mut self.connection.output, &name, &value);
+        for (name, value) in self.session.take_changed_settings().iter().flat_map(|all| all.iter()) {
+            backend::parameter_status(&mut self.connection.output, name, value);
         }
         if self.session.keeps_connections() {
             self.tell_events(status)?;

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
@@ -207,7 +207,7 @@ impl PostgresDoor {
     }
 
     /// Serves clients until `shutdown` is ready and all of them are gone: on the workers in turn, or on this runtime when
-    /// there are none.
+    /// there are none. The first worker takes them in: those that it serves itself wake no other thread.
     pub async fn serve(
         self,
         engine: Arc<Engine>,
@@ -215,15 +215,38 @@ impl PostgresDoor {
         metrics: Arc<DoorMetrics>,
         sessions: Sessions,
         workers: &[Handle],
-        shutdown: impl Future<Output = ()>,
+        shutdown: impl Future<Output = ()> + Send + 'static,
     ) {
         let shared = Arc::new(Shared { engine, gate: Gate::new(settings, metrics), sessions });
+        let Some((first, others)) = workers.split_first() else {
+            return self.take_clients(shared, Vec::new(), shutdown).await;
+        };
+        let others = others.to_vec();
+        let served = first.spawn(async move {
+            match self.moved_here() {
+                Ok(door) => door.take_clients(shared, others, shutdown).await,
+                Err(error) => tracing::error!(%error, "the Postgres door's sockets could not be given to a worker"),
+            }
+        });
+        note_end(served.await);
+    }
+
+    /// Watched by this runtime.
+    fn moved_here(self) -> io::Result<PostgresDoor> {
+        Ok(PostgresDoor {
+            listener: self.listener.moved_here()?,
+            session_listener: self.session_listener.map(Listener::moved_here).transpose()?,
+        })
+    }
+
+    /// Serves clients here and on the others in turn.
+    async fn take_clients(self, shared: Arc<Shared>, others: Vec<Handle>, shutdown: impl Future<Output = ()>) {
         let mut clients = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         let mut turn = 0_usize;
         let mut next_worker = || {
-            turn = turn.wrapping_add(1);
-            workers.get(turn % workers.len().max(1))
+            turn = (turn + 1) % (others.len() + 1);
+            turn.checked_sub(1).and_then(|other| others.get(other))
         };
         loop {
             let (accepted, pooling) = tokio::select! {
@@ -259,8 +282,18 @@ fn note_end(ended: Result<(), tokio::task::JoinError>) {
 impl Listener {
     async fn bind(address: SocketAddr) -> io::Result<Listener> {
         let tcp = TcpListener::bind(address).await?;
+        // Linux gives its clients' sockets what the listener's has.
+        keep_alive(SockRef::from(&tcp));
         let address = tcp.local_addr()?;
         Ok(Listener { tcp, address, socket: None })
+    }
+
+    fn moved_here(self) -> io::Result<Listener> {
+        Ok(Listener {
+            tcp: TcpListener::from_std(self.tcp.into_std()?)?,
+            address: self.address,
+            socket: self.socket.map(Socket::moved_here).transpose()?,
+        })
     }
 
     fn listen_in(&mut self, directory: &Path) -> Result<PathBuf, (PathBuf, io::Error)> {
@@ -277,7 +310,9 @@ impl Listener {
             biased;
             accepted = self.tcp.accept() => {
                 let (stream, address) = accepted?;
-                keep_alive(&stream);
+                if !cfg!(target_os = "linux") {
+                    keep_alive(SockRef::from(&stream));
+                }
                 Ok((Stream::Tcp(stream), Origin::Network(address)))
             }
             accepted = accept_local(self.socket.as_ref()) => Ok((Stream::Unix(accepted?), Origin::Socket)),
@@ -304,10 +339,10 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-fn keep_alive(stream: &TcpStream) {
-    let _ = stream.set_nodelay(true);
+fn keep_alive(socket: SockRef<'_>) {
+    let _ = socket.set_tcp_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 6);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_keepalive(&keepalive);
 }
 
 fn admit(arrival: Arrival, shared: &Arc<Shared>, clients: &mut JoinSet<()>, worker: Option<&Handle>) {

@@ -14,8 +14,11 @@ const ANYBODY: u32 = 0o777;
 #[derive(Debug)]
 pub(super) struct Socket {
     listener: UnixListener,
-    path: PathBuf,
+    file: File,
 }
+
+#[derive(Debug)]
+struct File(PathBuf);
 
 /// The file in `directory` that libpq takes for this port.
 pub(super) fn path_for(directory: &Path, port: u16) -> PathBuf {
@@ -37,9 +40,18 @@ impl Socket {
             std::fs::remove_file(&path)?;
         }
         let listener = UnixListener::bind(&path)?;
-        let socket = Socket { listener, path };
-        std::fs::set_permissions(&socket.path, std::fs::Permissions::from_mode(ANYBODY))?;
-        Ok(socket)
+        let file = File(path);
+        std::fs::set_permissions(&file.0, std::fs::Permissions::from_mode(ANYBODY))?;
+        Ok(Socket { listener, file })
+    }
+
+    /// The same, watched by this runtime.
+    ///
+    /// # Errors
+    /// The runtime cannot watch it.
+    pub(super) fn moved_here(self) -> io::Result<Socket> {
+        let Socket { listener, file } = self;
+        Ok(Socket { listener: UnixListener::from_std(listener.into_std()?)?, file })
     }
 
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
@@ -47,10 +59,10 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for File {
     fn drop(&mut self) {
         // Best effort: the next server replaces a file that was left.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
