@@ -4,7 +4,8 @@
 //!
 //! The path of a statement reads downward: `session` (prepare, execute), `statement` (text to plan, cached), then `read`,
 //! `write`, `ddl` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
-//! statements together, `spanning` for what commits on several shards. `keeping` is what a session has of its own on Postgres
+//! statements together, `spanning` for what commits on several shards (`two_phase` on Postgres shards, where the `resolver`
+//! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 
@@ -16,11 +17,13 @@ mod asking;
 mod by_key;
 mod connecting;
 mod ddl;
+mod deadlock;
 mod down;
 mod drift;
 mod evaluate;
 mod everywhere;
 mod explain;
+mod gid;
 mod joining;
 mod keeping;
 mod local;
@@ -31,15 +34,18 @@ mod pass_through;
 mod passing_on;
 mod read;
 mod recording;
+mod resolver;
 mod servers;
 mod session;
 mod settings;
 mod shards;
+mod side_by_side;
 mod spanning;
 mod statement;
 mod temporary;
 mod text_rules;
 mod transaction;
+mod two_phase;
 mod write;
 
 use std::collections::BTreeMap;
@@ -56,6 +62,7 @@ pub use crate::shard::{Formats, OutputColumn};
 pub use ahead::Submitted;
 pub use answer::{Answer, RowBatch, Rows, TagCount};
 pub use pass_through::PassThrough;
+pub use resolver::InDoubtTransaction;
 pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};
 pub use statement::Prepared;
 
@@ -67,11 +74,13 @@ use crate::shard::sqlite::{self, Scratch};
 use crate::shard::{Shard, ShardKind};
 use crate::topology::{Schema, Topology};
 use crate::types::{Epoch, ShardId};
+use deadlock::Waits;
 use down::{DownShard, ShardSet};
 use passing_on::StatementNames;
 use recording::RanOn;
 use servers::Servers;
 use statement::PlanCache;
+use two_phase::TwoPhases;
 
 /// The engine's bounds. Each has a documented default in the configuration.
 #[derive(Clone, Debug)]
@@ -83,6 +92,10 @@ pub struct Limits {
     pub prepared_statements_per_session: usize,
     /// How long a statement waits for another's change of the schema.
     pub lock_wait: Duration,
+    /// How long a transaction over several shards waits for a lock, before it is taken for a deadlock.
+    pub deadlock_wait: Duration,
+    /// How old a prepared transaction is that nobody seems to finish.
+    pub resolve_after: Duration,
 }
 
 /// What all sessions share.
@@ -105,6 +118,9 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     /// Held by whoever changes the schema or the set of shards, from the first statement to the commit.
     schema_change: Arc<tokio::sync::Mutex<()>>,
+    two_phases: TwoPhases,
+    /// The transactions that wait for each other.
+    waits: Arc<Waits>,
 }
 
 /// A shard, and where it is counted.
@@ -162,6 +178,8 @@ impl Engine {
             catalog: parts.catalog,
             plans: PlanCache::new(parts.limits.plan_cache_statements, Arc::clone(&parts.metrics)),
             scratch: Scratch::open(Arc::clone(parts.metrics.no_shard()))?,
+            waits: Waits::new(parts.limits.deadlock_wait),
+            two_phases: TwoPhases::default(),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,

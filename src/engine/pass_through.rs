@@ -207,7 +207,8 @@ impl Session {
             scope: Scope::Alone,
             environment: std::sync::OnceLock::new(),
         };
-        let mut answer = self.take_on(passing, &shard, &execution).await;
+        let answer = self.take_on(passing, &shard, &execution).await;
+        let mut answer = answer.map_err(|error| self.cancel.reason_of(error));
         let outcome = Outcome::of(&answer);
         let recording = self.recording(&execution.statement.plan, counted, outcome);
         match &mut answer {

@@ -168,16 +168,16 @@ impl Session {
             return self.engine.shard(shard)?.read(call).await;
         };
         if let Some(participant) = transaction.participant(shard) {
-            return participant.transaction.run(call).await;
+            return participant.run(call).await;
         }
         let locks_rows = locks_rows && transaction.opened == Opened::Client;
         match self.engine.kind.mode_of_read(transaction.isolation, locks_rows) {
             None => self.engine.shard(shard)?.read(call).await,
-            Some(TransactionMode::Write) => self.join_as_writer(shard).await?.transaction.run(call).await,
+            Some(TransactionMode::Write) => self.join_as_writer(shard).await?.run(call).await,
             Some(mode) => {
                 let engine = Arc::clone(&self.engine);
                 let transaction = self.open_transaction()?;
-                transaction.join(&engine, shard, mode, call.may_lag()).await?.transaction.run(call).await
+                transaction.join(&engine, shard, mode, call.may_lag()).await?.run(call).await
             }
         }
     }

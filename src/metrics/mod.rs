@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{GaugeVec, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use handles::{Door, DoorMetrics, InFlight, Kind, Outcome, PinGuard, PinReason, ShardMetrics};
 use handles::{Families, histogram, register};
@@ -43,6 +43,8 @@ pub struct Metrics {
     process: process::ProcessMetrics,
     pools: pools::PoolMetrics,
     replicas: replicas::ReplicaMetrics,
+    in_doubt: IntGaugeVec,
+    in_doubt_age_seconds: GaugeVec,
     /// Statements whose parse, plan and translation were found in the cache.
     pub plan_cache_hits: IntCounter,
     /// Statements that had to be parsed, planned and translated.
@@ -111,6 +113,23 @@ impl Metrics {
             process: process::ProcessMetrics::register(&registry),
             pools: pools::PoolMetrics::register(&registry),
             replicas: replicas::ReplicaMetrics::register(&registry),
+            in_doubt: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "shardd_in_doubt_transactions",
+                        "Prepared transactions on a Postgres shard that are not under way here, as last looked.",
+                    ),
+                    &["shard"],
+                ),
+            ),
+            in_doubt_age_seconds: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new("shardd_in_doubt_age_seconds", "How long the oldest of them has been prepared."),
+                    &["shard"],
+                ),
+            ),
             plan_cache_hits: register(
                 &registry,
                 IntCounter::new("shardd_plan_cache_hits_total", "Statements found parsed and planned."),
@@ -187,6 +206,12 @@ impl Metrics {
     /// Takes over how many statements might have been read from a shard's replicas, and were not.
     pub fn set_replicas_passed_over(&self, shard: &str, count: u64) {
         self.replicas.set_passed_over(shard, count);
+    }
+
+    /// How many transactions are in doubt on a shard, and how old the oldest is.
+    pub fn set_in_doubt(&self, shard: &str, count: usize, oldest: Duration) {
+        self.in_doubt.with_label_values(&[shard]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.in_doubt_age_seconds.with_label_values(&[shard]).set(oldest.as_secs_f64());
     }
 
     /// How many findings of each severity the shards' schemas have.
@@ -302,6 +327,7 @@ mod tests {
         metrics.set_replica("s1", "db-2:5432", true, Some(Duration::ZERO), &BTreeMap::new());
         metrics.set_replicas_passed_over("s1", 1);
         metrics.set_schema_findings("harmless", 1);
+        metrics.set_in_doubt("s1", 1, Duration::ZERO);
         let text = metrics.render();
         let told: std::collections::BTreeSet<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
