@@ -22,9 +22,9 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 pub use answers::{
-    ConfigLine, ExplainRequest, Explanation, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, LogEntry, LogPage, NewShard, Readiness,
-    ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth, ShardSummary, Status,
-    TableSummary, VersionAnswer,
+    ConfigLine, ExplainRequest, Explanation, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, LogEntry, LogPage,
+    NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth,
+    ShardSummary, Status, TableSummary, VersionAnswer,
 };
 pub use control::{Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;

@@ -22,8 +22,10 @@ use crate::types::ShardId;
 /// How long a statement runs before the first look, as Postgres's `deadlock_timeout` has it, and until the next.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 const NEXT_LOOK: Duration = Duration::from_millis(500);
+/// The same after a circle was seen.
+const SECOND_LOOK: Duration = Duration::from_millis(100);
 /// How long others may use what one has seen.
-const FRESH: Duration = Duration::from_millis(300);
+const FRESH: Duration = Duration::from_millis(50);
 /// A circle is believed when it was seen so often: its edges are not of one moment. The one who has to give way does so then; after
 /// one time more it is told to.
 const BELIEVED: u32 = 2;
@@ -194,13 +196,13 @@ impl Party {
                 output = &mut work => return output,
                 () = sleep(pause) => {}
             }
-            pause = NEXT_LOOK;
             let (when, edges) = tokio::select! {
                 biased;
                 output = &mut work => return output,
                 seen = self.waits.look() => seen,
             };
             self.judge(&mut watched, when, &edges);
+            pause = if watched.circle.is_empty() { NEXT_LOOK } else { SECOND_LOOK };
         }
     }
 
@@ -211,7 +213,9 @@ impl Party {
         }
         let since = *watched.waiting_since.get_or_insert(when);
         if when.duration_since(since) >= self.waits.limit {
-            tracing::warn!("a transaction over several shards waited too long for a lock, and was taken for a deadlock");
+            tracing::warn!(
+                "a transaction over several shards waited too long for a lock, and was taken for a deadlock"
+            );
             self.cancel.deadlock();
             return;
         }

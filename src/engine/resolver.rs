@@ -82,7 +82,11 @@ impl Engine {
         }
         let left = self.resolve(Duration::ZERO).await;
         for transaction in left {
-            tracing::warn!(gid = transaction.gid, shard = self.shard_name(transaction.shard), "a transaction stays in doubt");
+            tracing::warn!(
+                gid = transaction.gid,
+                shard = self.shard_name(transaction.shard),
+                "a transaction stays in doubt"
+            );
         }
     }
 
@@ -139,7 +143,12 @@ impl Engine {
             match self.resolve_one(*shard, prepared, transaction.decider).await {
                 Ok(outcome) => {
                     committed |= outcome == Outcome::Commit;
-                    tracing::warn!(gid = prepared.gid, shard = self.shard_name(*shard), ?outcome, "ended a transaction in doubt");
+                    tracing::warn!(
+                        gid = prepared.gid,
+                        shard = self.shard_name(*shard),
+                        ?outcome,
+                        "ended a transaction in doubt"
+                    );
                 }
                 Err(error) => {
                     tracing::warn!(gid = prepared.gid, shard = self.shard_name(*shard), %error, "a transaction stays in doubt");

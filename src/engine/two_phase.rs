@@ -19,7 +19,9 @@ use super::spanning::{Committed, SpanningPart};
 use crate::crash_point::{TwoPhaseStep, crash_point};
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::shard::ShardTransaction;
-use crate::shard::postgres::{Decision, InDoubt, Outcome, PostgresTransaction, PreparedTransaction, Undecided, Unprepared};
+use crate::shard::postgres::{
+    Decision, InDoubt, Outcome, PostgresTransaction, PreparedTransaction, Undecided, Unprepared,
+};
 use crate::types::ShardId;
 
 /// How long a decision whose answer was lost is asked for, before the client is told that it is not known.

@@ -6,14 +6,16 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::arguments::{Arguments, Command, ConfigCommand, Format, LogsArguments, SchemaCommand, TransactionsCommand, command};
+use super::arguments::{
+    Arguments, Command, ConfigCommand, Format, LogsArguments, SchemaCommand, TransactionsCommand, command,
+};
 use super::client::{Client, escaped};
 use super::failure::Failure;
 use super::output::Output;
 use super::print;
 use crate::admin::{
-    ConfigLine, ExplainRequest, Explanation, InDoubtDescription, LogPage, NewShard, RouteAnswer, SchemaDiff, ShardDescription,
-    ShardSummary, Status, TableSummary, VersionAnswer,
+    ConfigLine, ExplainRequest, Explanation, InDoubtDescription, LogPage, NewShard, RouteAnswer, SchemaDiff,
+    ShardDescription, ShardSummary, Status, TableSummary, VersionAnswer,
 };
 use crate::config::{Config, Sources};
 

@@ -1,6 +1,9 @@
 //! Answers as text for people. Pure.
 
-use crate::admin::{InDoubtDescription, KeyspaceSlots, LogEntry, ReplicaDescription, ShardDescription, ShardSummary, Status, TableSummary};
+use crate::admin::{
+    InDoubtDescription, KeyspaceSlots, LogEntry, ReplicaDescription, ShardDescription, ShardSummary, Status,
+    TableSummary,
+};
 
 /// Ranges shown of one keyspace; JSON has them all.
 const RANGES_SHOWN: usize = 8;

@@ -101,7 +101,10 @@ impl Keeper {
     pub fn unpreparable(&self) -> Option<ShardId> {
         let content = self.content.lock();
         let keeps = |reason: &PinReason| {
-            matches!(reason, PinReason::TemporaryTable | PinReason::Listen | PinReason::HeldCursor | PinReason::AdvisoryLock)
+            matches!(
+                reason,
+                PinReason::TemporaryTable | PinReason::Listen | PinReason::HeldCursor | PinReason::AdvisoryLock
+            )
         };
         let has = |kept: &&Kept| kept.pins.iter().any(|(known, _)| keeps(known));
         content.kept.iter().find(has).map(|kept| kept.shard)

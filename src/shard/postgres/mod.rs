@@ -67,6 +67,6 @@ pub use session_state::{SessionSettings, quoted};
 pub use shard::{PostgresShard, TextTreatment};
 pub use stream::Stream;
 pub use transaction::PostgresTransaction;
-pub use two_phase::{Decision, DecidingTransaction, PreparedTransaction, Undecided, Unprepared};
+pub use two_phase::{DecidingTransaction, Decision, PreparedTransaction, Undecided, Unprepared};
 pub use unasked::Notification;
 pub use worker::become_worker;

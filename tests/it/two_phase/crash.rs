@@ -138,7 +138,9 @@ impl Load {
 fn failed(client: &mut Client, statement: &str) -> Option<Option<String>> {
     match client.try_simple(statement) {
         Err(_) => Some(None),
-        Ok(answers) => answers.iter().find_map(|answer| answer.error.as_ref()).map(|error| Some(error.sqlstate().to_owned())),
+        Ok(answers) => {
+            answers.iter().find_map(|answer| answer.error.as_ref()).map(|error| Some(error.sqlstate().to_owned()))
+        }
     }
 }
 
@@ -192,7 +194,8 @@ fn postgres_shards_agree_after_a_crash_at_any_step_and_of_any_shard() {
     let load = load(&shardd);
     for round in 0..rounds() {
         let step = TWO_PHASE[round as usize % TWO_PHASE.len()];
-        let at = format!("{step}:{}", 1 + round * 13 % 30);
+        // The start changes the schema, too: it is not to crash there.
+        let at = format!("{step}:{}", 12 + round * 13 % 30);
         let server = &mut servers[round as usize % 3];
         // Every other round a shard crashes before shardd does, or after.
         crash_under_load(&mut shardd, &load, &at, || {

@@ -49,14 +49,14 @@ fn crossing_transactions_all_end() {
         let keys = keys(&shardd);
         let port = shardd.ports.postgres;
         let committed: u32 = std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..6_usize)
+            let clients: Vec<_> = (0..4_usize)
                 .map(|number| {
                     let mut own = keys.clone();
                     own.rotate_left(number % keys.len());
                     scope.spawn(move || {
                         let mut client = Client::connect(port).expect("a client");
                         let mut committed = 0;
-                        while committed < 3 {
+                        while committed < 2 {
                             client.run("BEGIN");
                             let failed = own.iter().find_map(|key| client.query(&add(*key)).error);
                             match failed {

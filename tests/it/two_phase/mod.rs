@@ -13,8 +13,7 @@ const TABLE: &str = "CREATE TABLE accounts (event_id bigint PRIMARY KEY, total i
 /// A key on each shard, with a row.
 fn keys(shardd: &Shardd) -> Vec<u32> {
     shardd.client().run(TABLE);
-    let keys: Vec<u32> =
-        shardd.shard_names().iter().map(|shard| shardd.keys_on("accounts", shard, 1)[0]).collect();
+    let keys: Vec<u32> = shardd.shard_names().iter().map(|shard| shardd.keys_on("accounts", shard, 1)[0]).collect();
     for key in &keys {
         shardd.client().run(&format!("INSERT INTO accounts VALUES ({key}, 0)"));
     }
@@ -260,7 +259,8 @@ fn what_was_left_prepared_is_ended_as_was_decided() {
         if decided {
             let mut client = postgres.client_of("s1");
             let catalog = rusqlite::Connection::open(shardd.data_dir().join("catalog.db")).expect("the catalog");
-            let cluster: String = catalog.query_row("SELECT cluster_id FROM cluster", [], |row| row.get(0)).expect("an id");
+            let cluster: String =
+                catalog.query_row("SELECT cluster_id FROM cluster", [], |row| row.get(0)).expect("an id");
             let gid = format!("shardd:{cluster}:1:{:032x}", 77);
             client.run(&format!("INSERT INTO shardd.decision (gid, outcome) VALUES ('{gid}', 'commit')"));
         }
