@@ -7,6 +7,7 @@
 //! Invariant: never a key, a value or a statement's text in a label.
 
 mod handles;
+mod in_doubt;
 mod pools;
 mod process;
 mod replicas;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use prometheus::{GaugeVec, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub use handles::{Door, DoorMetrics, InFlight, Kind, Outcome, PinGuard, PinReason, ShardMetrics};
 use handles::{Families, histogram, register};
@@ -43,8 +44,7 @@ pub struct Metrics {
     process: process::ProcessMetrics,
     pools: pools::PoolMetrics,
     replicas: replicas::ReplicaMetrics,
-    in_doubt: IntGaugeVec,
-    in_doubt_age_seconds: GaugeVec,
+    in_doubt: in_doubt::InDoubtMetrics,
     /// Statements whose parse, plan and translation were found in the cache.
     pub plan_cache_hits: IntCounter,
     /// Statements that had to be parsed, planned and translated.
@@ -113,23 +113,7 @@ impl Metrics {
             process: process::ProcessMetrics::register(&registry),
             pools: pools::PoolMetrics::register(&registry),
             replicas: replicas::ReplicaMetrics::register(&registry),
-            in_doubt: register(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "shardd_in_doubt_transactions",
-                        "Prepared transactions on a Postgres shard that are not under way here, as last looked.",
-                    ),
-                    &["shard"],
-                ),
-            ),
-            in_doubt_age_seconds: register(
-                &registry,
-                GaugeVec::new(
-                    Opts::new("shardd_in_doubt_age_seconds", "How long the oldest of them has been prepared."),
-                    &["shard"],
-                ),
-            ),
+            in_doubt: in_doubt::InDoubtMetrics::register(&registry),
             plan_cache_hits: register(
                 &registry,
                 IntCounter::new("shardd_plan_cache_hits_total", "Statements found parsed and planned."),
@@ -210,8 +194,7 @@ impl Metrics {
 
     /// How many transactions are in doubt on a shard, and how old the oldest is.
     pub fn set_in_doubt(&self, shard: &str, count: usize, oldest: Duration) {
-        self.in_doubt.with_label_values(&[shard]).set(i64::try_from(count).unwrap_or(i64::MAX));
-        self.in_doubt_age_seconds.with_label_values(&[shard]).set(oldest.as_secs_f64());
+        self.in_doubt.set(shard, count, oldest);
     }
 
     /// How many findings of each severity the shards' schemas have.
