@@ -213,3 +213,67 @@ fn postgres_shards_agree_after_a_crash_at_any_step_and_of_any_shard() {
     assert!(load.committed() > 0, "nothing was committed: the test shows nothing");
     println!("{} committed, {} of unknown outcome", load.committed(), load.unknown.load(Ordering::Relaxed));
 }
+
+/// The start makes what the HTTP door needs, or finds it there: three commits over three shards.
+const AT_START: u32 = 3;
+
+/// Each step, how often one commit over three shards comes there, and whether the statement is there after the restart.
+const STEPS: &[(&str, u32, bool)] = &[
+    ("two-phase-preparing", 1, false),
+    ("two-phase-prepared-one", 2, false),
+    ("two-phase-prepared-all", 1, false),
+    ("two-phase-deciding", 1, false),
+    ("two-phase-decided", 1, true),
+    ("two-phase-committed-one", 2, true),
+    ("two-phase-committed-all", 1, true),
+];
+
+/// A statement over all shards, and the question that tells whether it is there.
+type Spanning = (fn(usize) -> String, fn(usize) -> String);
+
+fn dies_at_every_step((statement, question): Spanning) {
+    let mut shardd = Shardd::start_over_postgres();
+    shardd.client().run(SCHEMA);
+    shardd.client().run("CREATE TABLE notes (number bigint PRIMARY KEY, body text)");
+    for (number, (step, times, done)) in STEPS.iter().enumerate() {
+        shardd.stop();
+        let at = format!("{step}:{}", AT_START * times + 1);
+        shardd.launch_with(&[("SHARDD_CRASH_AT", &at)]);
+        let answer = shardd.client().try_simple(&statement(number));
+        assert!(answer.is_err(), "{at}: it was answered: {answer:?}");
+        shardd.crashed();
+        shardd.launch();
+        let postgres = shardd.postgres().expect("a server");
+        assert_eq!(prepared(postgres), Vec::<String>::new(), "{at}");
+        for shard in shardd.shard_names() {
+            let found = postgres.client_of(&shard).query(&question(number)).value();
+            assert_eq!(found == "1", *done, "{at}: {} on {shard}: {found}", statement(number));
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_all_or_nothing_on_postgres_shards() {
+    let spanning: [Spanning; 3] = [
+        (
+            |number| format!("CREATE TABLE made_{number} (event_id bigint PRIMARY KEY)"),
+            |number| format!("SELECT count(*) FROM pg_class WHERE relname = 'made_{number}'"),
+        ),
+        (
+            |number| format!("INSERT INTO notes VALUES ({number}, 'note')"),
+            |number| format!("SELECT count(*) FROM notes WHERE number = {number}"),
+        ),
+        (
+            |number| {
+                let rows: Vec<String> = (0..40).map(|key| format!("({key}, {number}, {key})")).collect();
+                format!("INSERT INTO entries VALUES {}", rows.join(", "))
+            },
+            |number| format!("SELECT count(DISTINCT client) FROM entries WHERE client = {number}"),
+        ),
+    ];
+    std::thread::scope(|scope| {
+        for spanning in spanning {
+            scope.spawn(move || dies_at_every_step(spanning));
+        }
+    });
+}

@@ -271,6 +271,14 @@ fn what_was_left_prepared_is_ended_as_was_decided() {
     }
 }
 
+fn shardctl(shardd: &Shardd, command: &str) -> String {
+    let mut shardctl = std::process::Command::new(env!("CARGO_BIN_EXE_shardctl"));
+    let output =
+        shardctl.args(["--url", &shardd.admin_url(), "transactions", command]).output().expect("shardctl runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn an_operator_sees_what_is_in_doubt_and_ends_it() {
     let shardd = Shardd::start_over_postgres_with("[limits]\nresolve_after_ms = 3600000");
@@ -285,9 +293,42 @@ fn an_operator_sees_what_is_in_doubt_and_ends_it() {
         let metrics = shardd.admin(&Request::get("/metrics")).text();
         metrics.contains("shardd_in_doubt_transactions{shard=\"s2\"} 1")
     });
-    let json = [("content-type", "application/json")];
-    let left = shardd.admin(&Request::new("POST", "/v1/transactions/resolve", &json, b"{}"));
-    assert_eq!(left.json(), serde_json::json!([]), "{}", left.text());
+    let shown = shardctl(&shardd, "list");
+    assert!(shown.starts_with("SHARD") && shown.contains(&format!("{gid}:2")), "{shown}");
+    assert_eq!(shardctl(&shardd, "resolve"), "No transaction is in doubt.\n");
     assert_eq!(prepared(shardd.postgres().expect("a server")), Vec::<String>::new());
     assert_eq!(totals(&mut shardd.client()), vec!["0"; keys.len()]);
+}
+
+#[test]
+fn an_answer_to_commit_that_was_lost_is_asked_for() {
+    let postgres = Postgres::start();
+    let shards = postgres.make_shards(3);
+    for shard in &shards[1..] {
+        postgres.client_of("postgres").run(&format!("ALTER DATABASE {shard} SET synchronous_commit = local"));
+    }
+    let shardd = Shardd::start_on(&postgres, &shards, "");
+    let keys = keys(&shardd);
+    let mut operator = postgres.client_of("s2");
+    // Only the decider waits for a replica that there is not, when it is committed already.
+    operator.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    postgres.reload();
+    let port = shardd.ports.postgres;
+    let committing = std::thread::spawn(move || {
+        let mut client = Client::connect(port).expect("a client");
+        client.run("BEGIN");
+        for key in keys {
+            client.run(&format!("UPDATE accounts SET total = 1 WHERE event_id = {key}"));
+        }
+        client.query("COMMIT")
+    });
+    let waiting =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 's1' AND wait_event = 'SyncRep'";
+    until("the decider commits", || operator.query(waiting).value() == "1");
+    let answer = committing.join().expect("a client");
+    operator.run("ALTER SYSTEM RESET synchronous_standby_names");
+    postgres.reload();
+    answer.expect_tag("COMMIT");
+    assert_eq!(totals(&mut shardd.client()), vec!["1"; 3]);
+    assert_eq!(prepared(&postgres), Vec::<String>::new());
 }
