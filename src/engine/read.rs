@@ -167,10 +167,14 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return self.engine.shard(shard)?.read(call).await;
         };
-        if let Some(participant) = transaction.participant(shard) {
-            return participant.run(call).await;
-        }
         let locks_rows = locks_rows && transaction.opened == Opened::Client;
+        if let Some(participant) = transaction.participant(shard) {
+            // What a Postgres shard has locked stays so until all is committed.
+            return match locks_rows && self.engine.kind == ShardKind::Postgres {
+                true => self.join_as_writer(shard).await?.run(call).await,
+                false => participant.run(call).await,
+            };
+        }
         match self.engine.kind.mode_of_read(transaction.isolation, locks_rows) {
             None => self.engine.shard(shard)?.read(call).await,
             Some(TransactionMode::Write) => self.join_as_writer(shard).await?.run(call).await,

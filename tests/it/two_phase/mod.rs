@@ -127,6 +127,27 @@ fn statements_that_are_sent_together_are_one_transaction() {
     }
 }
 
+#[test]
+fn the_decision_is_shardds_whatever_role_the_client_has() {
+    let shardd = Shardd::start_over_postgres();
+    let keys = keys(&shardd);
+    let postgres = shardd.postgres().expect("a server");
+    postgres.client_of("postgres").run("CREATE ROLE alice");
+    for shard in shardd.shard_names() {
+        postgres.client_of(&shard).run("GRANT ALL ON accounts TO alice");
+    }
+    let mut client = shardd.client();
+    for (number, set) in ["SET ROLE alice", "SET SESSION AUTHORIZATION alice"].into_iter().enumerate() {
+        client.run(set);
+        client.run("SET synchronous_commit = off");
+        client.query("UPDATE accounts SET total = total + 1").expect_tag(&format!("UPDATE {}", keys.len()));
+        assert_eq!(client.query("SELECT current_user::text FROM accounts LIMIT 1").value(), "alice");
+        assert_eq!(totals(&mut client), vec![(number + 1).to_string(); keys.len()]);
+        client.run("RESET SESSION AUTHORIZATION; RESET ROLE");
+    }
+    nothing_is_left(&shardd);
+}
+
 /// A constraint of one server's that is looked at when the transaction ends.
 fn refuse_13(postgres: &Postgres, shard: &str, action: &str) {
     postgres.client_of(shard).run(&format!(
@@ -244,6 +265,8 @@ fn leave_prepared(shardd: &Shardd, key: u32) -> String {
     let cluster: String = catalog.query_row("SELECT cluster_id FROM cluster", [], |row| row.get(0)).expect("an id");
     let gid = format!("shardd:{cluster}:1:{:032x}", 77);
     let mut client = shardd.postgres().expect("a server").client_of("s2");
+    // As a client with SET ROLE does: another role may not end it.
+    client.run("CREATE ROLE alice; GRANT ALL ON accounts TO alice; SET ROLE alice");
     client.run("BEGIN");
     client.run(&format!("UPDATE accounts SET total = 5 WHERE event_id = {key}"));
     client.run(&format!("PREPARE TRANSACTION '{gid}:2'"));
