@@ -34,6 +34,45 @@ impl Display for CommitStep {
     }
 }
 
+/// The steps of a commit over several Postgres shards, and of what finishes it: before each, everything before it is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TwoPhaseStep {
+    /// Every shard has done its work; none is prepared.
+    Preparing,
+    /// One more shard is prepared.
+    PreparedOne,
+    /// All but the decider are prepared; the decision is not written.
+    PreparedAll,
+    /// The decision is written, and not committed.
+    Deciding,
+    /// The decision is committed; none of the others is.
+    Decided,
+    /// One more of the others is committed.
+    CommittedOne,
+    /// All are committed; the decision is still kept.
+    CommittedAll,
+    /// The decision is deleted.
+    Forgotten,
+    /// The resolver knows what was decided of a prepared transaction, and has not ended it.
+    Resolving,
+}
+
+impl Display for TwoPhaseStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TwoPhaseStep::Preparing => "two-phase-preparing",
+            TwoPhaseStep::PreparedOne => "two-phase-prepared-one",
+            TwoPhaseStep::PreparedAll => "two-phase-prepared-all",
+            TwoPhaseStep::Deciding => "two-phase-deciding",
+            TwoPhaseStep::Decided => "two-phase-decided",
+            TwoPhaseStep::CommittedOne => "two-phase-committed-one",
+            TwoPhaseStep::CommittedAll => "two-phase-committed-all",
+            TwoPhaseStep::Forgotten => "two-phase-forgotten",
+            TwoPhaseStep::Resolving => "two-phase-resolving",
+        })
+    }
+}
+
 /// Dies here when it was asked to.
 pub(crate) fn crash_point(place: impl Display) {
     if !cfg!(debug_assertions) {

@@ -32,8 +32,9 @@
 //! 4. A Postgres shard gets the client's own text and values, and its rows are passed on as they come ([`shard::postgres`]).
 //!    [`shard::sqlite`] runs the translation and writes its rows as the frames that the client's socket will carry. One shard's rows
 //!    are never decoded again; several shards' are merged as they stream, or grouped in a database in memory.
-//! 5. A write that touches several shards holds their writers, records in the catalog what each has done, and commits
-//!    on all or none; what a crash interrupts is finished on each shard before it serves again.
+//! 5. What is written on several shards is committed on all or none. On SQLite shards it holds their writers, and records in
+//!    the catalog what each has done; what a crash interrupts is finished on each shard before it serves again. On Postgres shards
+//!    all but one prepare, that one commits the decision with its own work, and a resolver finishes what was interrupted.
 //!
 //! # Glossary
 //!
@@ -53,7 +54,7 @@
 //!
 //! - Invariant: no statement is answered approximately. What cannot be answered right is refused, with the reason.
 //! - Invariant: a write is acknowledged only when it is on disk, and no write is ever sent twice.
-//! - Invariant: a statement that writes on several shards is applied on all or none, whatever crashes.
+//! - Invariant: a statement, and a transaction, that writes on several shards is applied on all or none, whatever crashes.
 //! - Invariant: the file of a shard that held rows is never made anew, and a shard that is away misses nothing.
 //! - Invariant: a key is taken only from a predicate that every row of the answer must satisfy.
 //! - Invariant: no key, value or statement's text is ever a metric's label; no secret reaches a log.

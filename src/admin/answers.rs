@@ -128,6 +128,22 @@ pub struct SchemaFinding {
     pub hint: String,
 }
 
+/// An element of `GET /v1/transactions`, and of the answer to `POST /v1/transactions/resolve`: what is left then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InDoubtDescription {
+    /// The shard on which it is prepared.
+    pub shard: String,
+    /// As `pg_prepared_xacts` of that shard has it.
+    pub gid: String,
+    /// The shard that knows what was decided; absent where the topology has none of its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    pub age_seconds: u64,
+    /// Why it could not be ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// An element of `GET /v1/tables`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableSummary {

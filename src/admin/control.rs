@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::answers::{NewShard, ReplicaDescription};
+use super::answers::{InDoubtDescription, NewShard, ReplicaDescription};
 use crate::error::Result;
 use crate::topology::{Drift, Topology};
 use crate::types::ShardId;
@@ -37,6 +37,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// What the shards' schemas differ in, read from the shards now.
     fn schema_drift(&self) -> Pending<'_, Result<Arc<Drift>>>;
+
+    /// The transactions that are prepared on shards, and that nobody here is about to end.
+    fn in_doubt(&self) -> Pending<'_, Result<Vec<InDoubtDescription>>>;
+
+    /// Ends them as was decided, or rolls them back where nothing was. Gives those that are left.
+    fn resolve_in_doubt(&self) -> Pending<'_, Result<Vec<InDoubtDescription>>>;
 }
 
 /// Where in its life the server is.

@@ -22,9 +22,9 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 pub use answers::{
-    ConfigLine, ExplainRequest, Explanation, KeyspaceSlots, KeyspaceStatus, LogEntry, LogPage, NewShard, Readiness,
-    ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth, ShardSummary, Status,
-    TableSummary, VersionAnswer,
+    ConfigLine, ExplainRequest, Explanation, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, LogEntry, LogPage,
+    NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth,
+    ShardSummary, Status, TableSummary, VersionAnswer,
 };
 pub use control::{Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;
@@ -121,6 +121,8 @@ fn guarded_routes() -> Vec<(&'static str, MethodRouter<Arc<Door>>)> {
         ("/v1/shards/{shard}", get(routes::describe)),
         ("/v1/tables", get(routes::tables)),
         ("/v1/schema/diff", get(routes::schema_diff)),
+        ("/v1/transactions", get(routes::transactions)),
+        ("/v1/transactions/resolve", post(routes::resolve_transactions)),
         ("/v1/route", get(routes::route)),
         ("/v1/explain", post(routes::explain)),
         ("/v1/config", get(routes::config)),

@@ -111,6 +111,16 @@ pub(super) async fn schema_diff(State(door): DoorState) -> Answer {
     ok(&view::schema_diff(&drift))
 }
 
+/// `GET /v1/transactions`.
+pub(super) async fn transactions(State(door): DoorState) -> Answer {
+    ok(&door.control.in_doubt().await?)
+}
+
+/// `POST /v1/transactions/resolve`.
+pub(super) async fn resolve_transactions(State(door): DoorState) -> Answer {
+    ok(&door.control.resolve_in_doubt().await?)
+}
+
 /// `GET /v1/tables`.
 pub(super) async fn tables(State(door): DoorState) -> Answer {
     ok(&view::tables(&door.control.topology()))

@@ -89,6 +89,14 @@ impl Control for MadeUp {
         Box::pin(async move { Ok(Arc::default()) })
     }
 
+    fn in_doubt(&self) -> Pending<'_, Result<Vec<InDoubtDescription>>> {
+        Box::pin(async move { Ok(Vec::new()) })
+    }
+
+    fn resolve_in_doubt(&self) -> Pending<'_, Result<Vec<InDoubtDescription>>> {
+        Box::pin(async move { Ok(Vec::new()) })
+    }
+
     fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {
         Box::pin(async move { Err(Error::new(SqlState::DUPLICATE_OBJECT, format!("shard {} exists", shard.shard))) })
     }

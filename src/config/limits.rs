@@ -126,6 +126,10 @@ bounds! {
         "How long a statement waits for its turn on a shard; 55P03 or 53300 past it.";
     lock_wait_ms = 5_000, 1..=DAY_MS,
         "How long a statement waits for another's change of the schema; 55P03 past it.";
+    deadlock_wait_ms = 10_000, 1_000..=DAY_MS,
+        "How long a transaction over several Postgres shards waits for a lock; 40P01 past it. A circle that is seen ends sooner.";
+    resolve_after_ms = 10_000, 500..=DAY_MS,
+        "How old a prepared transaction on a Postgres shard is that another instance, or one that crashed, seems not to finish.";
     write_queue_statements = 8_192, 1..=1_000_000,
         "Writes that wait for one shard's writer. One more is refused with 53300.";
     readers_per_shard = 0, 0..=256,

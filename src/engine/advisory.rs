@@ -151,7 +151,7 @@ impl Session {
             }
             asked.push(shard);
             let call = self.call(execution, execution.whole_program()?)?;
-            let output = self.participant_of(shard)?.transaction.run(call).await?;
+            let output = self.participant_of(shard)?.run(call).await?;
             let written = super::write::held(output).await?;
             let output = Output {
                 columns: written.columns,

@@ -127,7 +127,7 @@ impl Session {
         let output = match self.transaction {
             // Of a session that has a key.
             None => self.engine.shard(shard)?.write(call).await?,
-            Some(_) => self.join_as_writer(shard).await?.transaction.run(call).await?,
+            Some(_) => self.join_as_writer(shard).await?.run(call).await?,
         };
         Ok(self.passed_answer(tag, output))
     }
@@ -328,7 +328,7 @@ impl Session {
             transaction.join(&engine, shard, TransactionMode::Snapshot, call.may_lag()).await?;
         }
         let participant = transaction.participant(shard).ok_or_else(|| Error::internal("a participant is missing"))?;
-        participant.transaction.run(call).await
+        participant.run(call).await
     }
 
     /// The shard that has to describe a statement, where not any of them can.

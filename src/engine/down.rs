@@ -165,7 +165,10 @@ impl Engine {
                 }
                 shard.set_schema(schema);
             }
-            Shard::Postgres(_) => {
+            Shard::Postgres(found) => {
+                if let Err(lacking) = found.make_ready_to_prepare().await {
+                    tracing::warn!(hint = lacking.get_hint(), "{}", lacking.message());
+                }
                 let (read, failed) = self.read_schemas(Some(shard), &topology.keyspaces).await?;
                 if let Some((_, error)) = failed.into_iter().next() {
                     return Err(error);

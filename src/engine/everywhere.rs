@@ -100,7 +100,7 @@ impl Session {
         let mut notices = Vec::new();
         for &shard in &shards {
             let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
-            let told = participant.transaction.postgres()?.run_told(text).await?;
+            let told = participant.run_told(text).await?;
             // All say the same.
             if shard == shards[0] {
                 notices = told;
@@ -146,6 +146,7 @@ impl Session {
         let schema = Arc::clone(&engine.live.snapshot().schema);
         refuse_different_effects(&write.statement, schema.table(&write.table).map(|table| &**table))?;
         engine.require(shards, Need::ReferenceWrite)?;
+        self.require_prepared(shards)?;
         self.ran_on = RanOn::Several;
         let transaction = self.open_transaction()?;
         // In one order by everybody, so that nobody waits in a circle.
@@ -155,7 +156,7 @@ impl Session {
         let mut first: Option<Written> = None;
         for shard in shards {
             let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
-            let written = super::write::held(participant.transaction.run(call.clone()).await?).await?;
+            let written = super::write::held(participant.run(call.clone()).await?).await?;
             match &first {
                 Some(first) if first.affected != written.affected => {
                     return Err(copies_differ(&write.table, &engine.shard_name(shard)));

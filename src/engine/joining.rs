@@ -73,7 +73,12 @@ impl Engine {
             read = self.read_with(shard, &planned).await?;
         }
         let schema = survey(&read, &planned.keyspaces);
-        let warnings = examine(shard.id(), &read, Examined::Everything)?;
+        let mut warnings = examine(shard.id(), &read, Examined::Everything)?;
+        if let Err(lacking) = shard.postgres()?.make_ready_to_prepare().await {
+            let hint = lacking.get_hint().unwrap_or_default();
+            warnings
+                .push(format!("{}: statements that write on it and on others are refused. {hint}", lacking.message()));
+        }
         let first = current.shards.first().ok_or_else(|| Error::internal("the topology has no shards"))?;
         let source = self.shard(first.id)?;
         let reference: Vec<&str> = tables(&schema, |table| table.kind == TableKind::Reference);

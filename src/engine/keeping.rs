@@ -185,7 +185,7 @@ impl Session {
                 }
                 let participant = transaction.participant(shard);
                 let participant = participant.ok_or_else(|| Error::internal("a participant is missing"))?;
-                participant.transaction.run(Call::Postgres(call)).await?
+                participant.run(Call::Postgres(call)).await?
             }
         };
         keeper.look_at(shard);

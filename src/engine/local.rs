@@ -161,8 +161,9 @@ impl Session {
         let local_settings = std::mem::take(&mut transaction.local_settings);
         let settings = transaction.settings.clone();
         let outcome = transaction.commit(&self.engine).await;
-        if outcome.is_err() {
-            self.restore_settings(settings);
+        match &outcome {
+            Ok(warning) => self.notices.extend(warning.clone()),
+            Err(_) => self.restore_settings(settings),
         }
         for (name, earlier) in local_settings {
             self.settings.restore(&name, earlier);
@@ -171,7 +172,7 @@ impl Session {
         if self.kept.is_some() {
             self.look_after_transaction().await;
         }
-        outcome
+        outcome.map(|_| ())
     }
 
     pub(super) async fn roll_back(&mut self, mut transaction: Transaction) {

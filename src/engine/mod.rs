@@ -4,7 +4,8 @@
 //!
 //! The path of a statement reads downward: `session` (prepare, execute), `statement` (text to plan, cached), then `read`,
 //! `write`, `ddl` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
-//! statements together, `spanning` for what commits on several shards. `keeping` is what a session has of its own on Postgres
+//! statements together, `spanning` for what commits on several shards (`two_phase` on Postgres shards, where the `resolver`
+//! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 
@@ -17,12 +18,14 @@ mod at_once;
 mod by_key;
 mod connecting;
 mod ddl;
+mod deadlock;
 mod down;
 mod drift;
 mod evaluate;
 mod everywhere;
 mod explain;
 mod gather;
+mod gid;
 mod joining;
 mod keeping;
 mod local;
@@ -33,15 +36,18 @@ mod pass_through;
 mod passing_on;
 mod read;
 mod recording;
+mod resolver;
 mod servers;
 mod session;
 mod settings;
 mod shards;
+mod side_by_side;
 mod spanning;
 mod statement;
 mod temporary;
 mod text_rules;
 mod transaction;
+mod two_phase;
 mod write;
 
 use std::collections::BTreeMap;
@@ -59,6 +65,7 @@ pub use ahead::Submitted;
 pub use answer::{Answer, RowBatch, Rows, TagCount};
 pub use at_once::{Commit, Control, Ending};
 pub use pass_through::PassThrough;
+pub use resolver::InDoubtTransaction;
 pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};
 pub use statement::Prepared;
 
@@ -70,11 +77,13 @@ use crate::shard::sqlite::{self, Scratch};
 use crate::shard::{Shard, ShardKind};
 use crate::topology::{Schema, Topology};
 use crate::types::{Epoch, ShardId};
+use deadlock::Waits;
 use down::{DownShard, ShardSet};
 use passing_on::StatementNames;
 use recording::RanOn;
 use servers::Servers;
 use statement::PlanCache;
+use two_phase::TwoPhases;
 
 /// Reads whose rows are brought together at the same time.
 const GATHERS: usize = 4;
@@ -91,6 +100,10 @@ pub struct Limits {
     pub prepared_statements_per_session: usize,
     /// How long a statement waits for another's change of the schema.
     pub lock_wait: Duration,
+    /// How long a transaction over several shards waits for a lock, before it is taken for a deadlock.
+    pub deadlock_wait: Duration,
+    /// How old a prepared transaction is that nobody seems to finish.
+    pub resolve_after: Duration,
 }
 
 /// What all sessions share.
@@ -115,6 +128,9 @@ pub struct Engine {
     metrics: Arc<Metrics>,
     /// Held by whoever changes the schema or the set of shards, from the first statement to the commit.
     schema_change: Arc<tokio::sync::Mutex<()>>,
+    two_phases: TwoPhases,
+    /// The transactions that wait for each other.
+    waits: Arc<Waits>,
 }
 
 /// A shard, and where it is counted.
@@ -173,6 +189,8 @@ impl Engine {
             plans: PlanCache::new(parts.limits.plan_cache_statements, Arc::clone(&parts.metrics)),
             scratch: Scratch::open(Arc::clone(parts.metrics.no_shard()))?,
             gathers: Arc::new(Semaphore::new(GATHERS)),
+            waits: Waits::new(parts.limits.deadlock_wait),
+            two_phases: TwoPhases::default(),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,

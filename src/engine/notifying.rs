@@ -65,7 +65,7 @@ impl Session {
         let output = match self.transaction {
             None => self.engine.shard(shard)?.write(call).await?,
             // The server refuses nothing of this in a read-only transaction.
-            Some(_) => self.join_as_writer(shard).await?.transaction.run(call).await?,
+            Some(_) => self.join_as_writer(shard).await?.run(call).await?,
         };
         Ok(self.passed_answer(tag, output))
     }

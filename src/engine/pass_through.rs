@@ -214,7 +214,8 @@ impl Session {
             scope: Scope::Alone,
             environment: std::sync::OnceLock::new(),
         };
-        let mut answer = self.take_on(passing, &shard, &execution).await;
+        let answer = self.take_on(passing, &shard, &execution).await;
+        let mut answer = answer.map_err(|error| self.cancel.reason_of(error));
         let outcome = Outcome::of(&answer);
         let recording = counted.recording(self.door, recording::kind(&execution.statement.plan), outcome);
         match &mut answer {

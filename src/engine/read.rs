@@ -178,17 +178,21 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return self.engine.shard(shard)?.read(call).await;
         };
-        if let Some(participant) = transaction.participant(shard) {
-            return participant.transaction.run(call).await;
-        }
         let locks_rows = locks_rows && transaction.opened == Opened::Client;
+        if let Some(participant) = transaction.participant(shard) {
+            // What a Postgres shard has locked stays so until all is committed.
+            return match locks_rows && self.engine.kind == ShardKind::Postgres {
+                true => self.join_as_writer(shard).await?.run(call).await,
+                false => participant.run(call).await,
+            };
+        }
         match self.engine.kind.mode_of_read(transaction.isolation, locks_rows) {
             None => self.engine.shard(shard)?.read(call).await,
-            Some(TransactionMode::Write) => self.join_as_writer(shard).await?.transaction.run(call).await,
+            Some(TransactionMode::Write) => self.join_as_writer(shard).await?.run(call).await,
             Some(mode) => {
                 let engine = Arc::clone(&self.engine);
                 let transaction = self.open_transaction()?;
-                transaction.join(&engine, shard, mode, call.may_lag()).await?.transaction.run(call).await
+                transaction.join(&engine, shard, mode, call.may_lag()).await?.run(call).await
             }
         }
     }

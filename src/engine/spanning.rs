@@ -1,11 +1,14 @@
-//! Commits that span shards, and the recovery that finishes them.
+//! Commits that span shards, and the recovery that finishes them. On Postgres shards: `two_phase` and `resolver`. Here SQLite's.
 //!
 //! Every participant holds its writer, its work done and recorded. The redo record in the catalog is the decision: it is
 //! durable before the first shard commits. Each shard's commit carries the record's id, so that recovery knows which
 //! shards still lack it. Nobody writes on a participant between the decision and its commit: its writer is held, and a
 //! shard whose commit failed answers nothing before its part was applied.
 
+use std::sync::Arc;
+
 use super::Engine;
+use super::deadlock::Party;
 use super::down::redo;
 use crate::catalog::RedoPart;
 use crate::crash_point::{CommitStep, crash_point};
@@ -19,22 +22,28 @@ pub(super) struct SpanningPart {
     pub(super) shard: ShardId,
     pub(super) transaction: ShardTransaction,
     pub(super) steps: Vec<RedoStep>,
+    pub(super) party: Option<Arc<Party>>,
 }
 
 /// A commit that was decided.
 #[derive(Debug)]
 pub(super) enum Committed {
     Everywhere,
-    /// It is committed, and a shard has yet to apply it: what its client is told.
+    /// It is committed, and a shard has yet to apply it: the error that its client is told.
     Behind(Error),
+    /// It is committed, and a shard has yet to show it: the warning that its client is told.
+    Late(Error),
 }
 
 impl Committed {
+    /// A warning for the client.
+    ///
     /// # Errors
     /// A shard has yet to apply it.
-    pub(super) fn whole(self) -> Result<()> {
+    pub(super) fn whole(self) -> Result<Option<Error>> {
         match self {
-            Committed::Everywhere => Ok(()),
+            Committed::Everywhere => Ok(None),
+            Committed::Late(warning) => Ok(Some(warning)),
             Committed::Behind(error) => Err(error),
         }
     }
@@ -45,9 +54,17 @@ impl Engine {
     ///
     /// # Errors
     /// Nothing was committed, since the record could not be written.
-    pub(super) async fn commit_together(&self, parts: Vec<SpanningPart>) -> Result<Committed> {
+    pub(super) async fn commit_together(
+        &self,
+        parts: Vec<SpanningPart>,
+        decider: Option<ShardId>,
+    ) -> Result<Committed> {
         if self.kind == ShardKind::Postgres {
-            return self.commit_in_turn(parts).await;
+            // Rows are not written where it cannot be done, so this is a change of the schema.
+            return match self.require_prepared(parts.iter().map(|part| part.shard)) {
+                Ok(()) => self.commit_in_two_phases(parts, decider).await,
+                Err(_) => self.commit_in_turn(parts).await,
+            };
         }
         let id = format!("{:032x}", rand::random::<u128>());
         crash_point(CommitStep::Deciding);
@@ -81,7 +98,8 @@ impl Engine {
         }
     }
 
-    /// Commits on Postgres shards, one after the other: what has no decision that outlives a crash in between.
+    /// Commits a change of the schema on Postgres shards of which one cannot prepare it, one after the other: no decision
+    /// outlives a crash in between, and the schemas tell how they differ.
     async fn commit_in_turn(&self, parts: Vec<SpanningPart>) -> Result<Committed> {
         let mut done = Vec::new();
         let mut failed = None;
@@ -155,6 +173,10 @@ impl Engine {
     /// # Errors
     /// The catalog failed, or has a part for a shard that there is not: nothing may be served.
     pub async fn recover(&self) -> Result<()> {
+        if self.kind == ShardKind::Postgres {
+            self.recover_prepared().await;
+            return Ok(());
+        }
         let undone = self.catalog.redo_undone().await?;
         let topology = self.live.snapshot();
         if let Some(part) = undone.iter().find(|part| topology.shard(part.shard).is_none()) {

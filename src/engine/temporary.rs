@@ -191,7 +191,7 @@ impl Session {
         let call = self.call(execution, execution.whole_program()?)?;
         if self.transaction.is_some() && writes_rows {
             self.ran_on.add(shard);
-            return self.join_as_writer(shard).await?.transaction.run(call).await;
+            return self.join_as_writer(shard).await?.run(call).await;
         }
         let is_read = execution.whole_program()?.tag() == Tag::Select;
         let mut output = self.read_call(shard, call, false).await?;

@@ -2,14 +2,15 @@
 //!
 //! BEGIN reaches a shard when the first statement that needs it does. At READ COMMITTED reads take no part: each sees
 //! what was committed when it began, and only writing (or FOR UPDATE) takes the shard's writer, which is then held to
-//! the end. Above it, the first read on a shard opens a snapshot there. A transaction writes rows on one shard; one that
-//! changed the schema writes on all, and commits on all or none.
+//! the end. Above it, the first read on a shard opens a snapshot there. What was written on several shards is committed on all
+//! or none.
 
 use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
 
 use super::Engine;
+use super::deadlock::{Party, SCHEMA_LOCK, WriterParty};
 use super::session::microseconds_since_2000;
 use super::settings::Settings;
 use super::spanning::{Committed, SpanningPart};
@@ -18,7 +19,9 @@ use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
 use crate::shard::postgres::{Keeper, PostgresShard, SessionSettings};
 use crate::shard::sqlite::RedoStep;
-use crate::shard::{Beginning, Call, CancelFlag, OutputColumn, ShardTransaction, TransactionMode, Written};
+use crate::shard::{
+    Beginning, Call, CancelFlag, Output, OutputColumn, ShardKind, ShardTransaction, TransactionMode, Written,
+};
 use crate::topology::Schema;
 use crate::types::ShardId;
 
@@ -59,6 +62,8 @@ pub(super) struct Transaction {
     pub(super) local_settings: Vec<(String, Option<super::settings::Set>)>,
     /// What its session keeps on Postgres shards.
     pub(super) keeper: Option<Arc<Keeper>>,
+    /// What it holds and waits for, of SQLite shards' writers.
+    writers: Option<Arc<WriterParty>>,
 }
 
 /// A SQL cursor: on the shard of its query.
@@ -86,9 +91,51 @@ pub(super) struct Participant {
     pub(super) writes: bool,
     /// What it did, in order, except what is still being recorded.
     steps: Vec<RedoStep>,
+    /// Once there are several participants on Postgres shards: who waits for whom is looked at.
+    party: Option<Arc<Party>>,
+    /// A snapshot on a SQLite shard, whose next write takes the writer.
+    taking: Option<Arc<WriterParty>>,
 }
 
 impl Participant {
+    fn new(shard: ShardId, transaction: ShardTransaction) -> Participant {
+        Participant { shard, transaction, writes: false, steps: Vec::new(), party: None, taking: None }
+    }
+
+    /// Runs one statement.
+    ///
+    /// # Errors
+    /// As [`ShardTransaction::run`]; 40P01 when it waited for a transaction that waits for this one.
+    pub(super) async fn run(&mut self, call: Call) -> Result<Output> {
+        let Some(party) = self.party.clone() else {
+            let output = self.transaction.run(call).await;
+            if let Some(writers) = self.taking.take() {
+                writers.holds(self.shard);
+            }
+            return output;
+        };
+        self.note_process(&party);
+        Box::pin(party.watch(self.transaction.run(call))).await.map_err(|error| party.reason_of(error))
+    }
+
+    /// Runs a change of the schema in the client's own text, and gives the notices that it raised.
+    ///
+    /// # Errors
+    /// As [`Participant::run`].
+    pub(super) async fn run_told(&mut self, text: &str) -> Result<Vec<Error>> {
+        let Some(party) = self.party.clone() else { return self.transaction.postgres()?.run_told(text).await };
+        self.note_process(&party);
+        let told = party.watch(self.transaction.postgres()?.run_told(text)).await;
+        told.map_err(|error| party.reason_of(error))
+    }
+
+    /// Its connection may have been replaced before it began.
+    fn note_process(&self, party: &Party) {
+        if let ShardTransaction::Postgres(transaction) = &self.transaction {
+            party.note(self.shard, transaction.process());
+        }
+    }
+
     /// Runs a change of the schema.
     ///
     /// # Errors
@@ -114,7 +161,7 @@ impl Participant {
     /// The shard refused it.
     pub(super) async fn run_recorded(&mut self, call: Call) -> Result<(Written, Vec<u8>)> {
         self.settle_steps().await?;
-        let written = held(self.transaction.run(call).await?).await?;
+        let written = held(self.run(call).await?).await?;
         let changes = self.transaction.sqlite()?.take_changes().await?;
         self.steps.push(RedoStep::Changes(changes.clone()));
         Ok((written, changes))
@@ -149,6 +196,7 @@ impl Transaction {
             cursors: Vec::new(),
             local_settings: Vec::new(),
             keeper: None,
+            writers: None,
         }
     }
 
@@ -170,11 +218,25 @@ impl Transaction {
     /// Waits until nobody else changes the schema.
     ///
     /// # Errors
-    /// 55P03 when another's change takes too long.
+    /// 55P03 when another's change takes too long; 40P01 when it waits for this transaction.
     pub(super) async fn lock_schema(&mut self, engine: &Engine) -> Result<()> {
-        if self.schema_lock.is_none() {
-            self.schema_lock = Some(engine.lock_schema().await?);
+        if self.schema_lock.is_some() {
+            return Ok(());
         }
+        if engine.kind != ShardKind::Sqlite {
+            self.schema_lock = Some(engine.lock_schema().await?);
+            return Ok(());
+        }
+        let writers = self.writer_party(engine);
+        writers.wait_for(SCHEMA_LOCK)?;
+        match engine.lock_schema().await {
+            Ok(lock) => self.schema_lock = Some(lock),
+            Err(error) => {
+                writers.gave_up();
+                return Err(error);
+            }
+        }
+        writers.holds(SCHEMA_LOCK);
         Ok(())
     }
 
@@ -188,8 +250,25 @@ impl Transaction {
         shard: ShardId,
         mode: TransactionMode,
     ) -> Result<&mut Participant> {
-        if self.participant(shard).is_none() {
-            let participant = self.join(engine, shard, mode, false).await?;
+        let holds = self.participant(shard).is_some_and(|participant| participant.writes);
+        let writers = (engine.kind == ShardKind::Sqlite && !holds).then(|| self.writer_party(engine));
+        if let Some(writers) = &writers {
+            writers.wait_for(shard)?;
+        }
+        if let Some(participant) = self.participant(shard) {
+            // A snapshot's first write waits within its statement.
+            participant.taking = writers;
+        } else {
+            let participant = match (self.join(engine, shard, mode, false).await, &writers) {
+                (Err(error), Some(writers)) => {
+                    writers.gave_up();
+                    return Err(error);
+                }
+                (joined, _) => joined?,
+            };
+            if let Some(writers) = writers {
+                writers.holds(shard);
+            }
             if let ShardTransaction::Sqlite(transaction) = &mut participant.transaction {
                 transaction.record_changes().await?;
             }
@@ -199,11 +278,16 @@ impl Transaction {
         Ok(participant)
     }
 
-    /// COMMIT: by itself on the one shard that it wrote on; by a redo record when there are several.
+    fn writer_party(&mut self, engine: &Engine) -> Arc<WriterParty> {
+        Arc::clone(self.writers.get_or_insert_with(|| engine.waits.writer_party()))
+    }
+
+    /// COMMIT: by itself on the one shard that it wrote on; by a redo record or in two phases when there are several. Gives a
+    /// warning for the client.
     ///
     /// # Errors
     /// Nothing was committed, unless the error says that the outcome is unknown.
-    pub(super) async fn commit(self, engine: &Arc<Engine>) -> Result<()> {
+    pub(super) async fn commit(self, engine: &Arc<Engine>) -> Result<Option<Error>> {
         if !self.spans() && self.schema.is_none() {
             return self.commit_to_the_end(engine).await;
         }
@@ -215,7 +299,7 @@ impl Transaction {
         })
     }
 
-    async fn commit_to_the_end(mut self, engine: &Engine) -> Result<()> {
+    async fn commit_to_the_end(mut self, engine: &Engine) -> Result<Option<Error>> {
         let Some(schema) = self.schema.take() else { return self.commit_participants(engine).await?.whole() };
         let announced = match engine.announce_schema().await {
             Ok(announced) => announced,
@@ -233,6 +317,7 @@ impl Transaction {
 
     /// Commits on every shard that was written on, and lets go of the others.
     async fn commit_participants(self, engine: &Engine) -> Result<Committed> {
+        let decider = self.keeper.as_ref().and_then(|keeper| keeper.unpreparable());
         let (mut writers, readers): (Vec<_>, Vec<_>) = self.participants.into_iter().partition(|p| p.writes);
         for reader in readers {
             match reader.transaction {
@@ -244,7 +329,7 @@ impl Transaction {
         match writers.len() {
             0 => Ok(Committed::Everywhere),
             1 => writers.remove(0).transaction.commit().await.map(|()| Committed::Everywhere),
-            _ => commit_spanning(engine, writers).await,
+            _ => commit_spanning(engine, writers, decider).await,
         }
     }
 
@@ -259,11 +344,9 @@ impl Transaction {
         self.participants.iter_mut().find(|participant| participant.shard == shard)
     }
 
-    /// The shard that it has written on, when this one is another and it does not span all shards already.
-    pub(super) fn other_writer(&self, shard: ShardId) -> Option<ShardId> {
-        let mut writers = self.participants.iter().filter(|participant| participant.writes);
-        let first = writers.next()?.shard;
-        (writers.next().is_none() && first != shard).then_some(first)
+    /// The shards that it has written on.
+    pub(super) fn writers(&self) -> impl Iterator<Item = ShardId> {
+        self.participants.iter().filter(|participant| participant.writes).map(|participant| participant.shard)
     }
 
     /// Adds a shard, which catches up with the open savepoints so that each can be rolled back to. `may_lag`: on a replica, if
@@ -290,18 +373,34 @@ impl Transaction {
         for level in 0..self.savepoints.len() {
             transaction.savepoint(&level_name(level)).await?;
         }
-        self.participants.push(Participant { shard, transaction, writes: false, steps: Vec::new() });
+        self.participants.push(Participant::new(shard, transaction));
+        if engine.kind == ShardKind::Postgres && self.participants.len() > 1 {
+            self.form_party(engine)?;
+        }
         Ok(self.participants.last_mut().expect("a participant was just added"))
     }
 
-    /// Adds a Postgres shard, or finds it, where that takes no waiting. `None`: it does, or another shard was written on.
+    /// From now on the transaction may wait for one that waits for it on another shard.
+    fn form_party(&mut self, engine: &Engine) -> Result<()> {
+        let known = self.participants.iter().find_map(|participant| participant.party.clone());
+        let party = known.unwrap_or_else(|| engine.waits.party(&self.cancel));
+        for participant in self.participants.iter_mut().filter(|participant| participant.party.is_none()) {
+            party.join(engine.shard(participant.shard)?);
+            participant.note_process(&party);
+            participant.party = Some(Arc::clone(&party));
+        }
+        Ok(())
+    }
+
+    /// Adds a Postgres shard, or finds it, where that takes no waiting. `None`: it does, or it is a write beside another shard.
     pub(super) fn join_at_once(
         &mut self,
         shard: &PostgresShard,
         settings: &Arc<SessionSettings>,
         writes: bool,
     ) -> Option<&mut Participant> {
-        if writes && (self.read_only || self.other_writer(shard.id()).is_some()) {
+        let is_other = |participant: &Participant| participant.shard != shard.id();
+        if writes && (self.read_only || self.participants.iter().any(is_other)) {
             return None;
         }
         self.used = true;
@@ -314,15 +413,10 @@ impl Transaction {
             Some(place) => place,
             // It may belong on a replica.
             None if self.read_only && shard.replicas().is_some() => return None,
-            None if self.savepoints.is_empty() => {
+            // With a second shard, who waits for whom has to be looked at.
+            None if self.savepoints.is_empty() && self.participants.is_empty() => {
                 let transaction = shard.begin_at_once(self.begin_statement(), settings, &self.cancel)?;
-                let transaction = ShardTransaction::Postgres(transaction);
-                self.participants.push(Participant {
-                    shard: shard.id(),
-                    transaction,
-                    writes: false,
-                    steps: Vec::new(),
-                });
+                self.participants.push(Participant::new(shard.id(), ShardTransaction::Postgres(transaction)));
                 self.participants.len() - 1
             }
             None => return None,
@@ -437,9 +531,9 @@ impl Transaction {
         Ok(())
     }
 
-    /// It writes on several shards: it changed the schema or a reference table.
+    /// It writes on several shards.
     pub(super) fn spans(&self) -> bool {
-        self.participants.iter().filter(|participant| participant.writes).count() > 1
+        self.writers().nth(1).is_some()
     }
 }
 
@@ -448,27 +542,25 @@ fn level_name(level: usize) -> String {
     format!("level_{level}")
 }
 
-/// 0A000: the second shard was not touched.
-pub(super) fn second_shard(first: &str, second: &str, opened: Opened) -> Error {
-    let hint = match opened {
-        Opened::Client => {
-            "Commit before writing to another key's shard, or write both with one statement outside BEGIN, which is \
-             atomic. Rows of one key are always on one shard."
-        }
-        Opened::Batch | Opened::Statement => {
-            "Statements sent together are one transaction: send a Sync between them (or one statement in each simple \
-             query), or use one multi-row statement, which is atomic."
-        }
-    };
-    Error::unsupported(format!("a transaction that writes on two shards ({first}, then {second})"), hint)
-}
-
-/// Commits on several shards, on all or none: the redo record is the decision, and recovery finishes what it says.
-async fn commit_spanning(engine: &Engine, writers: Vec<Participant>) -> Result<Committed> {
-    let mut parts = Vec::with_capacity(writers.len());
+/// Commits on several shards, on all or none.
+async fn commit_spanning(engine: &Engine, writers: Vec<Participant>, decider: Option<ShardId>) -> Result<Committed> {
+    let (mut parts, mut readers) = (Vec::with_capacity(writers.len()), Vec::new());
     for mut writer in writers {
         writer.settle_steps().await?;
-        parts.push(SpanningPart { shard: writer.shard, transaction: writer.transaction, steps: writer.steps });
+        let holds_writer = match &mut writer.transaction {
+            ShardTransaction::Sqlite(transaction) => transaction.holds_writer().await?,
+            ShardTransaction::Postgres(_) => true,
+        };
+        let Participant { shard, transaction, steps, party, .. } = writer;
+        match holds_writer {
+            true => parts.push(SpanningPart { shard, transaction, steps, party }),
+            // A snapshot that was to write, and has not: whoever would write there now, would have to wait.
+            false => readers.push(transaction),
+        }
     }
-    engine.commit_together(parts).await
+    let committed = engine.commit_together(parts, decider).await;
+    for reader in readers {
+        reader.rollback().await;
+    }
+    committed
 }

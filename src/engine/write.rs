@@ -7,7 +7,8 @@ use super::answer::{Answer, RowBatch, Rows, TagCount};
 use super::down::Need;
 use super::recording::RanOn;
 use super::session::{Execution, Scope, Session};
-use super::transaction::{Opened, Participant, Transaction, second_shard};
+use super::side_by_side::side_by_side;
+use super::transaction::{Opened, Participant, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Insert, ReferenceWrite, Write};
 use crate::shard::{Call, Output, Program, ShardKind, Tag, TransactionMode, Written};
@@ -126,7 +127,7 @@ impl Session {
         let call = self.call(execution, &part.program)?;
         let mut output = match self.transaction {
             None => self.engine.shard(part.shard)?.write(call).await?,
-            Some(_) => self.join_as_writer(part.shard).await?.transaction.run(call).await?,
+            Some(_) => self.join_as_writer(part.shard).await?.run(call).await?,
         };
         self.notices.append(&mut output.notices);
         let output = self.engine.output_as_told(part.shard, output, execution, &part.program)?;
@@ -135,12 +136,9 @@ impl Session {
 
     /// Writes on several shards, on all or none.
     async fn write_several(&mut self, parts: Vec<Part>, execution: &Execution) -> Result<Vec<Written>> {
-        if let [first, second, ..] = parts.as_slice() {
-            self.refuse_second_shard(first.shard, second.shard, execution.scope)?;
-        }
-        if self.engine.kind == ShardKind::Postgres {
-            return Err(rows_on_several_postgres_shards());
-        }
+        let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
+        self.engine.require(&shards, Need::Write)?;
+        self.require_prepared(&shards)?;
         let own = self.open_spanning(execution)?;
         let outcome = self.run_parts(parts, execution).await;
         self.close_spanning(own, outcome).await
@@ -149,33 +147,48 @@ impl Session {
     async fn run_parts(&mut self, parts: Vec<Part>, execution: &Execution) -> Result<Vec<Written>> {
         let engine = Arc::clone(&self.engine);
         self.ran_on = RanOn::Several;
-        let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
-        engine.require(&shards, Need::Write)?;
-        let calls: Vec<_> =
-            parts.iter().map(|part| Ok((part.shard, self.call(execution, &part.program)?))).collect::<Result<_>>()?;
+        let mut calls = Vec::with_capacity(parts.len());
+        for part in &parts {
+            calls.push((part.shard, self.call(execution, &part.program)?));
+        }
+        // Writers are taken in one order by everybody.
+        calls.sort_unstable_by_key(|(shard, _)| *shard);
         let transaction = self.open_transaction()?;
         for (shard, _) in &calls {
             transaction.join_as_writer(&engine, *shard, TransactionMode::Write).await?;
         }
-        let mut written = Vec::with_capacity(calls.len());
-        for (shard, call) in calls {
-            let output =
-                transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?.transaction.run(call).await?;
-            written.push(held(output).await?);
+        let running = transaction.participants.iter_mut().filter_map(|participant| {
+            let place = calls.iter().position(|(shard, _)| *shard == participant.shard)?;
+            let (shard, call) = calls.swap_remove(place);
+            Some(async move { (shard, participant.run(call).await) })
+        });
+        let mut written = Vec::with_capacity(parts.len());
+        for (shard, output) in side_by_side(running).await {
+            let mut output = output?;
+            self.notices.append(&mut output.notices);
+            written.push((shard, output));
         }
-        Ok(written)
+        let mut ordered = Vec::with_capacity(parts.len());
+        for part in &parts {
+            let place = written.iter().position(|(shard, _)| *shard == part.shard);
+            let (shard, output) = written.swap_remove(place.ok_or_else(|| Error::internal("a part did not run"))?);
+            ordered.push(held(engine.output_as_told(shard, output, execution, &part.program)?).await?);
+        }
+        Ok(ordered)
     }
 
-    /// A transaction writes rows on one shard; a statement that writes on several must stand alone, or follow a change
-    /// that made the transaction span all shards.
-    fn refuse_second_shard(&self, first: ShardId, second: ShardId, scope: Scope) -> Result<()> {
-        let opened = match (&self.transaction, scope) {
-            (None, Scope::Alone) => return Ok(()),
-            (None, Scope::Batch) => Opened::Batch,
-            (Some(transaction), _) if transaction.spans() => return Ok(()),
-            (Some(transaction), _) => transaction.opened,
-        };
-        Err(second_shard(&self.engine.shard_name(first), &self.engine.shard_name(second), opened))
+    /// # Errors
+    /// 55000: the open transaction would have written on several shards with one of these, and one of them can take no part in
+    /// such a commit. None was touched.
+    pub(super) fn require_prepared(&self, shards: &[ShardId]) -> Result<()> {
+        if self.engine.kind != ShardKind::Postgres {
+            return Ok(());
+        }
+        let mut all: Vec<ShardId> = self.transaction.iter().flat_map(Transaction::writers).collect();
+        all.extend_from_slice(shards);
+        all.sort_unstable();
+        all.dedup();
+        if all.len() < 2 { Ok(()) } else { self.engine.require_prepared(all) }
     }
 
     /// A transaction that may span shards: the open one, or one of this statement's own. Tells whether it is its own.
@@ -232,13 +245,13 @@ impl Session {
         self.transaction.as_mut().ok_or_else(|| Error::internal("a statement needs a transaction and none is open"))
     }
 
-    /// Takes the shard's writer for the open transaction, unless another shard's is already held.
+    /// Takes the shard's writer for the open transaction.
+    ///
+    /// # Errors
+    /// As [`Session::require_prepared`]; the shard's.
     pub(super) async fn join_as_writer(&mut self, shard: ShardId) -> Result<&mut Participant> {
+        self.require_prepared(&[shard])?;
         let engine = Arc::clone(&self.engine);
-        let transaction = self.open_transaction()?;
-        if let Some(first) = transaction.other_writer(shard) {
-            return Err(second_shard(&engine.shard_name(first), &engine.shard_name(shard), transaction.opened));
-        }
         self.open_transaction()?.join_as_writer(&engine, shard, TransactionMode::Write).await
     }
 }
@@ -251,14 +264,6 @@ pub(super) fn tag_word(tag: Tag) -> &'static str {
         Tag::Delete => "DELETE",
         Tag::Merge => "MERGE",
     }
-}
-
-/// Until they are committed in two phases.
-fn rows_on_several_postgres_shards() -> Error {
-    Error::unsupported(
-        "a statement that writes rows on several Postgres shards",
-        "Give the key in WHERE, or write the rows of each key with a statement of its own.",
-    )
 }
 
 pub(super) fn written_answer(execution: &Execution, written: Written) -> Answer {
@@ -292,6 +297,9 @@ pub(super) async fn held(mut output: Output) -> Result<Written> {
 fn together(written: Vec<Written>) -> Written {
     let mut all = Written::default();
     for part in written {
+        // All tell the same.
+        all.columns = all.columns.or(part.columns);
+        all.row_description = all.row_description.or(part.row_description);
         all.rows.frames.unsplit(part.rows.frames);
         all.rows.rows += part.rows.rows;
         all.affected += part.affected;
@@ -316,6 +324,10 @@ fn in_statement_order<'a>(
         }
     }
     let mut all = Written { affected: written.iter().map(|part| part.affected).sum(), ..Written::default() };
+    if let Some(first) = written.first_mut() {
+        all.columns = first.columns.take();
+        all.row_description = first.row_description.take();
+    }
     for part in part_of {
         all.rows.frames.extend_from_slice(&written[part].rows.split_rows(1).frames);
         all.rows.rows += 1;

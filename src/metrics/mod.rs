@@ -7,6 +7,7 @@
 //! Invariant: never a key, a value or a statement's text in a label.
 
 mod handles;
+mod in_doubt;
 mod pools;
 mod process;
 mod replicas;
@@ -43,6 +44,7 @@ pub struct Metrics {
     process: process::ProcessMetrics,
     pools: pools::PoolMetrics,
     replicas: replicas::ReplicaMetrics,
+    in_doubt: in_doubt::InDoubtMetrics,
     /// Statements whose parse, plan and translation were found in the cache.
     pub plan_cache_hits: IntCounter,
     /// Statements that had to be parsed, planned and translated.
@@ -111,6 +113,7 @@ impl Metrics {
             process: process::ProcessMetrics::register(&registry),
             pools: pools::PoolMetrics::register(&registry),
             replicas: replicas::ReplicaMetrics::register(&registry),
+            in_doubt: in_doubt::InDoubtMetrics::register(&registry),
             plan_cache_hits: register(
                 &registry,
                 IntCounter::new("shardd_plan_cache_hits_total", "Statements found parsed and planned."),
@@ -187,6 +190,11 @@ impl Metrics {
     /// Takes over how many statements might have been read from a shard's replicas, and were not.
     pub fn set_replicas_passed_over(&self, shard: &str, count: u64) {
         self.replicas.set_passed_over(shard, count);
+    }
+
+    /// How many transactions are in doubt on a shard, and how old the oldest is.
+    pub fn set_in_doubt(&self, shard: &str, count: usize, oldest: Duration) {
+        self.in_doubt.set(shard, count, oldest);
     }
 
     /// How many findings of each severity the shards' schemas have.
@@ -302,6 +310,7 @@ mod tests {
         metrics.set_replica("s1", "db-2:5432", true, Some(Duration::ZERO), &BTreeMap::new());
         metrics.set_replicas_passed_over("s1", 1);
         metrics.set_schema_findings("harmless", 1);
+        metrics.set_in_doubt("s1", 1, Duration::ZERO);
         let text = metrics.render();
         let told: std::collections::BTreeSet<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();

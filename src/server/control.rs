@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::open::ShardOpener;
-use crate::admin::{Control, NewShard, Pending, ReplicaDescription};
-use crate::engine::{Engine, Identity};
+use crate::admin::{Control, InDoubtDescription, NewShard, Pending, ReplicaDescription};
+use crate::engine::{Engine, Identity, InDoubtTransaction};
 use crate::error::{Error, Result, SqlState};
 use crate::front::http::CREATE_TABLES;
 use crate::shard::ShardKind;
@@ -56,6 +56,23 @@ impl Control for EngineControl {
         Box::pin(self.0.review_schema())
     }
 
+    fn in_doubt(&self) -> Pending<'_, Result<Vec<InDoubtDescription>>> {
+        Box::pin(async move { Ok(self.described(self.0.in_doubt().await?)) })
+    }
+
+    fn resolve_in_doubt(&self) -> Pending<'_, Result<Vec<InDoubtDescription>>> {
+        Box::pin(async move {
+            let mut left = self.described(self.0.resolve_now().await);
+            // Also what a shard that could not be asked may have.
+            for transaction in self.described(self.0.in_doubt().await?) {
+                if !left.iter().any(|known| known.gid == transaction.gid) {
+                    left.push(transaction);
+                }
+            }
+            Ok(left)
+        })
+    }
+
     fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {
         Box::pin(async move {
             let url = ShardUrl::parse(&shard.url).map_err(|error| {
@@ -85,6 +102,19 @@ impl Control for EngineControl {
 }
 
 impl EngineControl {
+    fn described(&self, transactions: Vec<InDoubtTransaction>) -> Vec<InDoubtDescription> {
+        let topology = self.topology();
+        let name = |id: ShardId| topology.shard(id).map_or_else(|| id.to_string(), |shard| shard.name.clone());
+        let described = transactions.into_iter().map(|transaction| InDoubtDescription {
+            shard: name(transaction.shard),
+            gid: transaction.gid,
+            decided_by: transaction.decider.map(name),
+            age_seconds: transaction.age.as_secs(),
+            error: transaction.trouble.map(|error| error.message().to_owned()),
+        });
+        described.collect()
+    }
+
     /// Reaches the server first: its URL, its hashes.
     async fn join(&self, spec: &ShardSpec) -> Result<(Arc<Topology>, Vec<String>)> {
         let shard = spec.numbered(self.0.next_shard_number().await?);

@@ -118,6 +118,7 @@ pub async fn run(config: Config, sources: Sources, logs: Arc<LogRing>) -> Result
     http::ensure_schema(&engine, &config.database).await?;
     banner::print(&config, &doors, &engine);
     let reopening = tokio::spawn(reopen::until_all_are_open(Arc::clone(&engine), opener.clone()));
+    let resolving = tokio::spawn(Arc::clone(&engine).keep_resolving());
     let live = reload::live(&early, &config, &engine);
     let inside = Inside { engine: &engine, metrics: &metrics, workers: &workers, opener, live: &live };
     let current = reload::keep_current(early, live.clone(), sources, config.clone(), Arc::clone(&engine));
@@ -125,6 +126,7 @@ pub async fn run(config: Config, sources: Sources, logs: Arc<LogRing>) -> Result
     serve(doors, &config, inside, logs, stop).await;
     current.abort();
     reopening.abort();
+    resolving.abort();
     // Ended, or aborted: no shard is let in any more.
     let _ = reopening.await;
     engine.close().await;

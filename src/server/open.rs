@@ -265,6 +265,8 @@ fn limits(config: &Config) -> engine::Limits {
         gather_max_bytes: size(limits.gather_max_bytes),
         prepared_statements_per_session: size(limits.prepared_statements_per_session),
         lock_wait: Duration::from_millis(limits.lock_wait_ms),
+        deadlock_wait: Duration::from_millis(limits.deadlock_wait_ms),
+        resolve_after: Duration::from_millis(limits.resolve_after_ms),
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::error::{Error, SqlState};
+use crate::error::{Error, Retry, SqlState};
 
 const RUNNING: u8 = 0;
 const CANCELED: u8 = 1;
 const TIMED_OUT: u8 = 2;
+const DEADLOCKED: u8 = 3;
 
 /// Ends a statement that waits or runs. Clones share the flag; one that was raised stays so.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,20 @@ impl CancelFlag {
         self.raise(TIMED_OUT);
     }
 
+    /// It waits for a transaction that waits for its own, or has waited for too long to be sure that it does not.
+    pub fn deadlock(&self) {
+        self.raise(DEADLOCKED);
+    }
+
+    /// What a shard says of a statement that was canceled is not why it was.
+    #[must_use]
+    pub fn reason_of(&self, error: Error) -> Error {
+        match self.0.state.load(Ordering::Acquire) == DEADLOCKED && error.sqlstate() == SqlState::QUERY_CANCELED {
+            true => deadlock(),
+            false => error,
+        }
+    }
+
     /// The next statement begins: a cancel that came too late for the last is forgotten.
     pub fn clear(&self) {
         self.0.state.store(RUNNING, Ordering::Release);
@@ -50,6 +65,7 @@ impl CancelFlag {
     pub fn error(&self) -> Option<Error> {
         let reason = match self.0.state.load(Ordering::Acquire) {
             RUNNING => return None,
+            DEADLOCKED => return Some(deadlock()),
             CANCELED => "canceling statement due to user request",
             _ => "canceling statement due to statement timeout",
         };
@@ -70,4 +86,12 @@ impl CancelFlag {
             notified.await;
         }
     }
+}
+
+/// 40P01, for a circle that goes over several shards.
+pub fn deadlock() -> Error {
+    Error::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+        .detail("The transaction waits on one shard for another one, which waits for it on another shard.")
+        .hint("Run the whole transaction again.")
+        .retry(Retry::Safe)
 }

@@ -9,7 +9,7 @@ mod rows;
 pub mod sqlite;
 
 pub use call::{Output, RawParameters, TransactionMode, Written};
-pub use cancel::CancelFlag;
+pub use cancel::{CancelFlag, deadlock};
 pub use either::{Beginning, Call, Program, Shard, ShardKind, ShardTransaction};
 pub use output::{ForeignType, Formats, OutputColumn, Tag};
 pub use rows::{RowBatch, Rows};

@@ -88,6 +88,9 @@ pub(super) enum Command {
     /// Compare the shards' schemas
     #[command(subcommand)]
     Schema(SchemaCommand),
+    /// Show or end transactions that a commit over several Postgres shards has left prepared
+    #[command(subcommand)]
+    Transactions(TransactionsCommand),
     /// Add a shard, which joins with no slots yet
     AddShard {
         /// Its name
@@ -116,6 +119,15 @@ pub(super) enum SchemaCommand {
     /// Read the Postgres shards' schemas anew, and show what differs and what is wrong with one; exits with 1 unless all of it
     /// is harmless
     Diff,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(super) enum TransactionsCommand {
+    /// List the transactions that are prepared on a shard, and that this server is not about to end
+    List,
+    /// End them as was decided, or roll them back where nothing was, without waiting until they are old; exits with 1 when some
+    /// are left
+    Resolve,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,14 +6,16 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::arguments::{Arguments, Command, ConfigCommand, Format, LogsArguments, SchemaCommand, command};
+use super::arguments::{
+    Arguments, Command, ConfigCommand, Format, LogsArguments, SchemaCommand, TransactionsCommand, command,
+};
 use super::client::{Client, escaped};
 use super::failure::Failure;
 use super::output::Output;
 use super::print;
 use crate::admin::{
-    ConfigLine, ExplainRequest, Explanation, LogPage, NewShard, RouteAnswer, SchemaDiff, ShardDescription,
-    ShardSummary, Status, TableSummary, VersionAnswer,
+    ConfigLine, ExplainRequest, Explanation, InDoubtDescription, LogPage, NewShard, RouteAnswer, SchemaDiff,
+    ShardDescription, ShardSummary, Status, TableSummary, VersionAnswer,
 };
 use crate::config::{Config, Sources};
 
@@ -35,6 +37,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
             add_shard(&client()?, output, &new)?;
         }
         Command::Schema(SchemaCommand::Diff) => return schema_diff(&client()?, output),
+        Command::Transactions(command) => return transactions(&client()?, output, *command),
         Command::Config(ConfigCommand::Check { config }) => check_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: true, config }) => show_local_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: false, .. }) => {
@@ -79,6 +82,26 @@ fn tables(client: &Client, output: &mut Output) -> Result<(), Failure> {
         Format::Json => output.json(&tables),
         Format::Table => output.table(&print::TABLE_HEADER, &tables.iter().map(print::table_row).collect::<Vec<_>>()),
     }
+}
+
+fn transactions(client: &Client, output: &mut Output, command: TransactionsCommand) -> Result<ExitCode, Failure> {
+    let (found, code): (Vec<InDoubtDescription>, _) = match command {
+        TransactionsCommand::List => (client.get("/v1/transactions")?, ExitCode::SUCCESS),
+        TransactionsCommand::Resolve => {
+            let left: Vec<InDoubtDescription> = client.post("/v1/transactions/resolve", &json!({}))?;
+            let code = if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            (left, code)
+        }
+    };
+    match output.format() {
+        Format::Json => output.json(&found)?,
+        Format::Table if found.is_empty() => output.line("No transaction is in doubt.")?,
+        Format::Table => {
+            let rows: Vec<_> = found.iter().map(print::in_doubt_row).collect();
+            output.table(&print::IN_DOUBT_HEADER, &rows)?;
+        }
+    }
+    Ok(code)
 }
 
 fn route(client: &Client, output: &mut Output, table: &str, key: &str) -> Result<(), Failure> {

@@ -1,6 +1,9 @@
 //! Answers as text for people. Pure.
 
-use crate::admin::{KeyspaceSlots, LogEntry, ReplicaDescription, ShardDescription, ShardSummary, Status, TableSummary};
+use crate::admin::{
+    InDoubtDescription, KeyspaceSlots, LogEntry, ReplicaDescription, ShardDescription, ShardSummary, Status,
+    TableSummary,
+};
 
 /// Ranges shown of one keyspace; JSON has them all.
 const RANGES_SHOWN: usize = 8;
@@ -138,6 +141,18 @@ pub(super) fn table_row(table: &TableSummary) -> Vec<String> {
         key,
         table.columns.to_string(),
         table.indexes.to_string(),
+    ]
+}
+
+pub(super) const IN_DOUBT_HEADER: [&str; 5] = ["SHARD", "AGE", "DECIDED BY", "TRANSACTION", "ERROR"];
+
+pub(super) fn in_doubt_row(transaction: &InDoubtDescription) -> Vec<String> {
+    vec![
+        transaction.shard.clone(),
+        duration(transaction.age_seconds),
+        transaction.decided_by.clone().unwrap_or_else(|| "(unknown)".to_owned()),
+        transaction.gid.clone(),
+        transaction.error.clone().unwrap_or_default(),
     ]
 }
 

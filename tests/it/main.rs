@@ -37,3 +37,4 @@ mod support_works;
 mod system_catalog;
 mod text_order;
 mod tls_drivers;
+mod two_phase;

@@ -140,6 +140,21 @@ pub(super) async fn run_told(
     Ok(exchange.notices)
 }
 
+/// Runs what ends a transaction other than by ROLLBACK, to which a server may answer that it has rolled it back all the same.
+///
+/// # Errors
+/// The shard's error, or that it was rolled back; or the connection was lost.
+pub(super) async fn run_through(backend: &mut Backend, text: &str, cancel: &CancelFlag, shard: &str) -> Result<()> {
+    request::query(&mut backend.output, text);
+    let mut exchange = Exchange::new(None);
+    let status = finish(backend, &mut exchange, cancel, shard).await?;
+    if exchange.rolled_back || status != Readiness::Idle {
+        let message = format!("shard \"{shard}\" has rolled the transaction back");
+        return Err(Error::new(SqlState::IN_FAILED_SQL_TRANSACTION, message).fault(Fault::Shard).retry(Retry::Safe));
+    }
+    Ok(())
+}
+
 /// Asks what a statement takes and returns.
 ///
 /// # Errors

@@ -42,6 +42,8 @@ pub(super) struct Exchange {
     pub(super) described: Option<Described>,
     pub(super) parameter_oids: Option<Vec<u32>>,
     pub(super) affected: u64,
+    /// What was to end a transaction has rolled it back.
+    pub(super) rolled_back: bool,
     pub(super) notices: Vec<Error>,
     pub(super) error: Option<Error>,
     /// Of the ReadyForQuery, once it came.
@@ -61,6 +63,7 @@ impl Exchange {
             described: None,
             parameter_oids: None,
             affected: 0,
+            rolled_back: false,
             notices: Vec::new(),
             error: None,
             status: None,
@@ -127,7 +130,10 @@ impl Exchange {
                 b'T' => self.described = Some(self.read_description(&frame)?),
                 b't' => self.parameter_oids = Some(response::parameter_description(body)?),
                 b'C' if self.before > 0 => self.before -= 1,
-                b'C' => self.affected = response::affected_rows(body)?,
+                b'C' => {
+                    self.affected = response::affected_rows(body)?;
+                    self.rolled_back = body == b"ROLLBACK\0";
+                }
                 b'I' => {}
                 b'E' => {
                     let error = response::report(body);

@@ -97,6 +97,19 @@ impl Keeper {
         content.kept.iter().filter(has).map(|kept| kept.shard).collect()
     }
 
+    /// A shard on which the session has what keeps a transaction from being prepared.
+    pub fn unpreparable(&self) -> Option<ShardId> {
+        let content = self.content.lock();
+        let keeps = |reason: &PinReason| {
+            matches!(
+                reason,
+                PinReason::TemporaryTable | PinReason::Listen | PinReason::HeldCursor | PinReason::AdvisoryLock
+            )
+        };
+        let has = |kept: &&Kept| kept.pins.iter().any(|(known, _)| keeps(known));
+        content.kept.iter().find(has).map(|kept| kept.shard)
+    }
+
     /// Whether nothing is kept, nor has to be.
     pub fn is_idle(&self) -> bool {
         let content = self.content.lock();

@@ -91,6 +91,20 @@ impl ConnectionState {
         self.settings = Known::Lost;
     }
 
+    /// What makes the connection act as the role that it logged in as, until the end of its transaction.
+    pub(super) fn own_role(&self) -> &'static str {
+        let set = |wanted: &str| match &self.settings {
+            Known::Fresh => false,
+            Known::These(settings) => settings.0.iter().any(|(name, _)| name == wanted),
+            Known::Lost => wanted == "role",
+        };
+        match (set("session_authorization"), set("role")) {
+            (true, _) => "SET LOCAL SESSION AUTHORIZATION DEFAULT; ",
+            (false, true) => "SET LOCAL ROLE NONE; ",
+            (false, false) => "",
+        }
+    }
+
     /// Whether the connection has the session's settings: they are the same list, as equal lists are.
     pub(super) fn is_attached_to(&self, wanted: &Arc<SessionSettings>) -> bool {
         matches!(&self.settings, Known::These(settings) if Arc::ptr_eq(settings, wanted))

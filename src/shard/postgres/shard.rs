@@ -9,6 +9,7 @@ use super::call::{Call, OnReplica, StatementName};
 use super::clean;
 use super::conversation::{self, lost_alone, never_sent};
 use super::exchange::Exchange;
+use super::in_doubt::TwoPhases;
 use super::keeper::Keeper;
 use super::pass_through::{Form, PassThrough};
 use super::pool::{Pool, PoolState, Pooled};
@@ -40,6 +41,7 @@ pub struct PostgresShard {
     replicas: Option<Arc<Replicas>>,
     /// Told when its schema is read, which a database is made with.
     text: OnceLock<TextTreatment>,
+    pub(super) two_phases: TwoPhases,
     metrics: Arc<ShardMetrics>,
 }
 
@@ -58,7 +60,9 @@ impl PostgresShard {
 
     /// `pools`: one for each worker, in their order; at least one.
     pub fn new(name: &str, id: ShardId, pools: Vec<Arc<Pool>>, metrics: Arc<ShardMetrics>) -> PostgresShard {
-        PostgresShard { name: name.into(), id, pools: pools.into(), replicas: None, text: OnceLock::new(), metrics }
+        let two_phases = TwoPhases::new(name, pools[0].target());
+        let pools = pools.into();
+        PostgresShard { name: name.into(), id, pools, replicas: None, text: OnceLock::new(), two_phases, metrics }
     }
 
     #[must_use]

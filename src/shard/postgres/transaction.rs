@@ -20,6 +20,7 @@ use super::program::Description;
 use super::rows::{Place, RowStream, Running};
 use super::schema::{self, ShardSchema};
 use super::session_state::SessionSettings;
+use super::two_phase::Ending;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::metrics::ShardMetrics;
 use crate::shard::{CancelFlag, Output, RowBatch, Rows};
@@ -439,6 +440,24 @@ impl PostgresTransaction {
             Readiness::Idle => Ok(()),
             other => Err(Error::internal(format!("after COMMIT, a shard says that its transaction is {other:?}"))),
         }
+    }
+
+    /// Its connection, on which only its end is to come.
+    ///
+    /// # Errors
+    /// The connection was lost, or the last statement failed.
+    pub(super) async fn into_ending(self) -> Result<Ending> {
+        let connection = self.place.take_without_rows().await.map_err(lost_in_transaction)?;
+        let PostgresTransaction { shard, settings_changed, aftermath, cancel, .. } = self;
+        Ok(Ending { connection, settings_changed, aftermath, shard, cancel })
+    }
+
+    /// The server's process that it runs in, while no statement has its connection.
+    pub fn process(&self) -> Option<i32> {
+        let connection = self.place.take_free()?;
+        let process = connection.process();
+        self.place.put(connection);
+        Some(process)
     }
 
     /// Takes everything back. If the shard cannot answer in time, the connection is closed and it does so by itself.

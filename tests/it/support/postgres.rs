@@ -27,6 +27,11 @@ impl Postgres {
         Postgres::start_with(|_| Vec::new())
     }
 
+    /// A server with these settings (`name=value`).
+    pub fn start_set(settings: &[&str]) -> Postgres {
+        Postgres::start_with(|_| settings.iter().map(|setting| (*setting).to_owned()).collect())
+    }
+
     /// A server that takes encrypted connections only: from its user by the password `secret`, from `robot` by a
     /// certificate of the authority, which has made the server's own before.
     pub fn start_secured(authority: &Authority) -> Postgres {
@@ -205,7 +210,7 @@ fn serve(directory: &Path, port: u16, settings: &[String]) -> Child {
     for setting in ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "TimeZone=UTC"] {
         server.args(["-c", setting]);
     }
-    server.args(["-c", "max_prepared_transactions=20", "-c", "max_connections=200"]);
+    server.args(["-c", "max_prepared_transactions=200", "-c", "max_connections=200"]);
     for setting in settings {
         server.args(["-c", setting]);
     }

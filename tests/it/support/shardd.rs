@@ -247,6 +247,18 @@ impl Shardd {
         assert_eq!(status.signal(), Some(SIGABRT), "{status:?}");
     }
 
+    /// Waits until the server has crashed where it was told to; one that never came there is killed.
+    pub fn ended(&mut self) {
+        let begin = Instant::now();
+        while matches!(self.process.as_mut().expect("a process").try_wait(), Ok(None)) {
+            if begin.elapsed() > Duration::from_secs(2) {
+                return self.kill();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.process = None;
+    }
+
     /// Asks the server to drain, and waits until it has ended.
     pub fn stop(&mut self) -> ExitStatus {
         signal("TERM", self.pid());

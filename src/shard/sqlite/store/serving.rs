@@ -326,8 +326,15 @@ impl<'c> Serving<'c> {
         Ok(())
     }
 
+    pub(super) fn holds_writer(&self) -> bool {
+        matches!(self.stage, Stage::Writing)
+    }
+
     pub(super) fn take_changes(&mut self) -> Result<Vec<u8>> {
         self.check_alive()?;
+        if !self.holds_writer() {
+            return Ok(Vec::new());
+        }
         self.store_sequences().map_err(|error| self.shared.translate(&error))?;
         let recording = self.recording.take().ok_or_else(|| Error::internal("no changes were being recorded"))?;
         let changes = recording.changes().map_err(|error| self.shared.translate(&error))?;

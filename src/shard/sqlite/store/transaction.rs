@@ -117,6 +117,14 @@ impl SqliteTransaction {
         self.ask(|serving| serving.take_changes()).await
     }
 
+    /// Whether it has written, or may: a snapshot takes the writer with its first write.
+    ///
+    /// # Errors
+    /// The transaction was ended.
+    pub async fn holds_writer(&mut self) -> Result<bool> {
+        self.ask(|serving| Ok(serving.holds_writer())).await
+    }
+
     /// Does to this shard's copies of reference tables what another shard recorded.
     ///
     /// # Errors
