@@ -55,6 +55,7 @@ impl Session {
             return Ok(self.rows_answer(execution, output));
         }
         if read.mixes_keyspaces {
+            self.refuse_reading_functions(program, execution)?;
             let reason = || read.scatter.as_ref().err().cloned().unwrap_or_else(|| Error::internal("keyspaces mix"));
             return if read.locks_rows { Err(reason()) } else { Box::pin(self.gather(read, execution)).await };
         }
@@ -79,12 +80,32 @@ impl Session {
                 "Give the key in WHERE, so that the rows to lock are on one shard.",
             ));
         }
+        self.refuse_reading_functions(program, execution)?;
         match Box::pin(self.scatter(read, &targets.shards, execution)).await {
             // Why rows cannot be put together is told before any is asked for, or before one was passed on.
             Err(error) if error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED && !read.locks_rows => {
-                Box::pin(self.gather(read, execution)).await
+                match Box::pin(self.gather(read, execution)).await {
+                    // It was the shard's own error.
+                    Err(failed) if failed.sqlstate() == SqlState::IN_FAILED_SQL_TRANSACTION => Err(error),
+                    answer => answer,
+                }
             }
             answer => answer,
+        }
+    }
+
+    /// # Errors
+    /// 0A000: a function of the user's would find the rows of one shard only.
+    fn refuse_reading_functions(&self, program: &Program, execution: &Execution) -> Result<()> {
+        let Program::Postgres(program) = program else { return Ok(()) };
+        let schema = &execution.statement.schema;
+        let is_sharded = |name: &str| schema.table(name).is_some_and(|table| table.key_column().is_some());
+        match program.naming(&self.engine.servers.known().hazards, &is_sharded) {
+            None => Ok(()),
+            Some(function) => Err(Error::unsupported(
+                format!("{function}(), which may read sharded tables, in a statement over several shards"),
+                "Write what it reads into the statement, or give the key in WHERE.",
+            )),
         }
     }
 

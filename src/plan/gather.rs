@@ -19,6 +19,9 @@ use crate::sql::ast::{
 use crate::sql::{Parsed, Visitor, fold, ident, name_parts, parse_query, walk, with_deep_stack};
 use crate::topology::{Keyspace, Schema, Table};
 
+/// What every row of Postgres has beside its columns.
+const SYSTEM_COLUMNS: &[&str] = &["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"];
+
 /// What is brought of one table.
 #[derive(Debug)]
 pub struct Brought {
@@ -38,6 +41,7 @@ pub fn brought(read: &Read, parsed: &Parsed, schema: &Schema, keyspaces: &[Arc<K
     with_deep_stack(parsed.deep, || {
         let mut needs = Needs::default();
         let ControlFlow::Continue(()) = walk(&read.statement, &mut needs);
+        needs.refuse_system_columns(read, schema)?;
         let tables = read.tables.iter().map(|name| {
             let table =
                 schema.table(name).ok_or_else(|| Error::internal(format!("\"{name}\" is not in the schema")))?;
@@ -205,6 +209,20 @@ impl Needs {
         wanted.dedup();
         // A table of no columns has rows, too; one is enough to count them.
         if wanted.is_empty() { vec![0] } else { wanted }
+    }
+
+    /// # Errors
+    /// 0A000: rows that are brought have others there.
+    fn refuse_system_columns(&self, read: &Read, schema: &Schema) -> Result<()> {
+        let tables: Vec<_> = read.tables.iter().filter_map(|name| schema.table(name)).collect();
+        let is_own = |name: &str| tables.iter().any(|table| table.columns.iter().any(|column| column.name == name));
+        match SYSTEM_COLUMNS.iter().find(|name| self.names.contains(**name) && !is_own(name)) {
+            None => Ok(()),
+            Some(name) => Err(Error::unsupported(
+                format!("{name} in a read whose rows have to be brought together from several shards"),
+                "Leave it out, or give the key in WHERE.",
+            )),
+        }
     }
 
     fn query(&self, table: &Table, columns: &[usize]) -> Result<Query> {

@@ -283,14 +283,28 @@ fn the_time_is_one_on_all_shards() {
 fn what_does_more_than_reading_is_refused() {
     let mut both = Both::start_with(true, "");
     for shard in ["s1", "s2", "s3"] {
-        both.postgres
-            .client_of(shard)
-            .run("CREATE FUNCTION note(bigint) RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT $1'");
+        both.postgres.client_of(shard).run(
+            "CREATE FUNCTION note(bigint) RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT $1'; \
+             CREATE FUNCTION dearest() RETURNS numeric LANGUAGE sql STABLE AS 'SELECT max(price) FROM events'; \
+             CREATE FUNCTION twice_dearest() RETURNS numeric LANGUAGE sql STABLE AS 'SELECT 2 * dearest()'; \
+             CREATE FUNCTION venue_count() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM venues'",
+        );
     }
     std::thread::sleep(std::time::Duration::from_millis(5_500));
+    // Functions are looked up again when a session begins, beside it.
+    both.got = both.shardd.client();
+    let begun = std::time::Instant::now();
+    while !both.got.query("SELECT dearest() FROM events").error.is_some_and(|error| error.message().contains("dearest"))
+    {
+        assert!(begun.elapsed() < crate::support::PATIENCE, "the function is not known");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
     let window = "rank() OVER (ORDER BY event_id)";
     for (statement, names) in [
         (format!("SELECT note(event_id), {window} FROM events"), "function"),
+        (format!("SELECT dearest(), {window} FROM events"), "dearest()"),
+        ("SELECT event_id FROM events WHERE price = twice_dearest()".to_owned(), "twice_dearest()"),
+        (format!("SELECT ctid, {window} FROM events"), "ctid"),
         ("SELECT a.event_id FROM events a JOIN events b ON a.rank = b.rank FOR UPDATE".to_owned(), "a join"),
         (format!("SET search_path = public, pg_temp; SELECT {window} FROM events"), "search_path"),
     ] {
@@ -299,4 +313,11 @@ fn what_does_more_than_reading_is_refused() {
         assert!(["0A000", "42601"].contains(&error.sqlstate()), "{statement}: {error:?}");
         assert!(error.message().contains(names), "{statement}: {error:?}");
     }
+    both.got.run("RESET search_path");
+    // What reads reference tables finds the same on every shard.
+    assert_eq!(both.got.query("SELECT count(*) FROM events WHERE rank < venue_count()").value(), "24");
+    assert_eq!(
+        both.got.query("SELECT max(v) FROM (SELECT venue_count() AS v, rank() OVER () FROM events) x").value(),
+        "4"
+    );
 }

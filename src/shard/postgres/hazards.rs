@@ -118,6 +118,8 @@ pub struct Hazards {
     functions: HashSet<String>,
     /// Functions of the user's that may change something.
     volatile: HashSet<String>,
+    /// The words of the bodies of the user's functions, by the functions' names.
+    bodies: HashMap<String, HashSet<String>>,
     /// Of statements that need name nothing: an operator or a cast is a hazard.
     everything: Aftermath,
 }
@@ -150,7 +152,12 @@ impl Hazards {
                 hazards.volatile.insert(name.to_lowercase());
             }
             match kind {
-                "f" => things.push(function(name, text, language)),
+                "f" => {
+                    if language != "extension" {
+                        hazards.bodies.entry(name.to_lowercase()).or_default().extend(words(text));
+                    }
+                    things.push(function(name, text, language));
+                }
                 "r" | "o" => {
                     things.push(Thing { name, words: words(text).collect(), aftermath: Aftermath::Keep });
                 }
@@ -188,6 +195,24 @@ impl Hazards {
 
     pub(super) fn is_volatile(&self, function: &str) -> bool {
         self.volatile.contains(&function.to_lowercase())
+    }
+
+    /// The first of these functions whose body, or that of a function that it names, names something like this, or runs what
+    /// nobody can read.
+    pub(super) fn naming(&self, functions: &[Box<str>], asked: &dyn Fn(&str) -> bool) -> Option<String> {
+        let names = |function: &str| {
+            let mut open = vec![function.to_lowercase()];
+            let mut seen = HashSet::new();
+            while let Some(name) = open.pop() {
+                let Some(body) = self.bodies.get(&name).filter(|_| seen.insert(name.clone())) else { continue };
+                if body.iter().any(|word| word == "execute" || asked(word)) {
+                    return true;
+                }
+                open.extend(body.iter().filter(|word| self.bodies.contains_key(*word)).cloned());
+            }
+            false
+        };
+        functions.iter().find(|function| names(function)).map(|function| function.to_string())
     }
 
     /// What has to follow a statement: its text without literals, and the functions that it calls.

@@ -101,6 +101,11 @@ impl Program {
         self.calls.iter().any(|name| hazards.is_volatile(name))
     }
 
+    /// A function of the user's that it calls and that names something like this, or whose body cannot be read.
+    pub fn naming(&self, hazards: &Hazards, asked: &dyn Fn(&str) -> bool) -> Option<String> {
+        hazards.naming(&self.calls, asked)
+    }
+
     pub fn description(&self) -> Option<&Description> {
         self.description.get()
     }
