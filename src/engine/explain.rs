@@ -91,6 +91,7 @@ impl Session {
             tag: "EXPLAIN",
             count: TagCount::None,
             recording: None,
+            copy: None,
         }))
     }
 

@@ -318,6 +318,7 @@ impl Session {
             tag: "SELECT",
             count: TagCount::Returned,
             recording: None,
+            copy: None,
         }
     }
 }
