@@ -32,28 +32,35 @@ impl Encoder {
         }
     }
 
-    /// What goes before the first row.
-    fn header(&mut self, out: &mut BytesMut) {
-        if !std::mem::take(&mut self.header_due) {
-            return;
-        }
-        message(out, |out| match self.style.form {
-            Form::Binary => {
+    /// A row in binary form, or the mark of the end. As Postgres does, the first message begins with the header: psycopg
+    /// takes what follows it there for the first row.
+    fn binary(&mut self, row: &[u8], out: &mut BytesMut) {
+        let first = std::mem::take(&mut self.header_due);
+        message(out, |out| {
+            if first {
                 out.put_slice(SIGNATURE);
                 out.put_u64(0);
             }
-            form => {
-                for (number, name) in self.columns.iter().enumerate() {
-                    if number > 0 {
-                        out.put_u8(self.style.delimiter);
-                    }
-                    match form {
-                        Form::Csv => self.put_csv(out, name.as_bytes(), false),
-                        _ => put_text(out, name.as_bytes(), self.style.delimiter),
-                    }
+            out.put_slice(row);
+        });
+    }
+
+    /// The line that goes before the first row.
+    fn header(&mut self, out: &mut BytesMut) {
+        if self.style.form == Form::Binary || !std::mem::take(&mut self.header_due) {
+            return;
+        }
+        message(out, |out| {
+            for (number, name) in self.columns.iter().enumerate() {
+                if number > 0 {
+                    out.put_u8(self.style.delimiter);
                 }
-                out.put_u8(b'\n');
+                match self.style.form {
+                    Form::Csv => self.put_csv(out, name.as_bytes(), false),
+                    _ => put_text(out, name.as_bytes(), self.style.delimiter),
+                }
             }
+            out.put_u8(b'\n');
         });
     }
 
@@ -69,12 +76,13 @@ impl Encoder {
             let (length, after) = after.split_first_chunk::<4>().ok_or_else(cut)?;
             let length = (u32::from_be_bytes(*length) as usize).checked_sub(4).ok_or_else(cut)?;
             let (row, after) = after.split_at_checked(length).ok_or_else(cut)?;
-            let mut failed = Ok(());
-            message(out, |out| match self.style.form {
-                Form::Binary => out.put_slice(row),
-                _ => failed = self.line(row, out),
-            });
-            failed?;
+            if self.style.form == Form::Binary {
+                self.binary(row, out);
+            } else {
+                let mut failed = Ok(());
+                message(out, |out| failed = self.line(row, out));
+                failed?;
+            }
             rest = after;
         }
         if rest.is_empty() { Ok(()) } else { Err(cut()) }
@@ -84,7 +92,7 @@ impl Encoder {
     pub fn end(&mut self, out: &mut BytesMut) {
         self.header(out);
         if self.style.form == Form::Binary {
-            message(out, |out| out.put_i16(-1));
+            self.binary(&(-1_i16).to_be_bytes(), out);
         }
     }
 

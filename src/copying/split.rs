@@ -118,7 +118,7 @@ impl Splitter {
         self.buffer.len() - self.begin
     }
 
-    /// Adds what has arrived. To be called when [`Splitter::next`] had no more.
+    /// Adds what has arrived. To be called when [`Splitter::next_item`] had no more.
     ///
     /// # Errors
     /// 54000: one row is too long.
@@ -151,7 +151,7 @@ impl Splitter {
     ///
     /// # Errors
     /// 22P04: what has arrived is no row.
-    pub fn next(&mut self) -> Result<Option<Item<'_>>> {
+    pub fn next_item(&mut self) -> Result<Option<Item<'_>>> {
         if self.ended {
             return Ok(None);
         }
@@ -234,8 +234,7 @@ impl Splitter {
     fn end_of_csv_line(&mut self) -> Result<Option<(usize, usize)>> {
         let Style { quote, escape, .. } = self.style;
         let mut at = self.scanned;
-        loop {
-            let Some(rest) = self.buffer.get(at..) else { break };
+        while let Some(rest) = self.buffer.get(at..) {
             if !self.state.in_quotes {
                 let Some(found) = memchr::memchr3(quote, b'\n', b'\r', rest) else { break };
                 at += found;

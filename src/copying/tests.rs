@@ -18,7 +18,7 @@ fn split(style: &Style, count: usize, key: usize, pieces: &[&[u8]]) -> Result<Fo
     let mut splitter = Splitter::new(style.clone(), columns(count), Some(key));
     let mut found = Vec::new();
     let mut take = |splitter: &mut Splitter| -> Result<()> {
-        while let Some(item) = splitter.next()? {
+        while let Some(item) = splitter.next_item()? {
             if let Item::Row(row) = item {
                 found.push((row.content().to_vec(), row.key.as_deref().map(<[u8]>::to_vec), row.line));
             }

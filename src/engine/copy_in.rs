@@ -196,7 +196,7 @@ impl Session {
             Target::Inserts(inserts) => return self.insert_rows(rows, splitter, inserts).await,
             Target::Reference(_) => return Ok(()),
         };
-        while let Some(item) = splitter.next()? {
+        while let Some(item) = splitter.next_item()? {
             let row = match item {
                 Item::Header(bytes) => {
                     header.extend_from_slice(bytes);
@@ -329,7 +329,7 @@ impl Session {
     async fn insert_rows(&mut self, rows: &plan::CopyIn, splitter: &mut Splitter, inserts: &mut Inserts) -> Result<()> {
         let style = splitter.style().clone();
         let names = splitter.columns().to_vec();
-        while let Some(item) = splitter.next()? {
+        while let Some(item) = splitter.next_item()? {
             let row = match item {
                 Item::Row(row) => row,
                 Item::Header(bytes) => {

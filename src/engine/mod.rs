@@ -3,7 +3,7 @@
 //! The doors decode frames or JSON into calls on a [`Session`] and encode its [`Answer`]s. They know no shard.
 //!
 //! The path of a statement reads downward: `session` (prepare, execute), `statement` (text to plan, cached), then `read`,
-//! `write`, `ddl` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
+//! `write`, `ddl`, `copy_in`, `copy_out` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
 //! statements together, `spanning` for what commits on several shards (`two_phase` on Postgres shards, where the `resolver`
 //! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of

@@ -174,15 +174,15 @@ impl CopyStream {
         if !self.exchange.ended() {
             request::copy_fail(&mut self.connection.output, reason.message());
         }
-        if tokio::time::timeout(GIVE_UP_TIME, self.to_the_end()).await.is_err() {
+        if tokio::time::timeout(GIVE_UP_TIME, self.reach_the_end()).await.is_err() {
             // It may wait for a lock, and read nothing.
             if self.connection.tell_to_cancel(GIVE_UP_TIME).await.is_ok() {
-                let _ = tokio::time::timeout(GIVE_UP_TIME, self.to_the_end()).await;
+                let _ = tokio::time::timeout(GIVE_UP_TIME, self.reach_the_end()).await;
             }
         }
     }
 
-    async fn to_the_end(&mut self) -> Result<()> {
+    async fn reach_the_end(&mut self) -> Result<()> {
         let mut none = RowBatch::default();
         loop {
             if !self.exchange.ended() {
