@@ -7,10 +7,12 @@
 
 mod encode;
 mod field;
+mod lines;
 mod split;
 
 pub use encode::Encoder;
 pub use field::fields;
+pub use lines::Lines;
 pub use split::{Item, Row, Splitter};
 
 /// How rows are written.

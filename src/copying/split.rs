@@ -69,6 +69,8 @@ pub struct Row<'r> {
     pub key: Option<Cow<'r, [u8]>>,
     /// Its line, from 1. In binary form the row's number.
     pub line: u64,
+    /// How many lines it takes.
+    pub lines: u64,
     /// How many bytes of `bytes` are its end.
     end_bytes: usize,
 }
@@ -77,6 +79,17 @@ impl<'r> Row<'r> {
     /// An error that [`Splitter::with_context`] places at this row.
     pub fn at(&self, error: Error) -> Error {
         at_line(error, self.line)
+    }
+
+    /// The same for an error of its key, which is in this column.
+    pub fn at_key(&self, error: Error, column: &str) -> Error {
+        match self.key.as_deref() {
+            Some(key) if key.len() <= MAX_SHOWN_BYTES && std::str::from_utf8(key).is_ok() => {
+                let key = String::from_utf8_lossy(key);
+                error.other(LINE_FIELD, format!("{}, column {column}: \"{key}\"", self.line))
+            }
+            _ => at_line(error, self.line),
+        }
     }
 
     /// The row without its end.
@@ -194,8 +207,9 @@ impl Splitter {
         if self.style.form == Form::Csv {
             self.lines += embedded_lines(content, self.ends);
         }
+        let lines = self.lines - line + 1;
         let key = self.key_of(content).map_err(|error| at_line(error, line))?;
-        Ok(Some(Item::Row(Row { bytes, key, line, end_bytes })))
+        Ok(Some(Item::Row(Row { bytes, key, line, lines, end_bytes })))
     }
 
     fn key_of<'r>(&self, content: &'r [u8]) -> Result<Option<Cow<'r, [u8]>>> {
@@ -341,7 +355,7 @@ impl Splitter {
         let begin = std::mem::replace(&mut self.begin, end);
         let bytes = &self.buffer[begin..self.begin];
         let key = self.binary_key(bytes)?;
-        Ok(Some(Item::Row(Row { bytes, key, line, end_bytes: 0 })))
+        Ok(Some(Item::Row(Row { bytes, key, line, lines: 1, end_bytes: 0 })))
     }
 
     /// How long the row is that begins `rest`; `None`: it has not arrived whole.
@@ -379,6 +393,8 @@ fn at_line(error: Error, line: u64) -> Error {
     error.other(LINE_FIELD, line.to_string())
 }
 
+/// Values that are longer are not shown.
+const MAX_SHOWN_BYTES: usize = 100;
 /// No field of the protocol's.
 const LINE_FIELD: u8 = b'#';
 

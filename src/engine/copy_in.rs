@@ -17,7 +17,7 @@ use super::session::{Execution, Session};
 use super::side_by_side::side_by_side;
 use super::statement::Statement;
 use super::transaction::watched;
-use crate::copying::{self, Form, Item, Splitter, Style};
+use crate::copying::{self, Form, Item, Lines, Splitter, Style};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::{Door, Outcome};
 use crate::plan::{self, Copy, Plan};
@@ -61,6 +61,8 @@ enum Target {
 #[derive(Debug, Default)]
 struct Streams {
     open: Vec<(ShardId, CopyStream)>,
+    /// What each was sent, where it is not all.
+    lines: Vec<Lines>,
     /// Once there are several.
     party: Option<Arc<Party>>,
 }
@@ -164,6 +166,7 @@ impl Session {
             party.note(shard, Some(stream.process()));
         }
         streams.open.push((shard, stream));
+        streams.lines.push(Lines::default());
         Ok(())
     }
 
@@ -204,19 +207,19 @@ impl Session {
                 }
                 Item::Row(row) => row,
             };
-            let shard = router.shard(row.key.as_deref(), rows).map_err(|error| row.at(error))?;
+            let shard = router.shard(row.key.as_deref(), rows).map_err(|error| row.at_key(error, rows.key_name()))?;
             let number = match streams.open.iter().position(|(open, _)| *open == shard) {
                 Some(number) => number,
                 None => {
                     self.open_copy(shard, streams, statement, text).await?;
                     let number = streams.open.len() - 1;
-                    streams.open[number].1.add(header);
+                    streams.begin_rows(number, header, router.form());
                     number
                 }
             };
+            streams.lines[number].sent(row.line, row.lines);
             if streams.open[number].1.add(row.bytes) {
-                let pushed = streams.push(number).await;
-                pushed.map_err(|error| counted_there(error, &self.engine.shard_name(shard)))?;
+                streams.push(number).await.map_err(|error| streams.at_client_line(number, error))?;
             }
         }
         Ok(())
@@ -263,7 +266,7 @@ impl Session {
                     // What is wrong with it is told though it has no rows.
                     let shard = self.any_shard()?;
                     self.open_copy(shard, streams, statement, text).await?;
-                    streams.open[0].1.add(header);
+                    streams.begin_rows(0, header, planned.style.form);
                 }
                 streams
             }
@@ -275,9 +278,9 @@ impl Session {
         });
         let finished = side_by_side(finishing).await;
         let (mut sum, mut first) = (0, None);
-        for (shard, outcome) in finished {
+        for (number, (shard, outcome)) in finished.into_iter().enumerate() {
             let (taken, notices) = match outcome {
-                Err(error) if !reference => return Err(counted_there(error, &engine.shard_name(shard))),
+                Err(error) if !reference => return Err(streams.at_client_line(number, error)),
                 outcome => outcome?,
             };
             self.notices.extend(notices);
@@ -394,6 +397,34 @@ fn refuse_other_header(line: &[u8], style: &Style, names: &[String]) -> Result<(
 }
 
 impl Streams {
+    /// What has to come before a shard's first row.
+    fn begin_rows(&mut self, number: usize, header: &[u8], form: Form) {
+        self.open[number].1.add(header);
+        if form != Form::Binary && !header.is_empty() {
+            self.lines[number].sent(1, 1);
+        }
+    }
+
+    /// A shard counts the lines that it was sent: its error tells the client's, as long as they are known.
+    fn at_client_line(&self, number: usize, error: Error) -> Error {
+        let context = error.get_others().iter().find(|(letter, _)| *letter == b'W').map(|(_, context)| context.clone());
+        let Some(context) = context else { return error };
+        // What a trigger did comes before it.
+        let begin = if context.starts_with("COPY ") { Some(0) } else { context.find("\nCOPY ") };
+        let Some(begin) = begin else { return error };
+        let Some(digits) = context[begin..].find(", line ").map(|at| begin + at + ", line ".len()) else {
+            return error;
+        };
+        let length = context[digits..].bytes().take_while(u8::is_ascii_digit).count();
+        let (before, after) = context.split_at(digits + length);
+        let line = before[digits..].parse().ok().and_then(|sent| self.lines.get(number)?.client_line(sent));
+        let context = match line {
+            Some(line) => format!("{}{line}{after}", &before[..digits]),
+            None => format!("{before} of one shard's rows{after}"),
+        };
+        error.without_other(b'W').other(b'W', context)
+    }
+
     /// Sends what was added for one shard, and waits where it does not follow.
     async fn push(&mut self, number: usize) -> Result<()> {
         let (_, stream) = &mut self.open[number];
@@ -428,16 +459,6 @@ impl CopyIn {
             _ => error,
         }
     }
-}
-
-/// A shard counts the lines that it was sent.
-fn counted_there(error: Error, shard: &str) -> Error {
-    let context = error.get_others().iter().find(|(letter, _)| *letter == b'W').map(|(_, context)| context.clone());
-    let Some(context) = context.filter(|context| context.starts_with("COPY ")) else { return error };
-    let Some(digits) = context.find(", line ").map(|at| at + ", line ".len()) else { return error };
-    let length = context[digits..].bytes().take_while(u8::is_ascii_digit).count();
-    let (before, after) = context.split_at(digits + length);
-    error.without_other(b'W').other(b'W', format!("{before} of the rows for shard \"{shard}\"{after}"))
 }
 
 fn no_copy() -> Error {

@@ -27,6 +27,10 @@ impl Router {
         Router { keyspace: Arc::clone(keyspace), form, key_type, data_type, length, style: style.clone() }
     }
 
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
     /// The shard of a key as a row has it.
     ///
     /// # Errors

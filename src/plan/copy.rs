@@ -132,6 +132,11 @@ impl CopyIn {
         self.columns.iter().map(|number| self.table.columns[*number].name.clone()).collect()
     }
 
+    /// The key column's name.
+    pub fn key_name(&self) -> &str {
+        self.key.map_or("", |key| &self.table.columns[self.columns[key]].name)
+    }
+
     /// The type of the key column, and how many characters of a `varchar(n)` are kept when only blanks are cut.
     pub fn key_type(&self) -> (KeyType, PgType, Option<usize>) {
         let TableKind::Sharded { key_column, key_type } = self.table.kind else {
