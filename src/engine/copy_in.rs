@@ -108,7 +108,14 @@ impl Session {
             (ShardKind::Postgres, None) => {
                 refuse_different_effects(&rows.insert, Some(&rows.table))?;
                 if let Some(filter) = &rows.filter {
-                    refuse_different_effects(filter.as_ref().map_err(Clone::clone)?, None)?;
+                    let filter = filter.as_ref().map_err(Clone::clone)?;
+                    refuse_different_effects(filter, None)?;
+                    if plan::calls_clock(filter) {
+                        return Err(Error::unsupported(
+                            "the transaction's time in COPY ... WHERE for a reference table",
+                            "Write the time as a constant: every shard would take another one.",
+                        ));
+                    }
                 }
                 engine.require(&keyspace.shards, Need::ReferenceWrite)?;
                 Target::Reference(Streams::default())

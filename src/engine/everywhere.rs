@@ -14,7 +14,7 @@ use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::plan::ReferenceWrite;
 use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
-use crate::sql::{ast, function_name, walk_expressions};
+use crate::sql::{self, ast, function_name, walk_expressions};
 use crate::topology::{Schema, Table};
 use crate::types::ShardId;
 
@@ -247,7 +247,8 @@ pub(super) fn refuse_different_effects(statement: &ast::Statement, table: Option
     let called = walk_expressions(statement, |expression| match expression {
         ast::Expr::Function(function) => {
             let name = function_name(&function.name).map(|name| name.into_owned()).unwrap_or_default();
-            if SAME_EVERYWHERE.contains(&name.as_str()) { ControlFlow::Continue(()) } else { ControlFlow::Break(name) }
+            let is_same = SAME_EVERYWHERE.contains(&name.as_str()) || sql::is_clock(&name);
+            if is_same { ControlFlow::Continue(()) } else { ControlFlow::Break(name) }
         }
         ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
             ControlFlow::Break("a subquery".to_owned())
@@ -266,7 +267,8 @@ pub(super) fn refuse_different_effects(statement: &ast::Statement, table: Option
         columns => columns.iter().map(|column| column.to_string().trim_matches('"').to_owned()).collect(),
     };
     let filled = table.columns.iter().find(|column| {
-        let computed = column.identity.is_some() || column.default.as_deref().is_some_and(|text| text.contains('('));
+        let is_computed = |text: &str| text.contains('(') || sql::is_clock(&text.to_ascii_lowercase());
+        let computed = column.identity.is_some() || column.default.as_deref().is_some_and(is_computed);
         computed && !given.contains(&column.name)
     });
     match filled {

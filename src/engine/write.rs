@@ -88,7 +88,7 @@ impl Session {
             let written = self.write_one(Part { shard: *first, program }, execution).await?;
             return Ok(written_answer(execution, written));
         }
-        let call = self.call(execution, &program)?;
+        let call = self.call_apart(execution, &program, execution.formats.clone())?;
         let own = self.open_spanning(execution)?;
         let outcome = match self.engine.kind {
             ShardKind::Sqlite => self.copy_effect(call, *first, others).await,
@@ -149,7 +149,7 @@ impl Session {
         self.ran_on = RanOn::Several;
         let mut calls = Vec::with_capacity(parts.len());
         for part in &parts {
-            calls.push((part.shard, self.call(execution, &part.program)?));
+            calls.push((part.shard, self.call_apart(execution, &part.program, execution.formats.clone())?));
         }
         // Writers are taken in one order by everybody.
         calls.sort_unstable_by_key(|(shard, _)| *shard);

@@ -4,6 +4,7 @@
 //! own `$n`), so that texts that differ only in inline values share one parsed, planned and translated statement.
 
 mod check;
+mod clock;
 mod copy;
 mod cursor;
 mod kept;
@@ -24,6 +25,7 @@ mod walk;
 
 use std::sync::Arc;
 
+pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
