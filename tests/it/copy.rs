@@ -481,3 +481,22 @@ fn a_shard_that_waits_holds_its_client_back_and_can_be_given_up() {
         assert_eq!(count(&mut got, "seats"), "40000");
     }
 }
+
+#[test]
+fn copies_are_counted_as_writes_and_reads() {
+    for Both { mut got, shardd, .. } in Both::of_each_kind() {
+        let counted = |kind: &str, outcome: &str| {
+            let metrics = shardd.admin(&crate::support::shardd::Request::get("/metrics")).text();
+            let (kind, outcome) = (format!("kind=\"{kind}\""), format!("outcome=\"{outcome}\""));
+            let lines = metrics.lines().filter(|line| line.starts_with("shardd_queries_total{"));
+            let lines = lines.filter(|line| line.contains(&kind) && line.contains(&outcome));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+        };
+        let before = (counted("write", "ok"), counted("read", "ok"), counted("write", "client_error"));
+        got.copy_in("COPY seats (event_id, seat_id) FROM STDIN", &[b"1\t1\n2\t1\n3\t1\n4\t1\n"]).expect_tag("COPY 4");
+        got.copy_out("COPY seats TO STDOUT").0.expect_tag("COPY 4");
+        assert_eq!(got.copy_in("COPY seats (event_id, seat_id) FROM STDIN", &[b"1\t1\n"]).sqlstate(), "23505");
+        let after = (counted("write", "ok"), counted("read", "ok"), counted("write", "client_error"));
+        assert_eq!((after.0 - before.0, after.1 - before.1, after.2 - before.2), (1, 1, 1));
+    }
+}

@@ -262,7 +262,10 @@ impl Backend {
                     Poll::Pending => return self.poll_read(context).map(|read| read.map(|_| ())),
                 }
             }
-            Pin::new(&mut self.stream).poll_flush(context)
+            match Pin::new(&mut self.stream).poll_flush(context) {
+                Poll::Pending => self.poll_read(context).map(|read| read.map(|_| ())),
+                flushed => flushed,
+            }
         });
         let moved = moved.await;
         self.lost |= moved.is_err();
