@@ -53,6 +53,7 @@ sqlstates! {
     SEQUENCE_GENERATOR_LIMIT_EXCEEDED = "2200H";
     INVALID_TEXT_REPRESENTATION = "22P02";
     INVALID_BINARY_REPRESENTATION = "22P03";
+    BAD_COPY_FILE_FORMAT = "22P04";
     UNTRANSLATABLE_CHARACTER = "22P05";
     CHARACTER_NOT_IN_REPERTOIRE = "22021";
     INTEGRITY_CONSTRAINT_VIOLATION = "23000";
@@ -315,6 +316,13 @@ impl Error {
     #[must_use]
     pub fn other(mut self, letter: u8, value: impl Into<String>) -> Error {
         self.0.others.push((letter, value.into()));
+        self
+    }
+
+    /// Without the field of this letter.
+    #[must_use]
+    pub fn without_other(mut self, letter: u8) -> Error {
+        self.0.others.retain(|(other, _)| *other != letter);
         self
     }
 

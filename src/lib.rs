@@ -17,7 +17,7 @@
 //! catalog  live_topology          the durable topology, and the one cell where an epoch is published
 //! config   tls                    what an operator decides; certificates and keys, and their replacement
 //! plan  system_catalog            pure: no IO, no clock, no randomness
-//! sql   topology  wire            pure, too
+//! sql   topology  wire  copying   pure, too
 //! types  error                    vocabulary
 //! ```
 //!
@@ -62,6 +62,7 @@
 pub mod admin;
 pub mod catalog;
 pub mod config;
+pub mod copying;
 mod crash_point;
 pub mod engine;
 pub mod error;

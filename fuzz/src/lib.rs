@@ -4,4 +4,4 @@
 
 mod targets;
 
-pub use targets::{client_session, client_startup, client_values, shard_answers, sql_text};
+pub use targets::{client_session, client_startup, client_values, copy_rows, shard_answers, sql_text};

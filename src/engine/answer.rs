@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::copy_in::CopyIn;
 use super::recording::Recording;
 use crate::error::Result;
 use crate::shard::OutputColumn;
 pub use crate::shard::{RowBatch, Rows};
+use crate::types::Format;
 
 /// A statement's answer. Dropping it ends the statement.
 #[derive(Debug)]
@@ -21,8 +23,19 @@ pub struct Answer {
     pub tag: &'static str,
     /// The number at the end of the tag: of rows written, when that is known now; the rows returned, otherwise.
     pub count: TagCount,
+    /// It is a COPY, which goes on between its door and its client.
+    pub copy: Option<Copying>,
     /// Counts the statement when the answer is dropped.
     pub(super) recording: Option<Recording>,
+}
+
+/// What a COPY's client does next.
+#[derive(Debug)]
+pub enum Copying {
+    /// It sends rows, for [`Session::copy_data`](super::Session::copy_data).
+    In(Box<CopyIn>),
+    /// It is sent the answer's rows, which are CopyData messages.
+    Out { columns: usize, format: Format },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +48,7 @@ pub enum TagCount {
 impl Answer {
     /// An answer that nobody counts.
     pub fn new(columns: Option<Arc<[OutputColumn]>>, rows: Rows, tag: &'static str, count: TagCount) -> Answer {
-        Answer { columns, row_description: None, rows, tag, count, recording: None }
+        Answer { columns, row_description: None, rows, tag, count, recording: None, copy: None }
     }
 
     /// A text with no statement in it.

@@ -146,6 +146,7 @@ impl Session {
             tag,
             count,
             recording: None,
+            copy: None,
         }
     }
 
@@ -190,7 +191,7 @@ impl Session {
                 }
                 return Ok(Placement::One(first));
             }
-            Plan::Ddl(_) | Plan::Local(_) => return Ok(Placement::Several),
+            Plan::Ddl(_) | Plan::Local(_) | Plan::Copy(_) => return Ok(Placement::Several),
         };
         let targets = route.shards(&statement.compared_parameters(parameters), &topology)?;
         Ok(match targets.shards.as_slice() {

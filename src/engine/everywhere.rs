@@ -171,7 +171,7 @@ impl Session {
 }
 
 /// A shard that joins waits for those that have written already, and holds the others back until it is in.
-fn refuse_new_shards(engine: &Engine, keyspace: &str, written: usize) -> Result<()> {
+pub(super) fn refuse_new_shards(engine: &Engine, keyspace: &str, written: usize) -> Result<()> {
     if engine.live.snapshot().keyspace(keyspace).is_none_or(|keyspace| keyspace.shards.len() == written) {
         return Ok(());
     }
@@ -180,7 +180,7 @@ fn refuse_new_shards(engine: &Engine, keyspace: &str, written: usize) -> Result<
         .hint("Nothing was written: run the whole transaction again."))
 }
 
-fn copies_differ(table: &str, shard: &str) -> Error {
+pub(super) fn copies_differ(table: &str, shard: &str) -> Error {
     Error::new(
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("the copies of reference table \"{table}\" differ: shard \"{shard}\" would write other rows"),
@@ -243,7 +243,7 @@ fn temporary() -> Error {
 }
 
 /// The copies stay equal only if the statement does the same to each.
-fn refuse_different_effects(statement: &ast::Statement, table: Option<&Table>) -> Result<()> {
+pub(super) fn refuse_different_effects(statement: &ast::Statement, table: Option<&Table>) -> Result<()> {
     let called = walk_expressions(statement, |expression| match expression {
         ast::Expr::Function(function) => {
             let name = function_name(&function.name).map(|name| name.into_owned()).unwrap_or_default();
@@ -267,7 +267,8 @@ fn refuse_different_effects(statement: &ast::Statement, table: Option<&Table>) -
         columns => columns.iter().map(|column| column.to_string().trim_matches('"').to_owned()).collect(),
     };
     let filled = table.columns.iter().find(|column| {
-        let computed = column.identity.is_some() || column.default.as_deref().is_some_and(|text| text.contains('('));
+        let is_computed = |text: &str| text.contains('(') || sql::is_clock(&text.to_ascii_lowercase());
+        let computed = column.identity.is_some() || column.default.as_deref().is_some_and(is_computed);
         computed && !given.contains(&column.name)
     });
     match filled {

@@ -111,6 +111,7 @@ impl Session {
             tag: "EXPLAIN",
             count: TagCount::None,
             recording: None,
+            copy: None,
         }))
     }
 

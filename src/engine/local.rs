@@ -62,6 +62,7 @@ impl Session {
     pub(super) async fn answer_locally(&mut self, local: &Local, execution: &Execution) -> Result<Answer> {
         match local {
             Local::Empty => Ok(Answer::empty()),
+            Local::Copy(_) => Err(Error::internal("a COPY was not planned")),
             Local::Begin { tag, isolation, read_only } => self.begin(tag, *isolation, *read_only),
             Local::Commit { chain } => self.commit(*chain).await,
             Local::Rollback { chain } => self.rollback(*chain).await,
@@ -423,6 +424,9 @@ impl Session {
             .map(|data_type| dialect::parameter_type(data_type).map(|data_type| data_type.oid()))
             .collect::<Result<_>>()?;
         let prepared = self.prepare_checked(text, &type_oids)?;
+        if matches!(prepared.statement.plan, Plan::Copy(_)) {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"COPY\""));
+        }
         self.describe(&prepared).await?;
         self.store_statement(name, Arc::new(prepared))?;
         Ok(Answer::command("PREPARE"))
@@ -437,6 +441,9 @@ impl Session {
                 format!("wrong number of parameters for prepared statement \"{name}\""),
             )
             .detail(format!("Expected {} parameters but got {}.", types.len(), arguments.len())));
+        }
+        if matches!(prepared.statement.plan, Plan::Copy(_)) {
+            return Err(Error::unsupported("EXECUTE of a COPY", "Run it by the protocol's Bind and Execute."));
         }
         let values = self.evaluate(arguments, &types, execution).await?;
         let parameters = crate::shard::RawParameters { formats: vec![crate::types::Format::Binary], values };
@@ -472,6 +479,7 @@ impl Session {
             tag,
             count,
             recording: None,
+            copy: None,
         })
     }
 }

@@ -3,7 +3,7 @@
 //! The doors decode frames or JSON into calls on a [`Session`] and encode its [`Answer`]s. They know no shard.
 //!
 //! The path of a statement reads downward: `session` (prepare, execute), `statement` (text to plan, cached), then `read`,
-//! `write`, `ddl` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
+//! `write`, `ddl`, `copy_in`, `copy_out` or `local` by its plan, `merge` for the rows of several shards, `transaction` for what holds several
 //! statements together, `spanning` for what commits on several shards (`two_phase` on Postgres shards, where the `resolver`
 //! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
@@ -17,6 +17,9 @@ mod asking;
 mod at_once;
 mod by_key;
 mod connecting;
+mod copy_in;
+mod copy_out;
+mod copy_rows;
 mod ddl;
 mod deadlock;
 mod down;
@@ -62,8 +65,9 @@ pub use crate::shard::RawParameters;
 pub use crate::shard::postgres::{Looked, StatementName};
 pub use crate::shard::{Formats, OutputColumn};
 pub use ahead::Submitted;
-pub use answer::{Answer, RowBatch, Rows, TagCount};
+pub use answer::{Answer, Copying, RowBatch, Rows, TagCount};
 pub use at_once::{Commit, Control, Ending};
+pub use copy_in::CopyIn;
 pub use pass_through::PassThrough;
 pub use resolver::InDoubtTransaction;
 pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};

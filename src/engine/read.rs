@@ -349,6 +349,7 @@ impl Session {
             tag: "SELECT",
             count: TagCount::Returned,
             recording: None,
+            copy: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::metrics::{Door, InFlight, Kind, Outcome, ShardMetrics};
-use crate::plan::{Local, Plan};
+use crate::plan::{Copying, Local, Plan};
 use crate::types::ShardId;
 
 /// Where a statement ran.
@@ -55,6 +55,10 @@ pub(super) fn kind(plan: &Plan) -> Kind {
     match plan {
         Plan::Read(_) => Kind::Read,
         Plan::Insert(_) | Plan::Write(_) | Plan::WriteReference(_) => Kind::Write,
+        Plan::Copy(copy) => match copy.way {
+            Copying::In(_) => Kind::Write,
+            Copying::Out { .. } => Kind::Read,
+        },
         Plan::Ddl(_) => Kind::Ddl,
         Plan::Local(local) => match **local {
             Local::Begin { .. }

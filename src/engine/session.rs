@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Engine;
-use super::answer::Answer;
+use super::answer::{Answer, Copying};
 use super::keeping::Keeping;
 use super::parameters;
 use super::recording::{self, RanOn, Recording};
@@ -300,8 +300,11 @@ impl Session {
             outcome: Outcome::of(&answer),
             _in_flight: in_flight,
         };
-        if let Ok(answer) = &mut answer {
-            answer.recording = Some(recording);
+        match &mut answer {
+            // It is over when its rows are in.
+            Ok(Answer { copy: Some(Copying::In(copy)), .. }) => copy.record(recording),
+            Ok(answer) => answer.recording = Some(recording),
+            Err(_) => {}
         }
         answer
     }
@@ -379,6 +382,7 @@ impl Session {
             Plan::Write(write) => self.write(write, execution).await,
             Plan::WriteReference(write) => Box::pin(self.write_reference(write, execution)).await,
             Plan::Ddl(tree) => Box::pin(self.change_schema(tree, execution)).await,
+            Plan::Copy(copy) => Box::pin(self.copy(copy, execution)).await,
             Plan::Local(local) => Box::pin(self.answer_locally(local, execution)).await,
         }
     }

@@ -326,7 +326,7 @@ fn whole_statement(plan: &Plan) -> Option<&ast::Statement> {
         Plan::Insert(insert) => Some(&insert.statement),
         Plan::Write(write) => Some(&write.statement),
         Plan::WriteReference(write) => Some(&write.statement),
-        Plan::Ddl(_) | Plan::Local(_) => None,
+        Plan::Ddl(_) | Plan::Local(_) | Plan::Copy(_) => None,
     }
 }
 

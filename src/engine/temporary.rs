@@ -15,7 +15,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::{Local, Plan};
 use crate::shard::{Output, Tag, TransactionMode};
 use crate::sql::ast::{self, ObjectName};
-use crate::sql::{self, Tree, name_parts, names_relation, put_literals_back};
+use crate::sql::{self, CopyWay, Tree, name_parts, names_relation, put_literals_back};
 use crate::topology::{Column, Schema, Table, TableKind};
 use crate::types::{PgType, ShardId};
 
@@ -71,6 +71,16 @@ impl Session {
         let Ok(parsed) = sql::parse(&lifted.text, lifted.client_parameters, lifted.kinds().collect()) else {
             return Ok(None);
         };
+        if let Tree::Local(Local::Copy(copy)) = &parsed.tree
+            && let CopyWay::In { table, .. } | CopyWay::TableOut { table } = &copy.way
+            && let [name] = table.as_slice()
+            && self.temporary(name).is_some()
+        {
+            return Err(Error::unsupported(
+                "COPY of a temporary table by its name",
+                "Send rows with INSERT; take them with COPY (SELECT ... FROM it) TO STDOUT.",
+            ));
+        }
         let Tree::Sql(tree) = &parsed.tree else { return Ok(None) };
         let mut named: Option<Result<ShardId>> = None;
         for (shard, found) in self.kept.iter().flat_map(|kept| &kept.found) {
@@ -162,6 +172,7 @@ impl Session {
             tag,
             count,
             recording: None,
+            copy: None,
         })
     }
 

@@ -17,7 +17,7 @@ use super::spanning::{Committed, SpanningPart};
 use super::write::held;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
-use crate::shard::postgres::{Keeper, PostgresShard, SessionSettings};
+use crate::shard::postgres::{CopyStream, Keeper, PostgresShard, SessionSettings};
 use crate::shard::sqlite::RedoStep;
 use crate::shard::{
     Beginning, Call, CancelFlag, Output, OutputColumn, ShardKind, ShardTransaction, TransactionMode, Written,
@@ -129,6 +129,24 @@ impl Participant {
         told.map_err(|error| party.reason_of(error))
     }
 
+    /// Begins a COPY FROM STDIN in the client's own text.
+    ///
+    /// # Errors
+    /// As [`Participant::run`].
+    pub(super) async fn begin_copy(&mut self, text: &str, settings: &Arc<SessionSettings>) -> Result<CopyStream> {
+        let party = self.party.clone();
+        if let Some(party) = &party {
+            self.note_process(party);
+        }
+        let beginning = self.transaction.postgres()?.begin_copy(text, settings);
+        watched(party.as_deref(), beginning).await
+    }
+
+    /// Who looks for circles, once there are several participants on Postgres shards.
+    pub(super) fn party(&self) -> Option<Arc<Party>> {
+        self.party.clone()
+    }
+
     /// Its connection may have been replaced before it began.
     fn note_process(&self, party: &Party) {
         if let ShardTransaction::Postgres(transaction) = &self.transaction {
@@ -175,6 +193,14 @@ impl Participant {
             self.steps.push(RedoStep::Changes(changes));
         }
         Ok(())
+    }
+}
+
+/// Waits for a shard, and for whoever finds that the wait is one of a circle.
+pub(super) async fn watched<T>(party: Option<&Party>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match party {
+        None => work.await,
+        Some(party) => Box::pin(party.watch(work)).await.map_err(|error| party.reason_of(error)),
     }
 }
 

@@ -10,7 +10,7 @@ use super::session::{Execution, Scope, Session};
 use super::side_by_side::side_by_side;
 use super::transaction::{Opened, Participant, Transaction};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Insert, ReferenceWrite, Write};
+use crate::plan::{Insert, Plan, ReferenceWrite, Write};
 use crate::shard::{Call, Output, Program, ShardKind, Tag, TransactionMode, Written};
 use crate::types::ShardId;
 
@@ -280,6 +280,7 @@ pub(super) fn written_answer(execution: &Execution, written: Written) -> Answer 
         tag,
         count: TagCount::Written(written.affected),
         recording: None,
+        copy: None,
     }
 }
 
@@ -339,6 +340,9 @@ fn in_statement_order<'a>(
 impl Execution {
     /// What the statement does, for messages.
     pub(super) fn word(&self) -> &'static str {
+        if let Plan::Copy(_) = self.statement.plan {
+            return "COPY FROM";
+        }
         self.statement.program.as_ref().map_or("DDL", |program| tag_word(program.tag()))
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::key::describe_key;
-use super::{Aggregate, Insert, Keys, Merge, Pin, Plan, Read, ReadSource, Route, Scatter, Slots};
+use super::{Aggregate, Copying, Insert, Keys, Merge, Pin, Plan, Read, ReadSource, Route, Scatter, Slots};
 use crate::error::{Error, Result};
 use crate::topology::{Topology, slot_of};
 use crate::types::{Datum, ShardId};
@@ -90,17 +90,39 @@ pub fn explain(plan: &Plan, parameters: &[Datum], topology: &Topology) -> Explan
             let keyspace = topology.keyspaces.first().map(|keyspace| keyspace.name.clone()).unwrap_or_default();
             everywhere(&keyspace, Vec::new(), "the schema is the same on every shard", topology)
         }
-        Plan::Local(_) => Explanation {
-            kind: PlanKind::Local,
-            keyspace: None,
-            tables: Vec::new(),
-            keys: None,
-            slots: Vec::new(),
-            shards: Vec::new(),
-            pushed: Vec::new(),
-            reason: "answered by the session itself".into(),
-            hint: None,
+        Plan::Copy(copy) => match &copy.way {
+            Copying::In(rows) => {
+                let mut explained = everywhere(
+                    &rows.table.keyspace,
+                    vec![rows.table.name.clone()],
+                    "a reference table has a copy on every shard",
+                    topology,
+                );
+                if rows.key.is_some() {
+                    explained.reason = "each row goes to the shard of its key; all commit or none".into();
+                }
+                explained
+            }
+            Copying::Out { .. } => Explanation {
+                reason: "the rows of its query are written as COPY writes them: explain the query".into(),
+                ..local()
+            },
         },
+        Plan::Local(_) => local(),
+    }
+}
+
+fn local() -> Explanation {
+    Explanation {
+        kind: PlanKind::Local,
+        keyspace: None,
+        tables: Vec::new(),
+        keys: None,
+        slots: Vec::new(),
+        shards: Vec::new(),
+        pushed: Vec::new(),
+        reason: "answered by the session itself".into(),
+        hint: None,
     }
 }
 

@@ -143,7 +143,7 @@ pub(super) fn null_key(table: &Table) -> Error {
 }
 
 /// The key is not given: its default is NULL, or is computed.
-fn missing_key(table: &Table) -> Error {
+pub(super) fn missing_key(table: &Table) -> Error {
     let Some(column) = table.key_column().and_then(|number| table.columns.get(number)) else {
         return Error::internal("a reference table has no sharding key");
     };

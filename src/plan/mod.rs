@@ -8,6 +8,7 @@ mod analysis;
 mod assigned;
 mod canonical;
 mod column_name;
+mod copy;
 mod explain;
 mod from;
 mod functions;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 
 pub use aggregate::Aggregate;
 pub use assigned::AssignedKey;
+pub use copy::{Copy, CopyIn, Copying};
 pub use explain::{Explanation, PlanKind, explain, explain_error};
 pub use gather::{Brought, brought};
 pub use key::KeyExpression;
@@ -65,6 +67,8 @@ pub enum Plan {
     WriteReference(Box<ReferenceWrite>),
     /// A change of the schema: on every shard of the keyspace.
     Ddl(Box<ast::Statement>),
+    /// COPY from or to the client.
+    Copy(Box<Copy>),
     /// Answered by the session itself.
     Local(Box<Local>),
 }
@@ -247,6 +251,9 @@ pub enum RowCount {
 /// 0A000 with a hint for what shardd refuses wherever it would run; 42P01 for a table that does not exist.
 pub fn plan(statement: &Parsed, schema: &Schema, keyspaces: &[Arc<Keyspace>]) -> Result<Plan> {
     let tree = match &statement.tree {
+        Tree::Local(Local::Copy(copy)) => {
+            return copy::plan(copy, statement.client_parameters, schema).map(|copy| Plan::Copy(Box::new(copy)));
+        }
         Tree::Local(local) => return Ok(Plan::Local(Box::new(local.clone()))),
         Tree::Sql(tree) => tree,
     };

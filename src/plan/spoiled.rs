@@ -1,6 +1,6 @@
 //! Which statements the shards' differences make wrong. All others go on.
 
-use super::Plan;
+use super::{Copying, Plan};
 use crate::sql::ast::{
     Assignment, AssignmentTarget, FromTable, Insert, ObjectName, OnConflictAction, OnInsert, SetExpr, Statement,
     TableFactor, TableObject, TableWithJoins,
@@ -18,6 +18,11 @@ pub fn spoiled(plan: &Plan, schema: &Schema) -> Vec<Misfit> {
         Plan::Insert(insert) => (vec![&insert.table], Some(&insert.statement)),
         Plan::Write(write) => (write.tables.iter().map(String::as_str).collect(), Some(&write.statement)),
         Plan::WriteReference(write) => (vec![&write.table], Some(&write.statement)),
+        Plan::Copy(copy) => match &copy.way {
+            Copying::In(rows) => (vec![&rows.table.name], Some(&rows.insert)),
+            // Its query is looked at by itself.
+            Copying::Out { .. } => return Vec::new(),
+        },
         Plan::Ddl(_) | Plan::Local(_) => return Vec::new(),
     };
     let target = statement.and_then(target);
@@ -47,7 +52,7 @@ pub fn has_unlike_columns(plan: &Plan, schema: &Schema) -> bool {
         Plan::Insert(insert) => vec![&insert.table],
         Plan::Write(write) => write.tables.iter().map(String::as_str).collect(),
         Plan::WriteReference(write) => vec![&write.table],
-        Plan::Ddl(_) | Plan::Local(_) => return false,
+        Plan::Ddl(_) | Plan::Local(_) | Plan::Copy(_) => return false,
     };
     schema.drift.misfits.iter().any(|misfit| {
         matches!(misfit.spoils, Spoils::Value(_) | Spoils::Order | Spoils::Everything)

@@ -4,6 +4,7 @@
 //! what matters here (how a value was quoted, where an inner statement's text begins), so they are read exactly.
 
 use super::ast;
+use super::copy::{Copy, copy};
 use super::cursor::Cursor;
 use super::kept::{close, declare, fetch, listen, load, notify, unlisten};
 use super::lexer::TokenKind;
@@ -100,6 +101,8 @@ pub enum Local {
     },
     /// `None`: all.
     Close(Option<String>),
+    /// Planned for the shards, and read by hand all the same.
+    Copy(Box<Copy>),
     /// `pg_advisory_unlock_all()` by itself: one row with one empty column of type void.
     VoidCall {
         column: String,
@@ -184,6 +187,7 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
         "listen" => listen(cursor)?,
         "notify" => notify(cursor)?,
         "load" => load(cursor)?,
+        "copy" => Local::Copy(Box::new(copy(cursor)?)),
         other => return for_shards(cursor, other).map(|()| None),
     };
     cursor.expect_end()?;
@@ -215,7 +219,6 @@ fn for_shards(cursor: &Cursor<'_>, word: &str) -> Result<()> {
 /// Statements of Postgres that have no place in front of shards.
 fn refused(word: &str) -> Option<Error> {
     let (construct, hint) = match word {
-        "copy" => ("COPY", "Send rows with INSERT ... VALUES of many rows; they are split by shard."),
         "lock" => ("LOCK TABLE", "Use SELECT ... FOR UPDATE on the rows of one key."),
         "vacuum" | "analyze" | "analyse" | "reindex" | "cluster" | "checkpoint" => {
             ("maintenance of tables by SQL", "Run it on each shard directly; SQLite shards need none.")

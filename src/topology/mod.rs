@@ -149,6 +149,11 @@ impl Keyspace {
     }
 }
 
+/// The slot of a text key.
+pub fn slot_of_text(key: &str) -> Slot {
+    Slot::of_hash(hash::hash_text(key))
+}
+
 /// The slot of a key: the top 14 bits of Postgres's own extended hash of its type.
 pub fn slot_of(key: &Key) -> Slot {
     Slot::of_hash(match key {

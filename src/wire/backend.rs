@@ -193,6 +193,31 @@ pub fn row_description<'a>(out: &mut BytesMut, fields: impl ExactSizeIterator<It
     });
 }
 
+/// The server takes rows: of so many columns, all in one format.
+pub fn copy_in_response(out: &mut BytesMut, format: Format, columns: usize) {
+    copy_response(out, b'G', format, columns);
+}
+
+/// The server gives rows.
+pub fn copy_out_response(out: &mut BytesMut, format: Format, columns: usize) {
+    copy_response(out, b'H', format, columns);
+}
+
+fn copy_response(out: &mut BytesMut, kind: u8, format: Format, columns: usize) {
+    let code = u8::from(format == Format::Binary);
+    message(out, kind, |out| {
+        out.put_u8(code);
+        out.put_u16(columns as u16);
+        for _ in 0..columns {
+            out.put_u16(u16::from(code));
+        }
+    });
+}
+
+pub fn copy_done(out: &mut BytesMut) {
+    out.put_slice(b"c\0\0\0\x04");
+}
+
 /// The tag's words, and its row count where it has one.
 pub fn command_complete(out: &mut BytesMut, tag: &str, rows: Option<u64>) {
     message(out, b'C', |out| {

@@ -124,6 +124,16 @@ pub fn rows_to_copy(frames: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
+/// What ends rows that have no mark of their own.
+pub fn copy_done(out: &mut BytesMut) {
+    message(out, b'c', |_| {});
+}
+
+/// What takes them back.
+pub fn copy_fail(out: &mut BytesMut, reason: &str) {
+    message(out, b'f', |out| put_text(out, reason));
+}
+
 /// What ends the rows.
 pub fn copy_end(out: &mut BytesMut) {
     message(out, b'd', |out| out.put_i16(-1));

@@ -10,6 +10,7 @@ mod support;
 mod agreement;
 mod cli;
 mod connecting;
+mod copy;
 mod crash;
 mod deployment;
 mod differential;

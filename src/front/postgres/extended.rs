@@ -118,7 +118,7 @@ impl Client<'_> {
     }
 
     /// Runs a portal, or goes on with it, for at most `row_limit` rows (0: all).
-    pub(super) async fn execute_portal(&mut self, name: &str, row_limit: usize) -> Result<(), Failure> {
+    pub(super) async fn execute_portal(&mut self, name: &str, mut row_limit: usize) -> Result<(), Failure> {
         let Portal { prepared, formats, mut state } = self.portals.take(name)?;
         if let State::Bound(parameters) = state {
             match self.hand_on(&prepared, parameters).await? {
@@ -136,7 +136,15 @@ impl Client<'_> {
         let deadline = self.statement_deadline();
         let before = self.session.status();
         let mut running = match state {
-            State::Bound(parameters) => self.start(&prepared, parameters, &formats, deadline).await?,
+            State::Bound(parameters) => {
+                let mut begun = self.start(&prepared, parameters, &formats, deadline).await?;
+                if begun.answer.copy.is_some() {
+                    // Its rows are sent at once, whatever the client asks for.
+                    row_limit = 0;
+                    begun.answer = self.copy(begun.answer, deadline).await?;
+                }
+                begun
+            }
             State::Suspended(suspended) => suspended,
             State::Finished => return self.execute_again(name, prepared, formats),
         };
@@ -148,6 +156,7 @@ impl Client<'_> {
             backend::portal_suspended(&mut self.connection.output);
             State::Suspended(running)
         } else {
+            self.end_copy(&running.answer);
             command_complete(&mut self.connection.output, &running.answer, sent.rows);
             State::Finished
         };

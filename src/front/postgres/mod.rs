@@ -13,6 +13,7 @@ mod authentication;
 mod client;
 mod connection;
 mod control;
+mod copying;
 mod events;
 mod extended;
 mod handshake;

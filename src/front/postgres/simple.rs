@@ -64,6 +64,9 @@ impl Client<'_> {
         };
         let mut answer: Answer = self.watched(deadline, run).await?;
         self.send_notices();
+        if answer.copy.is_some() {
+            answer = self.copy(answer, deadline).await?;
+        }
         if let Some(frame) = &answer.row_description {
             self.connection.output.extend_from_slice(frame);
         } else if let Some(columns) = &answer.columns {
@@ -78,6 +81,7 @@ impl Client<'_> {
         if last && scope == Scope::Batch {
             self.end_batch().await?;
         }
+        self.end_copy(&answer);
         extended::command_complete(&mut self.connection.output, &answer, sent.rows);
         Ok(())
     }

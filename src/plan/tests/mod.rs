@@ -198,6 +198,7 @@ pub(super) fn line(text: &str) -> String {
             }
         }
         Plan::WriteReference(write) => format!("reference {}", write.table),
+        Plan::Copy(copy) => format!("{:?}", copy.way),
         Plan::Ddl(_) => "ddl".into(),
         Plan::Local(local) => format!("{local:?}"),
     }

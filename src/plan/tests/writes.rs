@@ -245,7 +245,7 @@ fn statements_without_a_place_are_refused_with_a_hint() {
         ("LISTEN x", "Listen"),
         ("NOTIFY x, 'y'", "Notify { tag: \"NOTIFY\" }"),
         ("NOTIFY x, y", "42601 syntax error at or near \"y\""),
-        ("COPY seats FROM STDIN", "0A000 COPY..."),
+        ("COPY seats FROM 'x'", "0A000 COPY from a file..."),
         ("LOCK TABLE \"__EFMigrationsHistory\" IN ACCESS EXCLUSIVE MODE", "0A000 LOCK TABLE..."),
         ("VACUUM", "0A000 maintenance..."),
         ("DO $$ BEGIN END $$", "0A000 DO ..."),

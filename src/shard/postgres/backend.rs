@@ -2,12 +2,15 @@
 //!
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::auth::{Channel, Login};
@@ -24,6 +27,8 @@ use crate::wire::response;
 
 /// Room that a read finds, about.
 const READ_BYTES: usize = 16 << 10;
+/// Room for what a server says while it is sent rows.
+const SHORT_READ_BYTES: usize = 1 << 10;
 /// Room that a read finds once reads fill theirs: a long answer takes fewer of them.
 const LONG_READ_BYTES: usize = 128 << 10;
 /// A buffer that has grown past this is given up when the connection rests.
@@ -240,6 +245,54 @@ impl Backend {
             }
         }
         Ok(())
+    }
+
+    /// Sends until no more than `low` bytes of `output` are left, or something has come. Safe to abandon.
+    ///
+    /// # Errors
+    /// The connection broke, or the server closed it.
+    pub(super) async fn write_down_to(&mut self, low: usize) -> io::Result<()> {
+        let moved = poll_fn(|context| {
+            while self.output.len() > low {
+                match Pin::new(&mut self.stream).poll_write(context, &self.output) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(written)) => self.output.advance(written),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    // It may wait until what it says is taken.
+                    Poll::Pending => return self.poll_read(context).map(|read| read.map(|_| ())),
+                }
+            }
+            match Pin::new(&mut self.stream).poll_flush(context) {
+                Poll::Pending => self.poll_read(context).map(|read| read.map(|_| ())),
+                flushed => flushed,
+            }
+        });
+        let moved = moved.await;
+        self.lost |= moved.is_err();
+        moved
+    }
+
+    /// Reads what has come already.
+    ///
+    /// # Errors
+    /// The connection broke, or the server closed it.
+    pub(super) fn read_at_once(&mut self) -> io::Result<()> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.poll_read(&mut context) {
+            Poll::Ready(Err(error)) => {
+                self.lost = true;
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.reserve(SHORT_READ_BYTES);
+        match pin!(self.stream.read_buf(&mut self.input)).poll(context) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            read => read,
+        }
     }
 
     /// One buffer needs no vectored write, which costs more.

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use super::call::{Aftermath, Call, OnReplica, StatementName};
 use super::clean;
 use super::conversation::{self, lost_in_commit, lost_in_transaction, never_sent};
+use super::copying::{self, CopyStream};
 use super::exchange::Exchange;
 use super::keeper::Keeper;
 use super::pass_through::{Form, PassThrough};
@@ -317,6 +318,47 @@ impl PostgresTransaction {
             self.place.put(connection);
         }
         rows.map_err(lost_in_transaction)
+    }
+
+    /// Begins a COPY FROM STDIN in the client's own text.
+    ///
+    /// # Errors
+    /// The shard refused it: the transaction has failed then; or the connection was lost.
+    pub async fn begin_copy(&mut self, text: &str, settings: &Arc<SessionSettings>) -> Result<CopyStream> {
+        if self.instead.is_some() {
+            return Err(on_a_replica());
+        }
+        let mut connection = self.place.take().await?;
+        self.aftermath = self.aftermath.max(copying::AFTERMATH);
+        connection.note(copying::AFTERMATH);
+        let begun = async {
+            self.attach(&mut connection, settings).await?;
+            if let Some(begin) = self.begin.take() {
+                conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await?;
+            }
+            Ok(())
+        };
+        let begun = begun.await;
+        if let Err(error) = begun {
+            if connection.is_in_step() {
+                self.place.put(connection);
+            }
+            return Err(lost_in_transaction(error));
+        }
+        let stream =
+            CopyStream::begin(connection, text, &self.cancel, &self.shard).await.map_err(lost_in_transaction)?;
+        stream.refused().map_err(|(connection, error)| {
+            self.place.put(connection);
+            error
+        })
+    }
+
+    /// After a COPY, however it ended.
+    pub fn end_copy(&mut self, stream: CopyStream) {
+        let connection = stream.into_connection();
+        if connection.is_in_step() {
+            self.place.put(connection);
+        }
     }
 
     /// Its connection, for an exchange of another kind.

@@ -81,6 +81,31 @@ const LENGTHS: &[&[u8]] = &[
     b"\xc3\xa4",
 ];
 
+/// What means something in one of COPY's forms.
+const COPY_WORDS: &[&[u8]] = &[
+    b"\t",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\\",
+    b"\\N",
+    b"\\.",
+    b"\\.\n",
+    b"\\x4",
+    b"\\101",
+    b",",
+    b"\"",
+    b"\"\"",
+    b"\\\"",
+    b"\0\x03",
+    b"\0\0\0\x01",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\xff\xff",
+    b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0",
+    b"D\0\0\0\x0a\0\x01\xff\xff\xff\xff",
+];
+
 const SQL_WORDS: &[&[u8]] = &[
     b"'",
     b"''",
@@ -177,6 +202,11 @@ fn what_clients_send_is_read_or_refused() {
 #[test]
 fn values_are_read_or_refused_and_read_again() {
     replay("client_values", 20_000, Vec::new(), LENGTHS, targets::client_values);
+}
+
+#[test]
+fn rows_of_a_copy_are_found_wherever_they_are_cut() {
+    replay("copy_rows", 50_000, Vec::new(), COPY_WORDS, targets::copy_rows);
 }
 
 #[test]

@@ -312,6 +312,65 @@ impl Client {
         self.try_extended(sql, &[], values, false).unwrap_or_else(|error| panic!("{sql}\n{error}"))
     }
 
+    /// Runs a COPY FROM STDIN: these pieces are its rows.
+    pub fn copy_in(&mut self, sql: &str, pieces: &[&[u8]]) -> Answer {
+        let mut writer = Writer::default();
+        writer.query(sql);
+        self.send(&writer).expect("sent");
+        if let Some(refused) = self.until_rows_are_taken() {
+            return refused;
+        }
+        for piece in pieces {
+            let mut writer = Writer::default();
+            writer.message(b'd', |body| body.extend(*piece));
+            self.send(&writer).expect("sent");
+        }
+        let mut writer = Writer::default();
+        writer.message(b'c', |_| ());
+        self.send(&writer).expect("sent");
+        self.answers().expect("answered").remove(0)
+    }
+
+    /// Waits for CopyInResponse; an error comes back instead, with what follows it.
+    pub fn until_rows_are_taken(&mut self) -> Option<Answer> {
+        loop {
+            let message = self.receive().expect("an answer");
+            match message.kind {
+                b'G' => return None,
+                b'E' => {
+                    let error = Some(server_error(&message));
+                    self.answers().expect("ready");
+                    return Some(Answer { error, ..Answer::default() });
+                }
+                b'1' | b'2' | b'n' | b't' | b'S' | b'N' => {}
+                other => panic!("unexpected message {:?}", other as char),
+            }
+        }
+    }
+
+    /// Runs a COPY TO STDOUT: its answer, and what came.
+    pub fn copy_out(&mut self, sql: &str) -> (Answer, Vec<u8>) {
+        let mut writer = Writer::default();
+        writer.query(sql);
+        self.send(&writer).expect("sent");
+        let (mut answer, mut bytes) = (Answer::default(), Vec::new());
+        loop {
+            let message = self.receive().expect("an answer");
+            match message.kind {
+                b'H' | b'c' | b'S' => {}
+                b'N' => answer.notices.push(server_error(&message)),
+                b'd' => bytes.extend(message.body),
+                b'C' => answer.tag = Some(message.reader().string()),
+                b'E' => answer.error = Some(server_error(&message)),
+                b'Z' => {
+                    self.status = message.body[0] as char;
+                    return (answer, bytes);
+                }
+                other => panic!("unexpected message {:?}", other as char),
+            }
+        }
+    }
+
     /// Everything up to the next ReadyForQuery, as answers: each ends at its tag, error, or suspension.
     ///
     /// # Errors
