@@ -13,6 +13,7 @@ mod advisory;
 mod agreement;
 mod ahead;
 mod answer;
+mod apart;
 mod asking;
 mod at_once;
 mod by_key;
