@@ -55,7 +55,7 @@ class Servers:
                 time.sleep(0.05)
         sys.exit(f"{argv[0]} did not start:\n" + open(f"{self.directory}/{log}").read())
 
-    def postgres(self, number):
+    def postgres(self, number, fill=True):
         port = free_port()
         data = f"{self.directory}/pg{number}"
         prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
@@ -67,13 +67,15 @@ class Servers:
         )
         with open(f"{data}/postgresql.conf", "a") as file:
             file.write(
-                f"listen_addresses = '{HOST}'\nport = {port}\nunix_socket_directories = ''\nmax_connections = 200\n"
+                f"listen_addresses = '{HOST}'\nport = {port}\nunix_socket_directories = ''\nmax_connections = 200\nmax_prepared_transactions = 64\n"
                 "shared_buffers = 256MB\nautovacuum = off\nmax_wal_size = 4GB\ncheckpoint_timeout = 1h\njit = off\n"
                 # The disk is not what is measured.
                 "fsync = off\nsynchronous_commit = off\n"
             )
         self.start([f"{self.binaries}/postgres", "-D", data], f"pg{number}.log", port, as_postgres=True)
         run(["psql", "-qX", "-h", HOST, "-p", str(port), "-U", "app", "-d", "postgres", "-c", "CREATE DATABASE tickets"])
+        if not fill:
+            return port
         run(["pgbench", "-i", "-q", "-s", "10", "-h", HOST, "-p", str(port), "-U", "app", "tickets"])
         kv = (
             "CREATE TABLE kv (id bigint PRIMARY KEY, v bigint NOT NULL, pad text NOT NULL) WITH (fillfactor = 80);"
