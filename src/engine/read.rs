@@ -70,10 +70,7 @@ impl Session {
             return Ok(self.rows_answer(execution, output));
         }
         if read.locks_rows && self.transaction.is_some() {
-            return Err(Error::unsupported(
-                "FOR UPDATE across shards",
-                "Give the key in WHERE, so that the rows to lock are on one shard.",
-            ));
+            self.join_to_lock(read, &targets.shards).await?;
         }
         match Box::pin(self.scatter(read, &targets.shards, execution)).await {
             // Why rows cannot be put together is told before any is asked for, or before one was passed on.
@@ -98,6 +95,25 @@ impl Session {
             Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, apart, execution)).await,
             Scatter::Aggregate(aggregate) => Box::pin(self.aggregate(aggregate, apart, execution)).await,
         }
+    }
+
+    /// FOR UPDATE within a transaction: what the shards have locked stays so until all of them have committed.
+    async fn join_to_lock(&mut self, read: &Read, shards: &[ShardId]) -> Result<()> {
+        if !matches!(read.scatter, Ok(Scatter::Merge { .. })) {
+            return Err(Error::unsupported(
+                "FOR UPDATE across shards in a read that is more than the shards' own rows put together",
+                "Give the key in WHERE, or lock the rows in a SELECT of their own.",
+            ));
+        }
+        self.engine.require(shards, Need::Write)?;
+        self.require_prepared(shards)?;
+        // Writers are taken in one order by everybody.
+        let mut shards = shards.to_vec();
+        shards.sort_unstable();
+        for shard in shards {
+            self.join_as_writer(shard).await?;
+        }
+        Ok(())
     }
 
     /// What is answered here knows the session's user, and not the role that it has on Postgres shards.

@@ -4,6 +4,7 @@
 //! own `$n`), so that texts that differ only in inline values share one parsed, planned and translated statement.
 
 mod check;
+mod clauses;
 mod cursor;
 mod kept;
 mod lexer;
@@ -23,6 +24,7 @@ mod walk;
 
 use std::sync::Arc;
 
+pub use clauses::{InsertClauses, insert_clauses, returning_clause};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
 pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};

@@ -38,3 +38,4 @@ mod system_catalog;
 mod text_order;
 mod tls_drivers;
 mod two_phase;
+mod writes_across;
