@@ -216,7 +216,8 @@ impl Session {
     async fn merge(&mut self, merge: &Merge, apart: Apart<'_>, execution: &Execution) -> Result<Answer> {
         let Apart { program, shards, text } = apart;
         let (limit, offset) = merge.row_counts(&execution.parameters)?;
-        let (columns, sources) = self.read_each(shards, program, execution, execution.formats.clone()).await?;
+        let formats = execution.formats.with_more(merge.hidden_columns);
+        let (columns, sources) = self.read_each(shards, program, execution, formats).await?;
         let plan = MergePlan {
             order: merge.order.clone(),
             distinct: merge.distinct.clone(),

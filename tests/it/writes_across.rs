@@ -42,6 +42,7 @@ struct Both {
     got: Client,
     shardd: Shardd,
     postgres: Postgres,
+    over_postgres: bool,
 }
 
 impl Both {
@@ -56,14 +57,11 @@ impl Both {
             true => Shardd::start_on(&postgres, &databases[..3], configuration),
             false => Shardd::start_with(configuration),
         };
-        let mut both = Both { expected: postgres.client_of(&databases[3]), got: shardd.client(), shardd, postgres };
+        let mut both =
+            Both { expected: postgres.client_of(&databases[3]), got: shardd.client(), shardd, postgres, over_postgres };
         fill(&mut both.expected);
         fill(&mut both.got);
         both
-    }
-
-    fn is_over_postgres(&self) -> bool {
-        self.shardd.postgres().is_some()
     }
 
     fn run(&mut self, statement: &str) {
@@ -99,12 +97,11 @@ impl Both {
             let (expected, got) = (self.expected.query(&all), self.got.query(&all));
             assert_eq!(got.texts(), expected.texts(), "{table} after {after}");
         }
-        self.copies_agree(after);
     }
 
     /// Every copy of the reference table holds the same.
     fn copies_agree(&mut self, after: &str) {
-        if !self.is_over_postgres() {
+        if !self.over_postgres {
             return;
         }
         let all = "SELECT * FROM venues ORDER BY 1";
@@ -128,6 +125,7 @@ impl Both {
         self.agree_on_rows(&format!("rolling back {statement}"));
         self.agree_on(statement);
         self.agree_on_rows(statement);
+        self.copies_agree(statement);
     }
 }
 
@@ -159,11 +157,11 @@ const INSERTS: &[&str] = &[
     "INSERT INTO venues (venue_id, name) SELECT event_id, title FROM events WHERE event_id < 6 ON CONFLICT (venue_id) DO UPDATE SET name = excluded.name || '!'",
     // What fails leaves nothing.
     "INSERT INTO notes (event_id, body) SELECT event_id + 110, title FROM events",
-    "INSERT INTO notes (event_id, score) SELECT event_id + 7000, 1 / (event_id - 12) FROM events",
-    "INSERT INTO notes (event_id) SELECT CASE WHEN event_id = 9 THEN NULL ELSE event_id + 7000 END FROM events",
+    "INSERT INTO notes (event_id, score) SELECT event_id + 70000, 1 / (event_id - 12) FROM events",
+    "INSERT INTO notes (event_id) SELECT CASE WHEN event_id = 9 THEN NULL ELSE event_id + 70000 END FROM events",
     "INSERT INTO notes (event_id, body) SELECT 8000 + rank, title FROM events WHERE rank = 1 ON CONFLICT (event_id) DO UPDATE SET body = 'x'",
-    "INSERT INTO notes (event_id, flag) SELECT event_id + 7000, title FROM events",
-    "INSERT INTO notes (event_id, body) SELECT event_id + 7000, title FROM events WHERE false",
+    "INSERT INTO notes (event_id, flag) SELECT event_id + 70000, title FROM events",
+    "INSERT INTO notes (event_id, body) SELECT event_id + 70000, title FROM events WHERE false",
 ];
 
 #[test]
@@ -238,6 +236,10 @@ const MOVES: &[&str] = &[
 fn rows_move_to_the_shards_of_their_new_keys() {
     for mut both in Both::of_each_kind() {
         for statement in MOVES {
+            if statement.contains(" FROM ") && !both.over_postgres {
+                assert_eq!(both.got.query(statement).sqlstate(), "0A000");
+                continue;
+            }
             // The first error of several is not always the same.
             if statement.starts_with("UPDATE events SET event_id = '7001'") {
                 assert_eq!(both.got.query(statement).sqlstate(), "23505");
@@ -350,6 +352,8 @@ fn tables_are_emptied_on_all_shards_or_none() {
 #[test]
 fn a_move_that_others_would_notice_is_refused() {
     for mut both in Both::of_each_kind() {
+        let made = both.got.query("CREATE TABLE unkeyed (event_id bigint NOT NULL, n int)");
+        assert!(made.error.is_none(), "{made:?}");
         both.got.run("CREATE TABLE tickets (event_id bigint, ticket int, PRIMARY KEY (event_id, ticket), FOREIGN KEY (event_id) REFERENCES events)");
         both.got.run(
             "CREATE TABLE counted (event_id bigint, n int GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (event_id, n))",
