@@ -98,7 +98,7 @@ const POSTGRES_READS: &[&str] = &[
 struct Both {
     expected: Client,
     got: Client,
-    shardd: Shardd,
+    _shardd: Shardd,
     postgres: Postgres,
     over_postgres: bool,
 }
@@ -116,7 +116,7 @@ impl Both {
             false => Shardd::start_with(configuration),
         };
         let mut both =
-            Both { expected: postgres.client_of(&databases[3]), got: shardd.client(), shardd, postgres, over_postgres };
+            Both { expected: postgres.client_of(&databases[3]), got: shardd.client(), _shardd: shardd, postgres, over_postgres };
         fill(&mut both.expected);
         fill(&mut both.got);
         both
