@@ -93,6 +93,7 @@ class Servers:
             f'data_dir = "{self.directory}/{name}"\n[listen]\npostgres_session = ""\npostgres = "{HOST}:{port}"\nhttp = "{HOST}:{free_port()}"\n'
             f'admin = "{HOST}:{free_port()}"\n[limits]\nmax_clients = 3000\n{shards}'
             '[[keyspaces]]\nname = "tickets"\nkey_column = "id"\nkey_type = "bigint"\n'
+            'key_columns = { pgbench_accounts = "aid", pgbench_tellers = "tid", pgbench_branches = "bid", pgbench_history = "aid" }\n'
         )
         path = f"{self.directory}/{name}.toml"
         with open(path, "w") as file:

@@ -192,6 +192,33 @@ pub struct Explanation {
     pub plan: Vec<String>,
 }
 
+/// The body of `POST /v1/analyze`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnalyzeRequest {
+    /// Each may hold several statements.
+    pub texts: Vec<String>,
+}
+
+/// `POST /v1/analyze`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Analysis {
+    /// In the order of the texts.
+    pub statements: Vec<AnalyzedStatement>,
+}
+
+/// What would be done with one statement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnalyzedStatement {
+    /// Without its literals: `$n` stands for each.
+    pub statement: String,
+    /// `single`, `scatter`, `gather`, `split`, `all_shards`, `local` or `refused`.
+    pub kind: String,
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
 /// The body of `POST /v1/shards`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::answers::{InDoubtDescription, NewShard, ReplicaDescription};
+use super::answers::{AnalyzedStatement, InDoubtDescription, NewShard, ReplicaDescription};
 use crate::error::Result;
 use crate::topology::{Drift, Topology};
 use crate::types::ShardId;
@@ -30,6 +30,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// The lines that `EXPLAIN (SHARDD)` prints.
     fn explain(&self, statement: String) -> Pending<'_, Result<Vec<String>>>;
+
+    /// The plan of each statement of these texts.
+    fn analyze(&self, texts: Vec<String>) -> Pending<'_, Result<Vec<AnalyzedStatement>>>;
 
     /// A new shard, which joins every keyspace and owns no slots yet.
     /// With its number comes what must be known of it.

@@ -22,9 +22,9 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 pub use answers::{
-    ConfigLine, ExplainRequest, Explanation, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, LogEntry, LogPage,
-    NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth,
-    ShardSummary, Status, TableSummary, VersionAnswer,
+    Analysis, AnalyzeRequest, AnalyzedStatement, ConfigLine, ExplainRequest, Explanation, InDoubtDescription,
+    KeyspaceSlots, KeyspaceStatus, LogEntry, LogPage, NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff,
+    SchemaFinding, ShardDescription, ShardHealth, ShardSummary, Status, TableSummary, VersionAnswer,
 };
 pub use control::{Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;
@@ -38,6 +38,8 @@ const HEAD_TIME: Duration = Duration::from_secs(60);
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 const BODY_TIME: Duration = Duration::from_secs(10);
 const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// Of statements that are only looked at.
+const ANALYZED_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// How the door behaves. Made from the configuration.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +127,7 @@ fn guarded_routes() -> Vec<(&'static str, MethodRouter<Arc<Door>>)> {
         ("/v1/transactions/resolve", post(routes::resolve_transactions)),
         ("/v1/route", get(routes::route)),
         ("/v1/explain", post(routes::explain)),
+        ("/v1/analyze", post(routes::analyze)),
         ("/v1/config", get(routes::config)),
         ("/v1/logs", get(routes::logs)),
         ("/v1/version", get(routes::version)),

@@ -11,10 +11,12 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tracing::Level;
 
-use super::answers::{ExplainRequest, Explanation, NewShard, ShardSummary, Status, VersionAnswer};
+use super::answers::{
+    Analysis, AnalyzeRequest, ExplainRequest, Explanation, NewShard, ShardSummary, Status, VersionAnswer,
+};
 use super::health::{health_of_all, state};
 use super::topology_view as view;
-use super::{BODY_MAX_BYTES, BODY_TIME, Door};
+use super::{ANALYZED_MAX_BYTES, BODY_MAX_BYTES, BODY_TIME, Door};
 use crate::metrics::CONTENT_TYPE;
 use crate::topology::Severity;
 use crate::web::{Problem, read_json};
@@ -152,6 +154,12 @@ pub(super) async fn explain(State(door): DoorState, headers: HeaderMap, body: Bo
     let request: ExplainRequest = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
     let plan = door.control.explain(request.statement.clone()).await?;
     ok(&Explanation { statement: request.statement, plan })
+}
+
+/// `POST /v1/analyze`.
+pub(super) async fn analyze(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
+    let request: AnalyzeRequest = read_json(&headers, body, ANALYZED_MAX_BYTES, BODY_TIME).await?;
+    ok(&Analysis { statements: door.control.analyze(request.texts).await? })
 }
 
 /// `GET /v1/config`.

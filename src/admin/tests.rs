@@ -85,6 +85,16 @@ impl Control for MadeUp {
         Box::pin(async move { Ok(vec![format!("plan of {statement}")]) })
     }
 
+    fn analyze(&self, texts: Vec<String>) -> Pending<'_, Result<Vec<AnalyzedStatement>>> {
+        let analyzed = |statement| AnalyzedStatement {
+            statement,
+            kind: "single".to_owned(),
+            reason: "the key is on one shard".to_owned(),
+            hint: None,
+        };
+        Box::pin(async move { Ok(texts.into_iter().map(analyzed).collect()) })
+    }
+
     fn schema_drift(&self) -> Pending<'_, Result<Arc<Drift>>> {
         Box::pin(async move { Ok(Arc::default()) })
     }
@@ -234,7 +244,7 @@ async fn a_token_guards_everything_but_the_health_checks_and_the_page() {
     let any_host = "host: shardd.example\r\n";
     for (path, _) in guarded_routes() {
         let path = path.replace("{shard}", "s1");
-        let method = if path == "/v1/explain" { "POST" } else { "GET" };
+        let method = if ["/v1/explain", "/v1/analyze"].contains(&path.as_str()) { "POST" } else { "GET" };
         let request = format!("{method} {path}");
         let (status, head, _) = running.send(&request, any_host, "").await;
         assert_eq!(status, 401, "{path}");

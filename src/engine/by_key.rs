@@ -172,6 +172,7 @@ impl Session {
         let topology = self.engine.live.snapshot();
         let route = match statement.planned() {
             Plan::Read(read) if read.source != ReadSource::Shards => return Ok(Placement::Any),
+            Plan::Read(read) if read.mixes_keyspaces => return Ok(Placement::Several),
             Plan::Read(read) => &read.route,
             Plan::Write(write) => &write.route,
             Plan::WriteReference(_) => return Ok(Placement::Any),

@@ -14,7 +14,7 @@ use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::plan::ReferenceWrite;
 use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
-use crate::sql::{ast, function_name, walk_expressions};
+use crate::sql::{self, ast, function_name, walk_expressions};
 use crate::topology::{Schema, Table};
 use crate::types::ShardId;
 
@@ -247,7 +247,8 @@ fn refuse_different_effects(statement: &ast::Statement, table: Option<&Table>) -
     let called = walk_expressions(statement, |expression| match expression {
         ast::Expr::Function(function) => {
             let name = function_name(&function.name).map(|name| name.into_owned()).unwrap_or_default();
-            if SAME_EVERYWHERE.contains(&name.as_str()) { ControlFlow::Continue(()) } else { ControlFlow::Break(name) }
+            let is_same = SAME_EVERYWHERE.contains(&name.as_str()) || sql::is_clock(&name);
+            if is_same { ControlFlow::Continue(()) } else { ControlFlow::Break(name) }
         }
         ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => {
             ControlFlow::Break("a subquery".to_owned())

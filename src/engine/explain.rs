@@ -5,11 +5,31 @@ use std::sync::Arc;
 use super::answer::{Answer, TagCount};
 use super::parameters;
 use super::session::{Execution, Session};
+use super::statement::Prepared;
 use crate::error::{Error, Result};
-use crate::plan::{self, Explanation, Local, Plan};
+use crate::plan::{self, Explanation, Local, Plan, PlanKind, Scatter};
 use crate::shard::postgres::{self, Aftermath, Way};
 use crate::shard::{Call, RawParameters, ShardKind, Tag};
+use crate::sql;
+use crate::topology::Keyspace;
 use crate::types::Format;
+
+/// What several shards are asked for.
+fn pushed(prepared: &Prepared, kind: PlanKind, keyspaces: &[Arc<Keyspace>]) -> Result<Vec<String>> {
+    let Plan::Read(read) = &prepared.statement.plan else { return Ok(Vec::new()) };
+    let trees: Vec<String> = match (kind, &read.scatter) {
+        (PlanKind::Gather, _) => {
+            let gathered = prepared.statement.gathered(read, keyspaces)?;
+            gathered.iter().map(|one| one.brought.statement.to_string()).collect()
+        }
+        (PlanKind::Scatter, Ok(Scatter::Merge { statement, .. })) if *statement != read.statement => {
+            vec![statement.to_string()]
+        }
+        (PlanKind::Scatter, Ok(Scatter::Aggregate(aggregate))) => vec![aggregate.statement.to_string()],
+        _ => Vec::new(),
+    };
+    trees.iter().map(|text| sql::put_literals_back(text, &prepared.text)).collect()
+}
 
 impl Session {
     pub(super) async fn explain(&mut self, local: &Local, execution: &Execution) -> Result<Answer> {
@@ -99,6 +119,20 @@ impl Session {
         self.explanation(text).await.lines()
     }
 
+    /// The plan of each statement of a text, with the statement's text without its literals.
+    pub async fn analyze(&mut self, text: &str) -> Vec<(String, Explanation)> {
+        let statements = match sql::split(text) {
+            Ok(statements) => statements,
+            Err(error) => return vec![(text.to_owned(), plan::explain_error(&error))],
+        };
+        let mut analyzed = Vec::with_capacity(statements.len());
+        for statement in statements {
+            let lifted = sql::lift(statement).map_or_else(|_| statement.to_owned(), |lifted| lifted.text.to_string());
+            analyzed.push((lifted, self.explanation(statement).await));
+        }
+        analyzed
+    }
+
     /// `EXECUTE name (...)` is explained as the statement of that name.
     async fn explanation(&mut self, text: &str) -> Explanation {
         let prepared = match self.prepare_checked(text, &[]) {
@@ -108,6 +142,15 @@ impl Session {
         let topology = self.engine.live.snapshot();
         // The client's own parameters are not known, and come before the literals of the text.
         let parameters = if prepared.parameter_count() == 0 { prepared.literals.as_slice() } else { &[] };
-        plan::explain(&prepared.statement.plan, parameters, &topology)
+        let mut explained = plan::explain(&prepared.statement.plan, parameters, &topology);
+        match pushed(&prepared, explained.kind, &topology.keyspaces) {
+            Ok(pushed) => Explanation { pushed, ..explained },
+            Err(error) => {
+                explained.kind = PlanKind::Refused;
+                explained.reason = error.message().to_owned();
+                explained.hint = error.get_hint().map(str::to_owned);
+                explained
+            }
+        }
     }
 }

@@ -11,11 +11,10 @@ use tokio::sync::mpsc;
 use super::answer::{Answer, Rows};
 use super::down::Need;
 use super::session::{Execution, Session};
-use super::transaction::Opened;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Brought, Keys, Read, calls_clock};
+use crate::plan::{Brought, Keys, Read};
 use crate::shard::postgres::{Aftermath, Gathering, OnReplica, StatementName, Way};
-use crate::shard::{Formats, Output, OutputColumn, Program, ShardKind, sqlite};
+use crate::shard::{Call, Formats, Output, OutputColumn, Program, ShardKind, sqlite};
 use crate::sql;
 use crate::topology::Table;
 
@@ -44,7 +43,7 @@ impl Session {
         };
         let rows = match self.engine.kind {
             ShardKind::Sqlite => self.gather_in_memory(read, &gathered, execution).await?,
-            ShardKind::Postgres => self.gather_on_shard(read, &gathered, execution).await?,
+            ShardKind::Postgres => self.gather_on_shard(&gathered, execution).await?,
         };
         drop(turn);
         Ok(self.rows_answer(execution, Output { rows, ..Output::default() }))
@@ -69,18 +68,13 @@ impl Session {
         place.finish(sqlite::Call { schema: None, ..call }).await
     }
 
-    async fn gather_on_shard(&mut self, read: &Read, gathered: &[Gathered], execution: &Execution) -> Result<Rows> {
+    async fn gather_on_shard(&mut self, gathered: &[Gathered], execution: &Execution) -> Result<Rows> {
         let Program::Postgres(program) = execution.whole_program()? else {
             return Err(Error::internal("a statement for Postgres shards was translated for SQLite"));
         };
         let known = self.engine.servers.known();
         if program.calls(&known.hazards) || program.aftermath(known.version, &known.hazards) != Aftermath::Keep {
             return Err(does_more_than_read());
-        }
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.opened == Opened::Client)
-            && calls_clock(&read.statement)
-        {
-            return Err(other_clock());
         }
         let written = self.transaction.as_ref().is_some_and(|it| it.participants.iter().any(|it| it.writes));
         let shard = self.any_shard()?;
@@ -90,8 +84,14 @@ impl Session {
         let mut gathering = Gathering::begin(place.postgres()?, &settings, &self.cancel).await?;
         let max_bytes = engine.limits.gather_max_bytes;
         let mut bytes = 0;
-        // Copies of reference tables are there already, unless this transaction has changed them elsewhere.
-        let missing = |one: &&Gathered| written || one.brought.route.keys != Keys::Any;
+        // Copies of reference tables are there already, unless this transaction has changed them elsewhere, or they are of
+        // another keyspace.
+        let topology = engine.live.snapshot();
+        let missing = |one: &&Gathered| {
+            let route = &one.brought.route;
+            let is_here = || topology.keyspace(&route.keyspace).is_some_and(|it| it.shards.contains(&shard));
+            written || route.keys != Keys::Any || !is_here()
+        };
         for one in gathered.iter().filter(missing) {
             let Brought { table, columns, .. } = &one.brought;
             gathering.add_table(table, columns).await?;
@@ -115,8 +115,10 @@ impl Session {
             load.end().await?;
         }
         gathering.settle(execution.statement.parsed.text.to_ascii_lowercase().contains("group")).await?;
-        let formats = execution.formats.clone();
-        let mut call = self.postgres_call(execution, program, formats)?;
+        let whole = execution.whole_program()?;
+        let Call::Postgres(mut call) = self.call_apart(execution, whole, execution.formats.clone())? else {
+            return Err(Error::internal("a statement for Postgres shards was translated for SQLite"));
+        };
         let moved = |name: &str| gathered.iter().filter(missing).any(|one| one.brought.table.name == name);
         call.text = Arc::from(&*sql::without_schema(&call.text, "public", &moved)?);
         call.replica = OnReplica::Never;
@@ -127,7 +129,7 @@ impl Session {
         }
         self.ran_on.add(shard);
         let output = gathering.run(call).await?;
-        let output = engine.output_as_told(shard, output, execution, execution.whole_program()?)?;
+        let output = engine.output_as_told(shard, output, execution, whole)?;
         self.notices.extend(output.notices);
         expect_types(execution, output.columns.as_deref())?;
         Ok(to_the_end(output.rows, gathering))
@@ -220,12 +222,5 @@ fn does_more_than_read() -> Error {
     Error::unsupported(
         "a function that may change something, in a read whose rows have to be brought together from several shards",
         "Give the key in WHERE, or call the function in a statement of its own.",
-    )
-}
-
-fn other_clock() -> Error {
-    Error::unsupported(
-        "the transaction's time in a read whose rows have to be brought together from several shards",
-        "Ask for the time in a statement of its own and give it as a parameter, or use clock_timestamp().",
     )
 }

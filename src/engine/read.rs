@@ -54,6 +54,10 @@ impl Session {
             };
             return Ok(self.rows_answer(execution, output));
         }
+        if read.mixes_keyspaces {
+            let reason = || read.scatter.as_ref().err().cloned().unwrap_or_else(|| Error::internal("keyspaces mix"));
+            return if read.locks_rows { Err(reason()) } else { Box::pin(self.gather(read, execution)).await };
+        }
         let topology = self.engine.live.snapshot();
         let compared = execution.statement.compared_parameters(&execution.parameters);
         let mut targets = read.route.shards(&compared, &topology)?;
@@ -87,6 +91,10 @@ impl Session {
         self.engine.require(shards, Need::Read)?;
         if self.engine.kind == ShardKind::Postgres && scatter.reads_values() {
             self.settings.require_readable_values()?;
+        }
+        if execution.statement.asks_for_time() {
+            // Its columns have the names that the client's own text gives them.
+            self.describe_as(&execution.prepared, &execution.statement).await?;
         }
         let program = execution.statement.scattered(scatter)?;
         let text = self.text_rules(read, shards, &execution.statement)?;
@@ -291,9 +299,11 @@ impl Session {
             Program::Postgres(_) => None,
         };
         let mut sources = Vec::with_capacity(shards.len());
+        let call = self.call_apart(execution, program, formats.clone())?;
         for &shard in shards {
+            let output = self.read_call(shard, call.clone(), false).await?;
             let Output { columns: told, rows, notices, .. } =
-                self.read_one(shard, program, execution, formats.clone(), false).await?;
+                self.engine.output_as_told(shard, output, execution, program)?;
             self.notices.extend(notices);
             match (&columns, told) {
                 (Some(columns), Some(told)) if !same_types(columns, &told) => {

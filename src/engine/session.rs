@@ -18,11 +18,12 @@ use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::{Door, Outcome};
 use crate::plan::{Local, Plan};
+use crate::shard::postgres::Way;
 use crate::shard::sqlite::{self, Environment, Whereabouts};
 use crate::shard::{Call, CancelFlag, Formats, OutputColumn, Program, RawParameters, is_schema_changed};
 use crate::sql;
 use crate::topology::Schema;
-use crate::types::Datum;
+use crate::types::{Datum, TextStyle};
 
 /// Changes of the schema that one statement gives way to before it fails.
 const SCHEMA_CHANGES: usize = 5;
@@ -407,6 +408,22 @@ impl Session {
             Program::Sqlite(program) => Ok(Call::Sqlite(self.sqlite_call(execution, program, formats))),
             Program::Postgres(program) => self.postgres_call(execution, program, formats).map(Call::Postgres),
         }
+    }
+
+    /// A call for one of several shards: the time that they are asked with is the same on all.
+    pub(super) fn call_apart(&self, execution: &Execution, program: &Program, formats: Formats) -> Result<Call> {
+        let mut call = self.call_with_formats(execution, program, formats)?;
+        if let Call::Postgres(call) = &mut call
+            && execution.statement.asks_for_time()
+        {
+            let now = self.transaction.as_ref().map_or_else(microseconds_since_2000, |transaction| transaction.now);
+            let moment = Datum::Timestamptz(now).to_text(&TextStyle::default()).unwrap_or_default();
+            call.text = sql::at_moment(&call.text, &moment)?.into();
+            if let Way::Extended { name, .. } = &mut call.way {
+                *name = None;
+            }
+        }
+        Ok(call)
     }
 
     /// Also for the database in memory, whatever the shards are.

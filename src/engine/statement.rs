@@ -186,6 +186,14 @@ impl Statement {
         }
     }
 
+    /// Whether it asks for its transaction's time.
+    pub(super) fn asks_for_time(&self) -> bool {
+        match &self.parsed.tree {
+            Tree::Sql(tree) => sql::with_deep_stack(self.parsed.deep, || plan::calls_clock(tree)),
+            Tree::Local(_) => false,
+        }
+    }
+
     /// The program that each shard runs when the rows of several are put together.
     ///
     /// # Errors

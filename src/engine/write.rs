@@ -100,7 +100,7 @@ impl Session {
             let written = self.write_one(Part::new(*first, program), execution).await?;
             return Ok(written_answer(execution, written));
         }
-        let call = self.call(execution, &program)?;
+        let call = self.call_apart(execution, &program, execution.formats.clone())?;
         let own = self.open_spanning(execution)?;
         let outcome = match self.engine.kind {
             ShardKind::Sqlite => self.copy_effect(call, *first, others).await,
@@ -162,7 +162,7 @@ impl Session {
         let mut calls = Vec::with_capacity(parts.len());
         for part in &parts {
             let formats = part.formats.as_ref().unwrap_or(&execution.formats).clone();
-            calls.push((part.shard, self.call_with_formats(execution, &part.program, formats)?));
+            calls.push((part.shard, self.call_apart(execution, &part.program, formats)?));
         }
         // Writers are taken in one order by everybody.
         calls.sort_unstable_by_key(|(shard, _)| *shard);

@@ -39,6 +39,10 @@ pub(super) struct Analysis<'a> {
     pub(super) locks_rows: bool,
     /// Why the statement cannot be done shard by shard: the first reason found.
     pub(super) apart: Option<Error>,
+    /// It only reads, so that its tables may be of several keyspaces.
+    pub(super) may_mix: bool,
+    /// Its tables are of several keyspaces.
+    pub(super) mixed: Option<Error>,
     queries: usize,
 }
 
@@ -56,6 +60,8 @@ impl<'a> Analysis<'a> {
             names_catalog: false,
             locks_rows: false,
             apart: None,
+            may_mix: false,
+            mixed: None,
             queries: 0,
         }
     }
@@ -84,16 +90,24 @@ impl<'a> Analysis<'a> {
     pub(super) fn use_table(&mut self, table: &Table, level: usize) -> Result<Option<Variable>> {
         match &self.keyspace {
             Some(keyspace) if *keyspace != table.keyspace => {
-                return Err(Error::unsupported(
+                let mixed = Error::unsupported(
                     format!("a statement on tables of keyspaces \"{keyspace}\" and \"{}\"", table.keyspace),
-                    "Read them in two statements.",
-                ));
+                    "Read one of them first, and give its values to a statement on the other.",
+                );
+                if !self.may_mix {
+                    return Err(mixed);
+                }
+                self.mixed.get_or_insert(mixed);
             }
             Some(_) => {}
             None => self.keyspace = Some(table.keyspace.clone()),
         }
         if !self.tables.contains(&table.name) {
             self.tables.push(table.name.clone());
+        }
+        if self.mixed.is_some() {
+            // Keys of one keyspace say nothing of another's.
+            return Ok(None);
         }
         let TableKind::Sharded { key_type, .. } = table.kind else { return Ok(None) };
         if self.graph.table_count() == MAX_TABLES {

@@ -16,6 +16,8 @@ pub enum PlanKind {
     Single,
     /// On several shards, put together here.
     Scatter,
+    /// On one shard or in memory, after the rows that it needs were brought there from several.
+    Gather,
     /// Its rows go to the shards of their keys.
     Split,
     /// On every shard.
@@ -24,6 +26,21 @@ pub enum PlanKind {
     Local,
     /// Not at all: `reason` and `hint` say why.
     Refused,
+}
+
+impl PlanKind {
+    /// As programs are told it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PlanKind::Single => "single",
+            PlanKind::Scatter => "scatter",
+            PlanKind::Gather => "gather",
+            PlanKind::Split => "split",
+            PlanKind::AllShards => "all_shards",
+            PlanKind::Local => "local",
+            PlanKind::Refused => "refused",
+        }
+    }
 }
 
 /// A plan for people and programs.
@@ -38,6 +55,8 @@ pub struct Explanation {
     pub slots: Vec<u16>,
     /// The names of the shards that it runs on.
     pub shards: Vec<String>,
+    /// What each of several shards is asked for, where that is not the statement itself.
+    pub pushed: Vec<String>,
     pub reason: String,
     pub hint: Option<String>,
 }
@@ -88,6 +107,7 @@ pub fn explain(plan: &Plan, parameters: &[Datum], topology: &Topology) -> Explan
             keys: None,
             slots: Vec::new(),
             shards: Vec::new(),
+            pushed: Vec::new(),
             reason: "answered by the session itself".into(),
             hint: None,
         },
@@ -103,6 +123,7 @@ pub fn explain_error(error: &Error) -> Explanation {
         keys: None,
         slots: Vec::new(),
         shards: Vec::new(),
+        pushed: Vec::new(),
         reason: error.message().to_owned(),
         hint: error.get_hint().map(str::to_owned),
     }
@@ -117,6 +138,7 @@ fn everywhere(keyspace: &str, tables: Vec<String>, reason: &str, topology: &Topo
         keys: None,
         slots: Vec::new(),
         shards: names(&ids, topology),
+        pushed: Vec::new(),
         reason: reason.to_owned(),
         hint: None,
     }
@@ -142,7 +164,7 @@ fn explain_read(read: &Read, parameters: &[Datum], topology: &Topology) -> Expla
         explained.reason = reason.into();
         return explained;
     }
-    if explained.kind != PlanKind::Scatter {
+    if explained.kind != PlanKind::Scatter && !read.mixes_keyspaces {
         return explained;
     }
     match &read.scatter {
@@ -150,7 +172,12 @@ fn explain_read(read: &Read, parameters: &[Datum], topology: &Topology) -> Expla
         Ok(Scatter::Aggregate(Aggregate { .. })) => {
             explained.reason = "shards aggregate their own rows; the partial results are aggregated again".into();
         }
-        Err(error) => refuse(&mut explained, error),
+        Err(error) if read.locks_rows => refuse(&mut explained, error),
+        Err(error) => {
+            explained.kind = PlanKind::Gather;
+            let reason = error.message().trim_end_matches(" is not supported by shardd");
+            explained.reason = format!("the rows come to one place, for {reason}");
+        }
     }
     explained
 }
@@ -178,6 +205,7 @@ fn explain_insert(insert: &Insert, parameters: &[Datum], topology: &Topology) ->
         keys: Some(insert.row_keys.iter().map(super::KeyExpression::describe).collect()),
         slots: Vec::new(),
         shards: Vec::new(),
+        pushed: Vec::new(),
         reason: "each row goes to the shard of its key".into(),
         hint: None,
     };
@@ -206,6 +234,7 @@ fn routed(route: &Route, tables: &[String], parameters: &[Datum], topology: &Top
         keys: None,
         slots: Vec::new(),
         shards: Vec::new(),
+        pushed: Vec::new(),
         reason: String::new(),
         hint: None,
     };
@@ -281,6 +310,7 @@ impl Explanation {
         let kind = match self.kind {
             PlanKind::Single => "Single shard",
             PlanKind::Scatter => "Scatter",
+            PlanKind::Gather => "Gather",
             PlanKind::Split => "Split by key",
             PlanKind::AllShards => "All shards",
             PlanKind::Local => "Local",
@@ -292,6 +322,9 @@ impl Explanation {
         }
         if !self.shards.is_empty() {
             lines.push(format!("  Shards: {}", listed(&self.shards)));
+        }
+        for statement in &self.pushed {
+            lines.push(format!("  Each is asked: {statement}"));
         }
         if let Some(keyspace) = &self.keyspace {
             lines.push(format!("  Keyspace: {keyspace}"));

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::error::{Error, Result};
 use crate::sql::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Statement, Visit};
-use crate::sql::{Visitor, function_name, position_of, walk, walk_expressions};
+use crate::sql::{Visitor, function_name, is_clock, position_of, walk, walk_expressions};
 
 /// Postgres's aggregates.
 const AGGREGATES: &[&str] = &[
@@ -202,23 +202,10 @@ pub(super) fn volatile<T: Visit>(tree: &T) -> Option<String> {
     }
 }
 
-/// Functions whose answer is the moment at which their transaction began.
-const TRANSACTION_TIME: &[&str] = &[
-    "current_date",
-    "current_time",
-    "current_timestamp",
-    "localtime",
-    "localtimestamp",
-    "now",
-    "transaction_timestamp",
-];
-
-/// Whether any of them is called.
+/// Whether the time of the transaction is asked for.
 pub(super) fn transaction_time<T: Visit>(tree: &T) -> bool {
     walk_expressions(tree, |expression| match expression {
-        Expr::Function(function)
-            if function_name(&function.name).is_some_and(|name| TRANSACTION_TIME.contains(&&*name)) =>
-        {
+        Expr::Function(function) if function_name(&function.name).is_some_and(|name| is_clock(&name)) => {
             ControlFlow::Break(())
         }
         _ => ControlFlow::Continue(()),

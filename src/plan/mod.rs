@@ -82,6 +82,8 @@ pub struct Read {
     pub scatter: Result<Scatter, Error>,
     /// FOR UPDATE and its kin: takes the writer's place on the shard.
     pub locks_rows: bool,
+    /// No one shard may be taken to hold what it reads, however few there are.
+    pub mixes_keyspaces: bool,
     pub source: ReadSource,
     /// The tables named, each once.
     pub tables: Vec<String>,

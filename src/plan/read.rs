@@ -78,8 +78,9 @@ fn setting_call(call: &Function, column: String) -> Result<Option<SettingCall>> 
 
 /// Plans a query; also a write that begins with WITH.
 pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
+    analysis.may_mix = !writes(query);
     let output = analysis.query(query, Place::TOP)?;
-    let route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
+    let mut route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
     let statement = Statement::Query(Box::new(query.clone()));
     if writes(query) {
         analysis.refuse_catalog()?;
@@ -92,12 +93,17 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
         (false, _) => ReadSource::Shards,
     };
     let (locks_rows, tables) = (analysis.locks_rows, analysis.tables.clone());
-    let scatter = if route.keys == Keys::Any {
+    let mixed = analysis.mixed.take();
+    let mixes_keyspaces = mixed.is_some();
+    let scatter = if let Some(mixed) = mixed {
+        route.keys = Keys::Every;
+        Err(mixed)
+    } else if route.keys == Keys::Any {
         Err(Error::internal("a statement without sharded tables was sent to several shards"))
     } else {
         super::scatter::build(&mut analysis, query, &output)
     };
-    Ok(Plan::Read(Box::new(Read { route, statement, scatter, locks_rows, source, tables })))
+    Ok(Plan::Read(Box::new(Read { route, statement, scatter, locks_rows, source, tables, mixes_keyspaces })))
 }
 
 /// A write that begins with WITH, or has one there.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::open::ShardOpener;
-use crate::admin::{Control, InDoubtDescription, NewShard, Pending, ReplicaDescription};
+use crate::admin::{AnalyzedStatement, Control, InDoubtDescription, NewShard, Pending, ReplicaDescription};
 use crate::engine::{Engine, Identity, InDoubtTransaction};
 use crate::error::{Error, Result, SqlState};
 use crate::front::http::CREATE_TABLES;
@@ -41,14 +41,23 @@ impl Control for EngineControl {
     }
 
     fn explain(&self, statement: String) -> Pending<'_, Result<Vec<String>>> {
+        Box::pin(async move { Ok(self.0.session(self.identity(), &[])?.explain_lines(&statement).await) })
+    }
+
+    fn analyze(&self, texts: Vec<String>) -> Pending<'_, Result<Vec<AnalyzedStatement>>> {
         Box::pin(async move {
-            let identity = Identity {
-                user: "shardd".to_owned(),
-                database: self.0.database().to_owned(),
-                door: "admin",
-                backend_pid: 0,
-            };
-            Ok(self.0.session(identity, &[])?.explain_lines(&statement).await)
+            let mut session = self.0.session(self.identity(), &[])?;
+            let mut analyzed = Vec::with_capacity(texts.len());
+            for text in &texts {
+                let statements = session.analyze(text).await;
+                analyzed.extend(statements.into_iter().map(|(statement, plan)| AnalyzedStatement {
+                    statement,
+                    kind: plan.kind.name().to_owned(),
+                    reason: plan.reason,
+                    hint: plan.hint,
+                }));
+            }
+            Ok(analyzed)
         })
     }
 
@@ -102,6 +111,10 @@ impl Control for EngineControl {
 }
 
 impl EngineControl {
+    fn identity(&self) -> Identity {
+        Identity { user: "shardd".to_owned(), database: self.0.database().to_owned(), door: "admin", backend_pid: 0 }
+    }
+
     fn described(&self, transactions: Vec<InDoubtTransaction>) -> Vec<InDoubtDescription> {
         let topology = self.topology();
         let name = |id: ShardId| topology.shard(id).map_or_else(|| id.to_string(), |shard| shard.name.clone());

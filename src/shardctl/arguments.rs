@@ -85,6 +85,15 @@ pub(super) enum Command {
         #[arg(value_name = "SQL")]
         statement: String,
     },
+    /// Show what the server would do with each statement of a file, without running any; exits with 1 when some are refused
+    Analyze {
+        /// A file of statements, as psql reads it; "-" is standard input
+        #[arg(value_name = "FILE", required_unless_present = "log")]
+        file: Option<PathBuf>,
+        /// A Postgres server's log (log_statement = 'all', or log_min_duration_statement) instead; "-" is standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        log: Option<PathBuf>,
+    },
     /// Compare the shards' schemas
     #[command(subcommand)]
     Schema(SchemaCommand),

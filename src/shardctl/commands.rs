@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::analyze;
 use super::arguments::{
     Arguments, Command, ConfigCommand, Format, LogsArguments, SchemaCommand, TransactionsCommand, command,
 };
@@ -32,6 +33,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
         Command::Tables => tables(&client()?, output)?,
         Command::Route { table, key } => route(&client()?, output, table, key)?,
         Command::Explain { statement } => explain(&client()?, output, statement)?,
+        Command::Analyze { file, log } => return analyze::run(&client()?, output, file.as_deref(), log.as_deref()),
         Command::AddShard { shard, shard_url, weight } => {
             let new = NewShard { shard: shard.clone(), url: shard_url.clone(), weight: *weight };
             add_shard(&client()?, output, &new)?;

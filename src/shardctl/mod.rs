@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. What a command prints is a table for people or JSON for programs
 //! (`-o json`), where a shard's name is always under `shard`.
 
+mod analyze;
 mod arguments;
 mod client;
 mod commands;

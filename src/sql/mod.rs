@@ -5,6 +5,7 @@
 
 mod check;
 mod clauses;
+mod clock;
 mod cursor;
 mod kept;
 mod lexer;
@@ -25,6 +26,7 @@ mod walk;
 use std::sync::Arc;
 
 pub use clauses::{InsertClauses, insert_clauses, returning_clause};
+pub use clock::{at_moment, is_clock};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
 pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};

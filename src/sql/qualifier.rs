@@ -11,11 +11,7 @@ use crate::error::Result;
 /// # Errors
 /// The text has a token that cannot be read.
 pub fn without_schema<'t>(text: &'t str, schema: &str, names: &dyn Fn(&str) -> bool) -> Result<Cow<'t, str>> {
-    let mut lexer = Lexer::new(text)?;
-    let mut tokens = Vec::new();
-    while let Some(token) = lexer.next_token()? {
-        tokens.push(token);
-    }
+    let tokens: Vec<Token> = Lexer::new(text)?.collect::<Result<_>>()?;
     let mut changed = Cow::Borrowed(text);
     for (at, window) in tokens.windows(3).enumerate() {
         let [qualifier, dot, name] = window else { continue };

@@ -127,6 +127,38 @@ fn a_keys_route_is_where_its_rows_are() {
 }
 
 #[test]
+fn an_applications_statements_are_looked_at() {
+    for shardd in serving() {
+        let file = shardd.directory().join("app.sql");
+        let text = "SELECT * FROM seats WHERE event_id = 1;\nSELECT * FROM seats WHERE event_id = 2;\n\\echo done\n\
+                    SELECT count(*) FROM seats;\nSELECT rank() OVER (ORDER BY seat_id) FROM seats;\n\
+                    INSERT INTO seats (event_id, seat_id) VALUES (1, 9);\nBEGIN;\n";
+        std::fs::write(&file, text).expect("written");
+        let report = json(&shardd, &["analyze", file.to_str().expect("a path")]);
+        assert_eq!((&report["statements"], &report["distinct"], &report["refused"]), (&6.into(), &5.into(), &0.into()));
+        let kinds: Vec<(&str, u64)> = report["by_statement"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| (one["kind"].as_str().expect("a kind"), one["count"].as_u64().expect("a count")))
+            .collect();
+        assert_eq!(kinds, [("single", 2), ("scatter", 1), ("gather", 1), ("single", 1), ("local", 1)]);
+
+        let log = shardd.directory().join("app.log");
+        std::fs::write(
+            &log,
+            "2026-01-01 LOG:  statement: SELECT * FROM nowhere\n2026-01-01 LOG:  execute s: SELECT 1\n",
+        )
+        .expect("written");
+        let refused = shardctl(&shardd.admin_url(), &["analyze", "--log", log.to_str().expect("a path")]);
+        assert_eq!(refused.code, 1, "{}", refused.stderr);
+        let told = refused.stdout;
+        assert!(told.contains("nowhere") && told.contains("50.0 % run as they are"), "{told}");
+        assert_eq!(shardd.client().query("SELECT count(*) FROM seats").value(), "3", "nothing ran");
+    }
+}
+
+#[test]
 fn a_shard_that_is_added_joins_with_no_slots() {
     for shardd in serving() {
         let url = shardd.joining("extra");

@@ -270,3 +270,25 @@ fn a_user_who_only_reads_is_read_for_on_replicas() {
     tell("RESET ALL");
     assert!(place(&reports));
 }
+
+/// A session that keeps connections may have something on them: its reads stay there, however they are marked.
+#[test]
+fn what_a_session_keeps_is_never_read_on_a_replica() {
+    let (primary, replica) = pair();
+    let server = server(&primary, &replica, "");
+    let mut client = with_seats(&server);
+    wait_for("no replica is read", || on_replica(&mut client));
+
+    let mut session = server.session_client();
+    for begin in ["BEGIN READ ONLY", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"] {
+        assert_eq!(within(&mut session, begin, WHERE), "f", "{begin}, on the session listener");
+    }
+    session.run("SET default_transaction_read_only = on");
+    assert_eq!(session.query(WHERE).value(), "f");
+
+    // By transaction, a lock of the session's keeps the connection from then on.
+    client.run("BEGIN; SET LOCAL shardd.key = '1'; SELECT pg_advisory_lock(7); COMMIT");
+    assert_eq!(within(&mut client, "BEGIN READ ONLY", WHERE), "f", "while a lock is held");
+    client.run("BEGIN; SET LOCAL shardd.key = '1'; SELECT pg_advisory_unlock(7); COMMIT");
+    wait_for("replicas are read again once nothing is kept", || on_replica(&mut client));
+}

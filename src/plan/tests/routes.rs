@@ -119,7 +119,10 @@ fn explanations_say_where_and_why() {
     let scatter = explained("SELECT * FROM seats ORDER BY price LIMIT 5", &[]);
     assert_eq!((scatter.kind, scatter.shards.len()), (PlanKind::Scatter, 4));
     assert_eq!(scatter.reason, "rows merged in order, cut to LIMIT and OFFSET");
-    let refused = explained("SELECT string_agg(status, ',') FROM seats", &[]);
+    let gathered = explained("SELECT string_agg(status, ',') FROM seats", &[]);
+    assert_eq!(gathered.kind, PlanKind::Gather);
+    assert_eq!(gathered.reason, "the rows come to one place, for string_agg() across shards");
+    let refused = explained("SELECT 1 FROM seats a JOIN seats b ON a.price = b.price FOR UPDATE", &[]);
     assert_eq!(refused.kind, PlanKind::Refused);
     assert!(refused.hint.is_some());
     assert_eq!(explained("DELETE FROM seats", &[]).kind, PlanKind::AllShards);

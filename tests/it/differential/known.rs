@@ -9,7 +9,7 @@ use crate::support::{Answer, Client};
 const FOLDED: &str = "modifier of an expression that Postgres computes while it plans";
 const NEGATIVE_ZERO: &str = "sign of a zero";
 const NULL_FLAG: &str = "flag of an array without NULL";
-const RETURNING_ORDER: &str = "order of RETURNING's rows after a conflict";
+pub const RETURNING_ORDER: &str = "order of RETURNING's rows after a conflict";
 
 /// Two faults in one statement: Postgres asks for a parameter's type before it reads the value of any.
 const UNTYPED: [&str; 2] = ["SQLSTATE 22P02 instead of 42P18", "SQLSTATE 22P02 instead of 42725"];

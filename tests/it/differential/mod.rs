@@ -226,7 +226,7 @@ fn shardd_over_postgres_shards_answers_as_one_postgres_does() {
         statements: 1500,
         report: "differential-postgres.txt",
         refused: refused::POSTGRES,
-        known: Vec::new(),
+        known: vec![known::RETURNING_ORDER.to_owned()],
     };
     compare_with(&postgres, &subject);
 }

@@ -35,10 +35,9 @@ answer. These constructs need several shards, and are answered with SQLSTATE 0A0
 test, which fails when shardd refuses what is not listed here; `SHARDD_UPDATE_DOCS=1 cargo test --test it differential` adds
 to it.
 
-Besides, and not met by the test: across shards, text is ordered, and min() and max() of it are found, only where the
-databases order it by its bytes (`LC_COLLATE` C, or `COLLATE \"C\"` in the statement), since the collation's order is the
-servers' own; text of another collation is not told apart (DISTINCT, GROUP BY), and values of types that only the shards
-know (enums, citext, those of extensions) are neither ordered nor told apart: cast them to text.
+Across shards, text is merged where the databases order it by its bytes (`LC_COLLATE` C, or `COLLATE \"C\"` in the statement).
+Text of another collation, and values of types that only the shards know (enums, citext, those of extensions), are brought to one
+of the servers to be ordered and told apart there, within `limits.gather_max_bytes`.
 
 What belongs to a session (LISTEN, temporary tables, cursors WITH HOLD, LOAD, `SET shardd.key` for the session) is refused on port 6432 and works on
 [port 6433](protocol.md#sessions-that-keep-their-connections), on a shard that is named.
