@@ -200,9 +200,6 @@ fn assignments<'u>(update: &'u Update, table: &Table) -> Result<Vec<(usize, &'u 
 }
 
 fn cannot(table: &Table, what: &str, hint: &str) -> Error {
-    Error::unsupported(
-        format!("{what} in a write to \"{}\" that needs rows of other shards", table.name),
-        format!("{hint} Or read first, then write the values."),
-    )
-    .table(&table.name)
+    Error::unsupported(format!("{what} in a write to \"{}\" that needs rows of other shards", table.name), hint)
+        .table(&table.name)
 }

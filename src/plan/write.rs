@@ -49,7 +49,10 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
                 Statement::Insert(insert) => {
                     insert_across(insert, &table).map(Across::Insert).ok_or_else(|| reason.clone())?
                 }
-                other => Across::RowByRow(Box::new(row_by_row(other, &table)?)),
+                other => {
+                    let plan = row_by_row(other, &table).map_err(|also| because(reason.clone(), &also))?;
+                    Across::RowByRow(Box::new(plan))
+                }
             };
             // Every copy is written, whatever is read.
             let route = Route { keyspace, keys: Keys::Every };
@@ -93,12 +96,18 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
     };
     let (across, apart) = match across {
         Ok(across) => (across, analysis.apart),
-        // Why it cannot be done across shards either.
-        Err(reason) => (None, Some(reason)),
+        Err(also) => (None, analysis.apart.map(|reason| because(reason, &also))),
     };
     let route = Route { keyspace, keys: analysis.graph.keys() };
     let (several, tables) = (apart.map_or(Ok(()), Err), analysis.tables);
     Ok(Plan::Write(Box::new(Write { route, statement, returning, several, across, tables })))
+}
+
+/// Why a write cannot be done shard by shard, and why it cannot be done otherwise.
+fn because(reason: Error, also: &Error) -> Error {
+    let hints: Vec<&str> = [also.get_hint(), reason.get_hint()].into_iter().flatten().collect();
+    let hint = hints.join(" ");
+    reason.detail(format!("Nor can its rows be written one by one: {}.", also.message())).hint(hint)
 }
 
 pub(super) fn reads_sharded(table: &Table) -> Error {

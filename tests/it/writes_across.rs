@@ -369,7 +369,8 @@ fn a_move_that_others_would_notice_is_refused() {
             let refused = both.got.query(statement);
             assert_eq!(refused.sqlstate(), "0A000", "{statement}");
             let error = refused.error.expect("an error");
-            assert!(error.message().contains(names), "{statement}: {}", error.message());
+            let told = format!("{} {}", error.message(), error.detail());
+            assert!(told.contains(names), "{statement}: {told}");
         }
         both.agree_on("SELECT count(*) FROM events");
     }

@@ -71,7 +71,7 @@ fn inserts_from_queries_stay_with_their_key() {
         ),
         (
             "INSERT INTO orders (event_id, total) SELECT max(event_id), sum(price) FROM seats",
-            "write every | 0A000 a computed value...",
+            "write every | 0A000 an aggregate in a subquery...",
         ),
         (
             "INSERT INTO orders (event_id, buyer) SELECT event_id, status FROM seats LIMIT 5",
