@@ -19,7 +19,7 @@ use crate::types::{Format, PgType};
 use super::answer::TagCount;
 
 /// How many rows one statement inserts. Fewer are sent in powers of two, so that few texts are planned.
-const ROWS_AT_ONCE: usize = 512;
+const ROWS_AT_ONCE: usize = 256;
 
 /// Rows that were read.
 #[derive(Debug)]
@@ -194,7 +194,11 @@ impl Session {
         }
         text.push(' ');
         text.push_str(into.rest);
-        let prepared = self.prepare_checked(&text, &oids).map_err(Error::without_position)?;
+        let prepared = match into.at_once {
+            true => self.prepare_apart(&text, &oids),
+            false => self.prepare_checked(&text, &oids),
+        };
+        let prepared = prepared.map_err(Error::without_position)?;
         self.describe(&prepared).await.map_err(Error::without_position)?;
         let formats = execution.formats.clone();
         let answer = Box::pin(self.run(&Arc::new(prepared), raw, formats, Scope::Alone)).await;

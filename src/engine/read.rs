@@ -202,7 +202,8 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return self.engine.shard(shard)?.read(call).await;
         };
-        let locks_rows = locks_rows && transaction.opened == Opened::Client;
+        // A statement's own transaction holds what one of its parts has locked.
+        let locks_rows = locks_rows && transaction.opened != Opened::Batch;
         if let Some(participant) = transaction.participant(shard) {
             // What a Postgres shard has locked stays so until all is committed.
             return match locks_rows && self.engine.kind == ShardKind::Postgres {

@@ -210,6 +210,11 @@ fn more_rows_than_one_statement_takes_are_inserted() {
     for mut both in Both::of_each_kind() {
         both.agree_on("INSERT INTO notes (event_id, body) SELECT n, 'row ' || n FROM generate_series(10001, 13333) n");
         both.agree_on("INSERT INTO seats (event_id, seat_id, section) SELECT event_id + 1, 1, body FROM notes");
+        both.agree_on(
+            "INSERT INTO notes AS n (event_id, body) SELECT event_id + 1, 'next' FROM notes \
+             ON CONFLICT (event_id) DO UPDATE SET body = n.body || excluded.body",
+        );
+        both.agree_on("INSERT INTO notes (event_id) SELECT event_id + 20000 FROM events FOR UPDATE");
         both.agree_on("UPDATE notes SET event_id = event_id + 50000 WHERE event_id > 10000");
         both.agree_on_rows("many rows");
     }
