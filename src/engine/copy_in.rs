@@ -203,7 +203,7 @@ impl Session {
         let plan::Copying::In(rows) = &planned.way else { return Err(no_copy()) };
         let (router, header, streams) = match target {
             Target::Sharded { router, header, streams } => (router, header, streams),
-            Target::Inserts(inserts) => return self.insert_rows(rows, splitter, inserts).await,
+            Target::Inserts(inserts) => return self.insert_copied(rows, splitter, inserts).await,
             Target::Reference(_) => return Ok(()),
         };
         while let Some(item) = splitter.next_item()? {
@@ -336,7 +336,12 @@ impl Session {
 
 /// Rows for SQLite shards.
 impl Session {
-    async fn insert_rows(&mut self, rows: &plan::CopyIn, splitter: &mut Splitter, inserts: &mut Inserts) -> Result<()> {
+    async fn insert_copied(
+        &mut self,
+        rows: &plan::CopyIn,
+        splitter: &mut Splitter,
+        inserts: &mut Inserts,
+    ) -> Result<()> {
         let style = splitter.style().clone();
         let names = splitter.columns().to_vec();
         while let Some(item) = splitter.next_item()? {

@@ -9,6 +9,7 @@
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 
+mod across;
 mod advisory;
 mod agreement;
 mod ahead;
@@ -17,6 +18,7 @@ mod apart;
 mod asking;
 mod at_once;
 mod by_key;
+mod carrying;
 mod connecting;
 mod copy_in;
 mod copy_out;
@@ -41,6 +43,7 @@ mod passing_on;
 mod read;
 mod recording;
 mod resolver;
+mod row_by_row;
 mod servers;
 mod session;
 mod settings;

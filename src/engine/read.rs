@@ -11,6 +11,7 @@ use super::merge::{MergePlan, Merger};
 use super::parameters;
 use super::passing_on::is_out_of_reach;
 use super::session::{Execution, Session};
+use super::side_by_side::side_by_side;
 use super::text_rules::TextRules;
 use super::transaction::Opened;
 use crate::error::{Error, Fault, Result, SqlState};
@@ -75,10 +76,7 @@ impl Session {
             return Ok(self.rows_answer(execution, output));
         }
         if read.locks_rows && self.transaction.is_some() {
-            return Err(Error::unsupported(
-                "FOR UPDATE across shards",
-                "Give the key in WHERE, so that the rows to lock are on one shard.",
-            ));
+            self.join_to_lock(read, &targets.shards).await?;
         }
         self.refuse_reading_functions(program, execution)?;
         match Box::pin(self.scatter(read, &targets.shards, execution)).await {
@@ -127,6 +125,25 @@ impl Session {
             Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, apart, execution)).await,
             Scatter::Aggregate(aggregate) => Box::pin(self.aggregate(aggregate, apart, execution)).await,
         }
+    }
+
+    /// FOR UPDATE within a transaction: what the shards have locked stays so until all of them have committed.
+    async fn join_to_lock(&mut self, read: &Read, shards: &[ShardId]) -> Result<()> {
+        if !matches!(read.scatter, Ok(Scatter::Merge { .. })) {
+            return Err(Error::unsupported(
+                "FOR UPDATE across shards in a read that is more than the shards' own rows put together",
+                "Give the key in WHERE, or lock the rows in a SELECT of their own.",
+            ));
+        }
+        self.engine.require(shards, Need::Write)?;
+        self.require_prepared(shards)?;
+        // Writers are taken in one order by everybody.
+        let mut shards = shards.to_vec();
+        shards.sort_unstable();
+        for shard in shards {
+            self.join_as_writer(shard).await?;
+        }
+        Ok(())
     }
 
     /// What is answered here knows the session's user, and not the role that it has on Postgres shards.
@@ -207,7 +224,8 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return self.engine.shard(shard)?.read(call).await;
         };
-        let locks_rows = locks_rows && transaction.opened == Opened::Client;
+        // A statement's own transaction holds what one of its parts has locked.
+        let locks_rows = locks_rows && transaction.opened != Opened::Batch;
         if let Some(participant) = transaction.participant(shard) {
             // What a Postgres shard has locked stays so until all is committed.
             return match locks_rows && self.engine.kind == ShardKind::Postgres {
@@ -229,7 +247,8 @@ impl Session {
     async fn merge(&mut self, merge: &Merge, apart: Apart<'_>, execution: &Execution) -> Result<Answer> {
         let Apart { program, shards, text } = apart;
         let (limit, offset) = merge.row_counts(&execution.parameters)?;
-        let (columns, sources) = self.read_each(shards, program, execution, execution.formats.clone()).await?;
+        let formats = execution.formats.with_more(merge.hidden_columns);
+        let (columns, sources) = self.read_each(shards, program, execution, formats).await?;
         let plan = MergePlan {
             order: merge.order.clone(),
             distinct: merge.distinct.clone(),
@@ -304,10 +323,9 @@ impl Session {
         };
         let mut sources = Vec::with_capacity(shards.len());
         let call = self.call_apart(execution, program, formats.clone())?;
-        for &shard in shards {
-            let output = self.read_call(shard, call.clone(), false).await?;
+        for (&shard, output) in shards.iter().zip(self.read_side_by_side(shards, &call).await?) {
             let Output { columns: told, rows, notices, .. } =
-                self.engine.output_as_told(shard, output, execution, program)?;
+                self.engine.output_as_told(shard, output?, execution, program)?;
             self.notices.extend(notices);
             match (&columns, told) {
                 (Some(columns), Some(told)) if !same_types(columns, &told) => {
@@ -321,6 +339,36 @@ impl Session {
         }
         let columns = columns.ok_or_else(|| Error::internal("a shard returned rows without telling their columns"))?;
         Ok((columns, sources))
+    }
+
+    /// Runs a read on several shards at the same time, as [`Session::read_call`] runs it on one.
+    async fn read_side_by_side(&mut self, shards: &[ShardId], call: &Call) -> Result<Vec<Result<Output>>> {
+        shards.iter().for_each(|shard| self.ran_on.add(*shard));
+        let engine = Arc::clone(&self.engine);
+        let alone = async |shard: ShardId| engine.shard(shard)?.read(call.clone()).await;
+        let Some(transaction) = &mut self.transaction else {
+            return Ok(side_by_side(shards.iter().map(|shard| alone(*shard))).await);
+        };
+        if let Some(mode) = engine.kind.mode_of_read(transaction.isolation, false) {
+            for &shard in shards {
+                if transaction.participant(shard).is_none() {
+                    transaction.join(&engine, shard, mode, call.may_lag()).await?;
+                }
+            }
+        }
+        let mut within: Vec<_> = transaction.participants.iter_mut().collect();
+        let reads = shards.iter().map(|shard| {
+            let own = within.iter().position(|participant| participant.shard == *shard);
+            let own = own.map(|place| within.swap_remove(place));
+            let alone = &alone;
+            async move {
+                match own {
+                    Some(participant) => participant.run(call.clone()).await,
+                    None => alone(*shard).await,
+                }
+            }
+        });
+        Ok(side_by_side(reads).await)
     }
 
     /// Shards return different columns: one of them has committed a change of the schema that others have not, or their

@@ -267,6 +267,18 @@ impl Session {
         }
     }
 
+    /// The same for a text that was made here and will not come again: it takes no place among those that do.
+    pub(super) fn prepare_apart(&mut self, text: &str, type_oids: &[u32]) -> Result<Prepared> {
+        if self.kept.is_some() {
+            return self.prepare_checked(text, type_oids);
+        }
+        let topology = self.engine.live.snapshot();
+        let own_schema = self.transaction.as_ref().and_then(|transaction| transaction.schema.as_ref());
+        let schema = own_schema.unwrap_or(&topology.schema);
+        let scope = PlanScope { schema, keyspaces: &topology.keyspaces, shared: false, kind: self.engine.kind };
+        self.engine.plans.prepare(text, type_oids, scope, self.settings.text_style())
+    }
+
     /// The schema as this session sees it: with the changes of its own open transaction.
     pub(super) fn schema(&self) -> Arc<Schema> {
         let own_schema = self.transaction.as_ref().and_then(|transaction| transaction.schema.clone());

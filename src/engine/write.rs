@@ -11,7 +11,7 @@ use super::side_by_side::side_by_side;
 use super::transaction::{Opened, Participant, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Insert, Plan, ReferenceWrite, Write};
-use crate::shard::{Call, Output, Program, ShardKind, Tag, TransactionMode, Written};
+use crate::shard::{Call, Formats, Output, Program, ShardKind, Tag, TransactionMode, Written};
 use crate::types::ShardId;
 
 /// One shard's share of a statement.
@@ -19,6 +19,14 @@ use crate::types::ShardId;
 pub(super) struct Part {
     pub(super) shard: ShardId,
     pub(super) program: Program,
+    /// Of its rows; `None`: those that the client asked for.
+    pub(super) formats: Option<Formats>,
+}
+
+impl Part {
+    pub(super) fn new(shard: ShardId, program: Program) -> Part {
+        Part { shard, program, formats: None }
+    }
 }
 
 impl Session {
@@ -29,12 +37,12 @@ impl Session {
         execution.statement.refuse_misfits(rows_of.keys(), &self.engine)?;
         if rows_of.len() == 1 {
             let (&shard, _) = rows_of.iter().next().expect("one entry was counted");
-            let written = self.write_one(Part { shard, program: whole.clone() }, execution).await?;
+            let written = self.write_one(Part::new(shard, whole.clone()), execution).await?;
             return Ok(written_answer(execution, written));
         }
         let mut parts = Vec::with_capacity(rows_of.len());
         for (&shard, rows) in &rows_of {
-            parts.push(Part { shard, program: execution.statement.derive(&insert.part(rows))? });
+            parts.push(Part::new(shard, execution.statement.derive(&insert.part(rows))?));
         }
         let written = Box::pin(self.write_several(parts, execution)).await?;
         Ok(written_answer(execution, in_statement_order(written, rows_of.values(), insert.row_keys.len())))
@@ -60,12 +68,16 @@ impl Session {
         let targets = write.route.shards(&execution.statement.compared_parameters(&execution.parameters), &topology)?;
         let program = execution.whole_program()?;
         execution.statement.refuse_misfits(&targets.shards, &self.engine)?;
-        let mut parts: Vec<Part> =
-            targets.shards.iter().map(|&shard| Part { shard, program: program.clone() }).collect();
+        let mut parts: Vec<Part> = targets.shards.iter().map(|&shard| Part::new(shard, program.clone())).collect();
         let written = match parts.len() {
             1 => self.write_one(parts.remove(0), execution).await?,
             _ => {
-                write.several.clone()?;
+                if let Err(reason) = &write.several {
+                    return match &write.across {
+                        Some(across) => Box::pin(self.write_across(write, across, execution)).await,
+                        None => Err(reason.clone()),
+                    };
+                }
                 together(Box::pin(self.write_several(parts, execution)).await?)
             }
         };
@@ -85,7 +97,7 @@ impl Session {
             return Err(Error::internal(format!("keyspace \"{}\" has no shards", write.keyspace)));
         };
         if others.is_empty() {
-            let written = self.write_one(Part { shard: *first, program }, execution).await?;
+            let written = self.write_one(Part::new(*first, program), execution).await?;
             return Ok(written_answer(execution, written));
         }
         let call = self.call_apart(execution, &program, execution.formats.clone())?;
@@ -118,7 +130,7 @@ impl Session {
     }
 
     /// Writes on one shard: in the open transaction, or by itself.
-    async fn write_one(&mut self, part: Part, execution: &Execution) -> Result<Written> {
+    pub(super) async fn write_one(&mut self, part: Part, execution: &Execution) -> Result<Written> {
         if self.transaction.is_none() && execution.scope == Scope::Batch {
             self.transaction = Some(self.new_transaction(Opened::Batch));
         }
@@ -135,7 +147,7 @@ impl Session {
     }
 
     /// Writes on several shards, on all or none.
-    async fn write_several(&mut self, parts: Vec<Part>, execution: &Execution) -> Result<Vec<Written>> {
+    pub(super) async fn write_several(&mut self, parts: Vec<Part>, execution: &Execution) -> Result<Vec<Written>> {
         let shards: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
         self.engine.require(&shards, Need::Write)?;
         self.require_prepared(&shards)?;
@@ -149,7 +161,8 @@ impl Session {
         self.ran_on = RanOn::Several;
         let mut calls = Vec::with_capacity(parts.len());
         for part in &parts {
-            calls.push((part.shard, self.call_apart(execution, &part.program, execution.formats.clone())?));
+            let formats = part.formats.as_ref().unwrap_or(&execution.formats).clone();
+            calls.push((part.shard, self.call_apart(execution, &part.program, formats)?));
         }
         // Writers are taken in one order by everybody.
         calls.sort_unstable_by_key(|(shard, _)| *shard);
@@ -295,7 +308,7 @@ pub(super) async fn held(mut output: Output) -> Result<Written> {
 }
 
 /// Several shards' results, shard after shard.
-fn together(written: Vec<Written>) -> Written {
+pub(super) fn together(written: Vec<Written>) -> Written {
     let mut all = Written::default();
     for part in written {
         // All tell the same.

@@ -73,6 +73,11 @@ impl<'a> Analysis<'a> {
         }
     }
 
+    /// The same, with a reason that was written elsewhere.
+    pub(super) fn note_apart(&mut self, reason: Error) {
+        self.apart.get_or_insert(reason);
+    }
+
     /// The keyspace of the statement: its tables', or the first.
     pub(super) fn keyspace_name(&self) -> String {
         self.keyspace

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::key::describe_key;
-use super::{Aggregate, Copying, Insert, Keys, Merge, Pin, Plan, Read, ReadSource, Route, Scatter, Slots};
+use super::{Across, Aggregate, Copying, Insert, Keys, Merge, Pin, Plan, Read, ReadSource, Route, Scatter, Slots};
 use crate::error::{Error, Result};
 use crate::topology::{Topology, slot_of};
 use crate::types::{Datum, ShardId};
@@ -74,8 +74,18 @@ pub fn explain(plan: &Plan, parameters: &[Datum], topology: &Topology) -> Explan
             if explained.kind == PlanKind::Scatter {
                 explained.kind = PlanKind::AllShards;
                 explained.reason = "each shard writes its own rows; all commit or none".into();
-                if let Err(error) = &write.several {
-                    refuse(&mut explained, error);
+                match (&write.several, &write.across) {
+                    (Ok(()), _) => {}
+                    (Err(_), Some(Across::Insert(_))) => {
+                        explained.reason = "the rows are read, and inserted on the shards of their keys".into();
+                    }
+                    (Err(_), Some(Across::Move(_))) => {
+                        explained.reason = "rows that get another shard's key are moved there".into();
+                    }
+                    (Err(_), Some(Across::RowByRow(_))) => {
+                        explained.reason = "which rows is read first; each is written by its primary key".into();
+                    }
+                    (Err(error), None) => refuse(&mut explained, error),
                 }
             }
             explained

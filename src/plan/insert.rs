@@ -43,16 +43,16 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, insert: &ast::Insert, place: 
             match plain_values(query) {
                 Some(values) => {
                     analysis.subqueries(values, &scope, place, &[], &mut strays)?;
-                    let keys = row_keys_of(values, &table, key_place, analysis.key_type)?;
-                    if strays.is_empty() && place.level == 0 {
-                        row_keys = Some(keys);
-                    } else {
-                        refuse_cut_key(&table)?;
-                        analysis.graph.pin(key, keys);
-                        analysis.cannot_scatter(
-                            "INSERT with a subquery on a sharded table, across shards",
-                            "Give one key to all the rows and to the subquery, or read first and insert the values.",
-                        );
+                    match row_keys_of(values, &table, key_place, analysis.key_type)? {
+                        None => analysis.note_apart(computed_key(&table)),
+                        Some(keys) if strays.is_empty() && place.level == 0 => row_keys = Some(keys),
+                        Some(keys) => {
+                            pin_unless_cut(analysis, &table, key, keys);
+                            analysis.cannot_scatter(
+                                "INSERT with a subquery on a sharded table, across shards",
+                                "Give one key to all the rows and to the subquery, or read first and insert the values.",
+                            );
+                        }
                     }
                 }
                 None => rows_of_query(analysis, &table, key, key_place, query, place)?,
@@ -73,7 +73,13 @@ fn plain_values(query: &Query) -> Option<&Values> {
     }
 }
 
-fn row_keys_of(values: &Values, table: &Table, key_place: usize, key_type: KeyType) -> Result<Vec<KeyExpression>> {
+/// `None` when one of them is computed.
+fn row_keys_of(
+    values: &Values,
+    table: &Table,
+    key_place: usize,
+    key_type: KeyType,
+) -> Result<Option<Vec<KeyExpression>>> {
     values.rows.iter().map(|row| row_key(table, row.content.get(key_place), key_type)).collect()
 }
 
@@ -118,17 +124,17 @@ fn key_place(table: &Table, insert: &ast::Insert) -> Result<Option<usize>> {
     Ok(place)
 }
 
-fn row_key(table: &Table, value: Option<&Expr>, key_type: KeyType) -> Result<KeyExpression> {
+fn row_key(table: &Table, value: Option<&Expr>, key_type: KeyType) -> Result<Option<KeyExpression>> {
     let Some(value) = value else { return Err(missing_key(table)) };
     match assigned(value, key_type) {
         Some(KeyExpression::Literal(Datum::Null)) => Err(null_key(table)),
-        Some(key) => Ok(key),
+        Some(key) => Ok(Some(key)),
         None if is_default(value) => Err(missing_key(table)),
-        None => Err(computed_key(table)),
+        None => Ok(None),
     }
 }
 
-fn is_default(value: &Expr) -> bool {
+pub(super) fn is_default(value: &Expr) -> bool {
     matches!(value, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
 }
 
@@ -170,20 +176,28 @@ fn computed_key(table: &Table) -> Error {
     .column(key_name(table))
 }
 
-/// `varchar(n)` drops blanks past its length, so that a key is another one once it is stored.
-fn refuse_cut_key(table: &Table) -> Result<()> {
-    match table.key_column().and_then(|number| table.columns.get(number)) {
-        Some(column) if column.data_type == PgType::Varchar && column.modifier >= 0 => Err(Error::unsupported(
+/// `varchar(n)` drops blanks past its length, so that a key is another one once it is stored: `Some` says so.
+fn cut_key(table: &Table) -> Option<Error> {
+    let column = table.key_column().and_then(|number| table.columns.get(number))?;
+    (column.data_type == PgType::Varchar && column.modifier >= 0).then(|| {
+        Error::unsupported(
             format!("INSERT from a query into \"{}\", whose sharding key has a length", table.name),
             "Read first and insert the values, or make the key column text.",
         )
         .table(&table.name)
-        .column(&column.name)),
-        _ => Ok(()),
+        .column(&column.name)
+    })
+}
+
+fn pin_unless_cut(analysis: &mut Analysis<'_>, table: &Table, key: Variable, keys: Vec<KeyExpression>) {
+    match cut_key(table) {
+        None => analysis.graph.pin(key, keys),
+        Some(reason) => analysis.note_apart(reason),
     }
 }
 
-/// INSERT ... SELECT: each row's key must be one constant, or the key of the row that it is made from.
+/// INSERT ... SELECT: each row's key is one constant, or the key of the row that it is made from; or all rows have to be
+/// read before anybody knows where they belong.
 fn rows_of_query(
     analysis: &mut Analysis<'_>,
     table: &Table,
@@ -192,13 +206,12 @@ fn rows_of_query(
     query: &Query,
     place: Place<'_>,
 ) -> Result<()> {
-    refuse_cut_key(table)?;
     let output = analysis.query(query, place.inside())?;
     if let Some(constant) = selected(query, key_place).and_then(|value| assigned(value, analysis.key_type)) {
         if constant == KeyExpression::Literal(Datum::Null) {
             return Err(null_key(table));
         }
-        analysis.graph.pin(key, vec![constant]);
+        pin_unless_cut(analysis, table, key, vec![constant]);
         analysis.cannot_scatter(
             "INSERT ... SELECT of one key from rows of other keys",
             "Give the same key in the SELECT's WHERE, or read first and insert the values.",
@@ -207,12 +220,13 @@ fn rows_of_query(
     }
     let from = output.columns.get(key_place).and_then(|column| column.key);
     match (from, output.anchor) {
-        (Some(from), Some(anchor)) if output.complete && analysis.graph.divides(from, anchor) => {
-            analysis.graph.equal(key, from, place.level);
-            Ok(())
-        }
-        _ => Err(computed_key(table)),
+        (Some(from), Some(anchor)) if output.complete && analysis.graph.divides(from, anchor) => match cut_key(table) {
+            None => analysis.graph.equal(key, from, place.level),
+            Some(reason) => analysis.note_apart(reason),
+        },
+        _ => analysis.note_apart(computed_key(table)),
     }
+    Ok(())
 }
 
 /// The expression at a place of a query's select list.

@@ -3,6 +3,7 @@
 //! A [`Plan`] is cached with the statement's text and holds no values; [`Route::shards`] turns it into shards when the
 //! parameters are known, with one topology snapshot. Keys come only from predicates that every result row must satisfy.
 
+mod across;
 mod aggregate;
 mod analysis;
 mod assigned;
@@ -22,6 +23,7 @@ mod predicate;
 mod query;
 mod read;
 mod route;
+mod row_by_row;
 mod row_count;
 mod scatter;
 mod scope;
@@ -37,6 +39,7 @@ mod write;
 
 use std::sync::Arc;
 
+pub use across::{Across, InsertAcross, Move};
 pub use aggregate::Aggregate;
 pub use assigned::AssignedKey;
 pub use copy::{Copy, CopyIn, Copying};
@@ -44,6 +47,7 @@ pub use explain::{Explanation, PlanKind, explain, explain_error};
 pub use gather::{Brought, brought};
 pub use key::KeyExpression;
 pub use route::{Keys, Pin, Route, Slots, Targets};
+pub use row_by_row::{Found, RowByRow, Tail};
 pub use scatter::{collated_by_bytes, orders_by_bytes};
 pub use spoiled::{has_unlike_columns, spoiled};
 pub use straight::Straight;
@@ -107,6 +111,8 @@ pub struct Write {
     pub returning: bool,
     /// Whether it may run on several shards, each writing its own rows, or why not.
     pub several: Result<(), Error>,
+    /// How it is done where that has a reason, if it can be.
+    pub across: Option<Across>,
     /// The tables named, each once.
     pub tables: Vec<String>,
 }
@@ -167,6 +173,13 @@ impl Insert {
             (key, _) => key,
         })
     }
+}
+
+/// Of a `varchar(n)` key: how many characters are kept when only blanks are cut.
+fn key_length(table: &crate::topology::Table) -> Option<usize> {
+    let column = table.key_column().and_then(|number| table.columns.get(number))?;
+    let is_text = matches!(table.kind, crate::topology::TableKind::Sharded { key_type: KeyType::Text, .. });
+    usize::try_from(column.modifier.checked_sub(4).filter(|_| is_text)?).ok()
 }
 
 /// `varchar(n)` drops blanks past its length; anything else there is an error of the shard's.

@@ -1,12 +1,14 @@
 //! SELECT, and what begins with it.
 
+use super::across::{Across, insert_across};
 use super::analysis::Analysis;
 use super::place::Place;
 use super::route::Keys;
 use super::{Plan, Read, ReadSource, Route, Write};
 use crate::error::{Error, Result};
-use crate::sql::ast::{Expr, Function, FunctionArgExpr, Query, SelectItem, SetExpr, Statement};
+use crate::sql::ast::{Expr, Function, FunctionArgExpr, Query, SelectItem, SetExpr, Statement, TableObject};
 use crate::sql::{Local, SettingCall, fold, function_name};
+use crate::topology::TableKind;
 
 /// `SELECT set_config(...)` and other calls that are the session's own, by themselves.
 ///
@@ -82,8 +84,7 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
     let statement = Statement::Query(Box::new(query.clone()));
     if writes(query) {
         analysis.refuse_catalog()?;
-        let (several, tables) = (analysis.apart.map_or(Ok(()), Err), analysis.tables);
-        return Ok(Plan::Write(Box::new(Write { route, statement, returning: true, several, tables })));
+        return plan_write(analysis, query, statement, route);
     }
     analysis.refuse_mixture()?;
     let source = match (analysis.names_catalog, analysis.tables.as_slice()) {
@@ -105,10 +106,39 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
     Ok(Plan::Read(Box::new(Read { route, statement, scatter, locks_rows, source, tables, mixes_keyspaces })))
 }
 
+/// A write that begins with WITH, or has one there.
+fn plan_write(mut analysis: Analysis<'_>, query: &Query, statement: Statement, route: Route) -> Result<Plan> {
+    let mut write = Write { route, statement, returning: true, several: Ok(()), across: None, tables: Vec::new() };
+    if let SetExpr::Insert(Statement::Insert(insert)) = &*query.body
+        && let TableObject::TableName(name) = &insert.table
+    {
+        let table = analysis.written_table(name)?;
+        if !writes_in_with(query) {
+            write.across = insert_across(insert, &table).map(Across::Insert);
+        }
+        if table.kind == TableKind::Reference {
+            // Every copy is written, whatever is read.
+            write.route.keys = Keys::Every;
+            let reason = super::write::reads_sharded(&table);
+            if write.across.is_none() {
+                return Err(reason);
+            }
+            analysis.note_apart(reason);
+        }
+    }
+    write.several = analysis.apart.map_or(Ok(()), Err);
+    write.tables = analysis.tables;
+    Ok(Plan::Write(Box::new(write)))
+}
+
+fn is_write(body: &SetExpr) -> bool {
+    matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
+}
+
+fn writes_in_with(query: &Query) -> bool {
+    query.with.as_ref().is_some_and(|with| with.cte_tables.iter().any(|cte| is_write(&cte.query.body)))
+}
+
 fn writes(query: &Query) -> bool {
-    let is_write = |body: &SetExpr| {
-        matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
-    };
-    is_write(&query.body)
-        || query.with.as_ref().is_some_and(|with| with.cte_tables.iter().any(|cte| is_write(&cte.query.body)))
+    is_write(&query.body) || writes_in_with(query)
 }

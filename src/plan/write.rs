@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use super::across::{Across, insert_across, movement};
 use super::analysis::Analysis;
 use super::graph::Variable;
 use super::key::KeyExpression;
 use super::place::Place;
+use super::route::Keys;
+use super::row_by_row::row_by_row;
 use super::scope::{Scope, Source};
 use super::{Insert, Plan, ReferenceWrite, Route, Write};
 use crate::error::{Error, Result, SqlState};
@@ -15,7 +18,6 @@ use crate::sql::ast::{
 };
 use crate::sql::{fold, name_parts};
 use crate::topology::{Table, TableKind};
-use crate::types::KeyType;
 
 /// A write that was read.
 #[derive(Debug)]
@@ -38,23 +40,32 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
             // It has no copies: what is read decides where it can run.
             let route = Route { keyspace, keys: analysis.graph.keys() };
             let several = Err(Error::unsupported("a temporary table on several shards", "Give one key in WHERE."));
-            let write = Write { route, statement, returning, several, tables: analysis.tables };
+            let write = Write { route, statement, returning, several, across: None, tables: analysis.tables };
             return Ok(Plan::Write(Box::new(write)));
         }
         if analysis.graph.table_count() > 0 {
-            return Err(Error::unsupported(
-                format!("a write to the reference table \"{}\" that reads sharded tables", table.name),
-                "Read first, then write the values.",
-            ));
+            let reason = reads_sharded(&table);
+            let across = match &statement {
+                Statement::Insert(insert) => {
+                    insert_across(insert, &table).map(Across::Insert).ok_or_else(|| reason.clone())?
+                }
+                other => {
+                    let plan = row_by_row(other, &table).map_err(|also| because(reason.clone(), &also))?;
+                    Across::RowByRow(Box::new(plan))
+                }
+            };
+            // Every copy is written, whatever is read.
+            let route = Route { keyspace, keys: Keys::Every };
+            let (several, tables) = (Err(reason), analysis.tables);
+            let write = Write { route, statement, returning, several, across: Some(across), tables };
+            return Ok(Plan::Write(Box::new(write)));
         }
         let reference = ReferenceWrite { keyspace, table: table.name.clone(), statement, returning };
         return Ok(Plan::WriteReference(Box::new(reference)));
     };
     if let Some(row_keys) = row_keys {
         let key_column = table.key_column().and_then(|number| table.columns.get(number));
-        let key_length = key_column
-            .filter(|_| key_type == KeyType::Text)
-            .and_then(|column| usize::try_from(column.modifier.checked_sub(4)?).ok());
+        let key_length = super::key_length(&table);
         let key_column = key_column.map(|column| column.name.clone()).unwrap_or_default();
         let table = table.name.clone();
         return Ok(Plan::Insert(Box::new(Insert {
@@ -69,9 +80,41 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
             deep: analysis.deep,
         })));
     }
+    if let Statement::Update(update) = &statement
+        && let Some(reason) = key_assignment(&table, &update.assignments)
+    {
+        let across = Some(Across::Move(Box::new(movement(update, &table, &analysis)?)));
+        // Where the rows are is not where they belong afterwards.
+        let route = Route { keyspace, keys: Keys::Every };
+        let write = Write { route, statement, returning, several: Err(reason), across, tables: analysis.tables };
+        return Ok(Plan::Write(Box::new(write)));
+    }
+    let across = match &statement {
+        _ if analysis.apart.is_none() => Ok(None),
+        Statement::Insert(insert) => Ok(insert_across(insert, &table).map(Across::Insert)),
+        other => row_by_row(other, &table).map(|plan| Some(Across::RowByRow(Box::new(plan)))),
+    };
+    let (across, apart) = match across {
+        Ok(across) => (across, analysis.apart),
+        Err(also) => (None, analysis.apart.map(|reason| because(reason, &also))),
+    };
     let route = Route { keyspace, keys: analysis.graph.keys() };
-    let (several, tables) = (analysis.apart.map_or(Ok(()), Err), analysis.tables);
-    Ok(Plan::Write(Box::new(Write { route, statement, returning, several, tables })))
+    let (several, tables) = (apart.map_or(Ok(()), Err), analysis.tables);
+    Ok(Plan::Write(Box::new(Write { route, statement, returning, several, across, tables })))
+}
+
+/// Why a write cannot be done shard by shard, and why it cannot be done otherwise.
+fn because(reason: Error, also: &Error) -> Error {
+    let hints: Vec<&str> = [also.get_hint(), reason.get_hint()].into_iter().flatten().collect();
+    let hint = hints.join(" ");
+    reason.detail(format!("Nor can its rows be written one by one: {}.", also.message())).hint(hint)
+}
+
+pub(super) fn reads_sharded(table: &Table) -> Error {
+    Error::unsupported(
+        format!("a write to the reference table \"{}\" that reads sharded tables", table.name),
+        "Read first, then write the values.",
+    )
 }
 
 /// TRUNCATE is done like a change of the schema: everywhere, on all shards or none.
@@ -91,7 +134,11 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, statement: &Statement, place:
         Statement::Delete(delete) => analyse_delete(analysis, delete, place)?,
         _ => return Err(Error::unsupported("this statement within WITH", "Use INSERT, UPDATE or DELETE.")),
     };
-    if (place.level > 0 || place.ctes.is_some()) && written.table.kind == TableKind::Reference {
+    // What a query's WITH is for is one level in.
+    let is_main = place.level == 1
+        && matches!(statement, Statement::Insert(_))
+        && !analysis.schema.temporary.contains(&written.table.name);
+    if (place.level > 0 || place.ctes.is_some()) && !is_main && written.table.kind == TableKind::Reference {
         return Err(Error::unsupported(
             format!("a write to the reference table \"{}\" within WITH", written.table.name),
             "Write it in a statement of its own.",
@@ -131,7 +178,9 @@ fn analyse_update(analysis: &mut Analysis<'_>, update: &Update, place: Place<'_>
     }
     let (name, alias) = only_table(&update.table)?;
     let (table, source, key) = target(analysis, name, alias, place.level)?;
-    refuse_key_assignment(&table, &update.assignments)?;
+    if place.level > 0 || place.ctes.is_some() {
+        refuse_key_assignment(&table, &update.assignments)?;
+    }
     let mut strays = Vec::new();
     let from = match &update.from {
         None => Source::default(),
@@ -193,20 +242,24 @@ fn condition(
 /// # Errors
 /// 0A000 when the key is assigned.
 pub(super) fn refuse_key_assignment(table: &Table, assignments: &[Assignment]) -> Result<()> {
-    let Some(key) = table.key_column().and_then(|number| table.columns.get(number)) else { return Ok(()) };
+    key_assignment(table, assignments).map_or(Ok(()), Err)
+}
+
+/// Why the key cannot be assigned as other columns are, when it is.
+fn key_assignment(table: &Table, assignments: &[Assignment]) -> Option<Error> {
+    let key = table.key_column().and_then(|number| table.columns.get(number))?;
     let is_key =
         |name: &ObjectName| name_parts(name).is_some_and(|parts| parts.last().is_some_and(|last| *last == key.name));
     let assigned = assignments.iter().any(|assignment| match &assignment.target {
         AssignmentTarget::ColumnName(name) => is_key(name),
         AssignmentTarget::Tuple(names) => names.iter().any(is_key),
     });
-    if !assigned {
-        return Ok(());
-    }
-    Err(Error::unsupported(
-        format!("changing the sharding key \"{}\" of \"{}\" by UPDATE", key.name, table.name),
-        "A row of another key may live on another shard: insert the new row, then delete the old one.",
-    )
-    .table(&table.name)
-    .column(&key.name))
+    assigned.then(|| {
+        Error::unsupported(
+            format!("changing the sharding key \"{}\" of \"{}\" by UPDATE", key.name, table.name),
+            "A row of another key may live on another shard: insert the new row, then delete the old one.",
+        )
+        .table(&table.name)
+        .column(&key.name)
+    })
 }

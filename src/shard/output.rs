@@ -55,6 +55,16 @@ pub enum Formats {
 }
 
 impl Formats {
+    /// The same, with `columns` more behind those that are named.
+    #[must_use]
+    pub fn with_more(&self, columns: usize) -> Formats {
+        let mut formats = self.clone();
+        if let Formats::Each(each) = &mut formats {
+            each.extend(std::iter::repeat_n(Format::default(), columns));
+        }
+        formats
+    }
+
     pub fn of(&self, column: usize) -> Format {
         match self {
             Formats::AllText => Format::Text,

@@ -4,6 +4,7 @@
 //! own `$n`), so that texts that differ only in inline values share one parsed, planned and translated statement.
 
 mod check;
+mod clauses;
 mod clock;
 mod copy;
 mod cursor;
@@ -25,6 +26,7 @@ mod walk;
 
 use std::sync::Arc;
 
+pub use clauses::{InsertClauses, insert_clauses, returning_clause};
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};

@@ -39,3 +39,4 @@ mod system_catalog;
 mod text_order;
 mod tls_drivers;
 mod two_phase;
+mod writes_across;

@@ -45,8 +45,9 @@ impl Script {
             }
             54..66 => query("expression", reads::scalar(random)),
             66..75 => query("shape", reads::shaped(random)),
-            75..80 => insert(random),
-            80..84 => update(random),
+            75..79 => insert(random),
+            79..81 => across(random),
+            81..84 => update(random),
             84..86 => delete(random),
             86..88 => reference_write(random),
             88..94 => {
@@ -184,6 +185,72 @@ fn update(random: &mut Random) -> Script {
         sql += &returning(random, table);
     }
     Script::one("update", sql, false, Some(table.name))
+}
+
+/// Writes whose rows are read on other shards than those that they are written on.
+fn across(random: &mut Random) -> Script {
+    let number = |random: &mut Random| fresh(random);
+    let (one, two) = (key(random), key(random));
+    let (sql, writes) = match random.below(10) {
+        0 => (
+            format!(
+                "INSERT INTO seats (event_id, seat_id, section) SELECT {one}, {} + row_number() OVER (ORDER BY event_id), 'X' FROM events WHERE event_id < 40",
+                number(random)
+            ),
+            "seats",
+        ),
+        1 => (
+            format!(
+                "INSERT INTO orders (event_id, order_id, customer, total) SELECT event_id, {} + count(*), 'many', sum(price) FROM seats WHERE event_id IN ({one}, {two}) GROUP BY event_id ON CONFLICT DO NOTHING",
+                number(random)
+            ),
+            "orders",
+        ),
+        2 => (
+            format!(
+                "INSERT INTO seats (event_id, seat_id) SELECT s.event_id, {} + s.seat_id FROM seats s JOIN events e ON e.venue_id = s.seat_id AND e.event_id = {one} WHERE s.event_id IN ({one}, {two}) ON CONFLICT DO NOTHING RETURNING event_id, seat_id",
+                number(random)
+            ),
+            "seats",
+        ),
+        3 => (format!("UPDATE seats SET event_id = {two} WHERE event_id = {one} AND seat_id > 3 RETURNING *"), "seats"),
+        4 => (
+            format!(
+                "UPDATE seats SET event_id = {two}, section = 'M' WHERE event_id IN ({one}, {two}) AND seat_id = 1"
+            ),
+            "seats",
+        ),
+        5 => (
+            format!(
+                "UPDATE seats SET version = version + (SELECT count(*) FROM orders WHERE event_id = {two}) WHERE event_id = {one}"
+            ),
+            "seats",
+        ),
+        6 => (
+            format!(
+                "UPDATE seats SET section = 'T' WHERE price = (SELECT max(price) FROM seats) AND event_id <> {one} RETURNING event_id, seat_id"
+            ),
+            "seats",
+        ),
+        7 => (
+            format!(
+                "DELETE FROM holds USING events e WHERE e.event_id <> holds.event_id AND e.event_id = {one} AND holds.event_id = {two}"
+            ),
+            "holds",
+        ),
+        8 => (
+            "UPDATE venues SET capacity = (SELECT count(*) FROM events e WHERE e.venue_id = venues.venue_id)"
+                .to_owned(),
+            "venues",
+        ),
+        _ => (
+            format!(
+                "DELETE FROM orders WHERE order_id IN (SELECT order_id FROM orders WHERE event_id <> {one} ORDER BY order_id DESC, event_id LIMIT 2)"
+            ),
+            "orders",
+        ),
+    };
+    Script::one("write across", sql, false, Some(writes))
 }
 
 fn delete(random: &mut Random) -> Script {

@@ -52,7 +52,6 @@ refusals! {
     NAMED_ARGUMENTS = "an argument given by name", "Give the arguments in order.";
     FUNCTION_IN_FROM = "this function in FROM", "Only generate_series, unnest and the jsonb set-returning functions can stand in FROM.";
     SET_RETURNING = "a set-returning function outside FROM", "Put it in FROM.";
-    KEY_UPDATE = "changing the key column of a sharded table", "Delete the row and insert it with the new key.";
     RETURNING_OTHER = "RETURNING columns of a table other than the one written", "Select them in a statement of their own.";
     UPDATE_ALIAS_COLUMNS = "this kind of target table", "Name one table, with at most an alias.";
     UPDATE_SUBFIELD = "assigning to a part of a column", "Assign the whole column.";

@@ -94,9 +94,6 @@ impl Translator<'_> {
             let message = format!("multiple assignments to same column \"{}\"", column.name);
             return Err(Error::new(SqlState::SYNTAX_ERROR, message));
         }
-        if table.key_column() == Some(index) {
-            return Err(self.error_at(refusal::KEY_UPDATE.error(), ident.span));
-        }
         set.push(index);
         Ok(index)
     }

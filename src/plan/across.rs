@@ -1,0 +1,208 @@
+//! Writes that no shard can do by itself: rows are read, or taken out, where they are, and written where they belong.
+
+use std::sync::Arc;
+
+use super::analysis::Analysis;
+use super::assigned::assigned;
+use super::functions::calls;
+use super::insert::is_default;
+use super::key::KeyExpression;
+use super::row_by_row::RowByRow;
+use super::{Route, cut_blanks};
+use crate::error::{Error, Result};
+use crate::sql::ast::{
+    self, AssignmentTarget, Delete, Expr, FromTable, ObjectName, OnConflictAction, OnInsert, SelectItem, SetExpr,
+    Statement, TableFactor, Update, UpdateTableFromKind,
+};
+use crate::sql::{fold, ident, name_parts};
+use crate::topology::{Identity, Schema, Table, TableKind};
+use crate::types::{Datum, Key, KeyType};
+
+/// How a write is done that no shard can do by itself.
+#[derive(Clone, Debug)]
+pub enum Across {
+    /// INSERT: its query is read, and what it gives is inserted where the rows' keys say.
+    Insert(InsertAcross),
+    /// UPDATE of the sharding key.
+    Move(Box<Move>),
+    /// UPDATE and DELETE that need rows of other shards.
+    RowByRow(Box<RowByRow>),
+}
+
+#[derive(Clone, Debug)]
+pub struct InsertAcross {
+    pub table: Arc<Table>,
+    /// The columns that the query's are for, as numbers of the table's.
+    pub columns: Vec<usize>,
+    /// ON CONFLICT DO UPDATE: all rows for one shard have to come in one statement, which tells when two are the same.
+    pub updates: bool,
+}
+
+/// Rows whose key changes: those that stay on their shard are updated there, the others taken out and inserted anew.
+#[derive(Clone, Debug)]
+pub struct Move {
+    pub table: Arc<Table>,
+    /// The name that the statement gives the table.
+    pub alias: Option<String>,
+    /// Where the rows are.
+    pub route: Route,
+    /// Why it can run on one shard only.
+    pub apart: Option<Error>,
+    /// Why no row can leave its shard.
+    pub held: Option<Error>,
+    /// Takes the rows out, and gives them as they have to be.
+    pub taking: Statement,
+    /// The columns that it gives, as numbers of the table's.
+    pub columns: Vec<usize>,
+    /// The new key, where it is the same for all rows.
+    key: Option<KeyExpression>,
+    key_type: KeyType,
+    key_length: Option<usize>,
+}
+
+impl Move {
+    /// The one key that all rows get; `None` where each has its own, or it can be none.
+    pub fn key(&self, parameters: &[Datum]) -> Option<Key> {
+        let key = self.key.as_ref()?.row_key(self.key_type, parameters).ok()??;
+        Some(match (key, self.key_length) {
+            (Key::Text(text), Some(length)) => Key::Text(cut_blanks(text, length)),
+            (key, _) => key,
+        })
+    }
+}
+
+/// How an INSERT is done across shards; `None` where what is beside its rows needs other rows, too.
+pub(super) fn insert_across(insert: &ast::Insert, table: &Arc<Table>) -> Option<InsertAcross> {
+    let source = insert.source.as_ref()?;
+    if let SetExpr::Values(values) = &*source.body
+        && values.rows.iter().any(|row| row.content.iter().any(is_default))
+    {
+        return None;
+    }
+    if calls(&insert.returning).subquery || calls(&insert.on).subquery {
+        return None;
+    }
+    let columns = match insert.columns.as_slice() {
+        [] => (0..table.columns.len()).collect(),
+        names => {
+            let number = |name: &ObjectName| Some(table.column(&name_parts(name)?.pop()?)?.0);
+            names.iter().map(number).collect::<Option<_>>()?
+        }
+    };
+    let updates = matches!(&insert.on, Some(OnInsert::OnConflict(conflict))
+        if matches!(conflict.action, OnConflictAction::DoUpdate(_)));
+    Some(InsertAcross { table: Arc::clone(table), columns, updates })
+}
+
+/// How rows are moved to the shards of their new keys.
+///
+/// # Errors
+/// 0A000 for what has no form that moves rows.
+pub(super) fn movement(update: &Update, table: &Arc<Table>, analysis: &Analysis<'_>) -> Result<Move> {
+    let TableKind::Sharded { key_column, key_type } = table.kind else {
+        return Err(Error::internal("a reference table has no sharding key"));
+    };
+    let using = match &update.from {
+        None => None,
+        Some(UpdateTableFromKind::AfterSet(from) | UpdateTableFromKind::BeforeSet(from)) => Some(from.clone()),
+    };
+    if update.returning.is_some() && (using.is_some() || calls(&update.returning).subquery) {
+        return Err(cannot(table, "FROM or a subquery beside RETURNING"));
+    }
+    if table.columns.iter().any(|column| column.identity == Some(Identity::Always)) {
+        return Err(cannot(table, "a column GENERATED ALWAYS AS IDENTITY"));
+    }
+    let alias = match &update.table.relation {
+        TableFactor::Table { alias, .. } => alias.as_ref().map(|alias| fold(&alias.name).into_owned()),
+        _ => None,
+    };
+    let mut values = vec![None; table.columns.len()];
+    for (column, value) in assignments(update, table)? {
+        if let Some(place) = values.get_mut(column) {
+            *place = Some(value);
+        }
+    }
+    let columns: Vec<usize> =
+        (0..table.columns.len()).filter(|number| table.columns[*number].generated.is_none()).collect();
+    let name = alias.as_deref().unwrap_or(&table.name);
+    let returning = columns.iter().map(|number| {
+        let whole = || Expr::CompoundIdentifier(vec![ident(name), ident(&table.columns[*number].name)]);
+        SelectItem::UnnamedExpr(values[*number].cloned().unwrap_or_else(whole))
+    });
+    let taking = Delete {
+        delete_token: ast::helpers::attached_token::AttachedToken::empty(),
+        optimizer_hints: Vec::new(),
+        tables: Vec::new(),
+        from: FromTable::WithFromKeyword(vec![update.table.clone()]),
+        using,
+        selection: update.selection.clone(),
+        returning: Some(returning.collect()),
+        output: None,
+        order_by: Vec::new(),
+        limit: None,
+    };
+    let key = values[key_column].and_then(|value| assigned(value, key_type));
+    let key_length = super::key_length(table);
+    Ok(Move {
+        alias,
+        route: Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() },
+        apart: analysis.apart.clone(),
+        held: referring(table, analysis.schema),
+        taking: Statement::Delete(taking),
+        columns,
+        key,
+        key_type,
+        key_length,
+        table: Arc::clone(table),
+    })
+}
+
+/// Each column that is set, and its value.
+fn assignments<'u>(update: &'u Update, table: &Table) -> Result<Vec<(usize, &'u Expr)>> {
+    let mut all = Vec::new();
+    let mut note = |name: &ObjectName, value: &'u Expr| {
+        let column = match name_parts(name).as_deref() {
+            Some([column]) => table.column(column).map(|(number, _)| number),
+            _ => None,
+        };
+        match column {
+            Some(column) if !is_default(value) => all.push((column, value)),
+            _ => return Err(cannot(table, "a part of a column, or DEFAULT,")),
+        }
+        Ok(())
+    };
+    for assignment in &update.assignments {
+        match (&assignment.target, &assignment.value) {
+            (AssignmentTarget::ColumnName(name), value) => note(name, value)?,
+            (AssignmentTarget::Tuple(names), Expr::Tuple(values)) if names.len() == values.len() => {
+                names.iter().zip(values).try_for_each(|(name, value)| note(name, value))?;
+            }
+            (AssignmentTarget::Tuple(_), _) => return Err(cannot(table, "a list of columns set from one value")),
+        }
+    }
+    Ok(all)
+}
+
+fn cannot(table: &Table, what: &str) -> Error {
+    Error::unsupported(
+        format!("{what} in an UPDATE of the sharding key of \"{}\"", table.name),
+        "Insert the new row, then delete the old one.",
+    )
+    .table(&table.name)
+}
+
+/// A row that is taken out takes what refers to it along, or must not go.
+fn referring(table: &Table, schema: &Schema) -> Option<Error> {
+    let other =
+        schema.tables.values().find(|other| other.foreign_keys.iter().any(|key| key.references == table.name))?;
+    Some(
+        Error::unsupported(
+            format!(
+                "moving rows of \"{}\", which \"{}\" refers to, to the shards of other keys by UPDATE",
+                table.name, other.name
+            ),
+            "In one transaction: insert the new row, change what refers to it, and delete the old one.",
+        )
+        .table(&table.name),
+    )
+}

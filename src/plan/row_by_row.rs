@@ -1,0 +1,205 @@
+//! UPDATE and DELETE whose rows are chosen, or whose values are computed, with rows of other keys: a SELECT tells which rows
+//! and what becomes of them, and each is written by its primary key.
+//!
+//! Between the two another transaction may change a row. So the SELECT also tells what the statement has looked at in it,
+//! and a row that is not the same any more is not written.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::functions::calls;
+use super::insert::is_default;
+use crate::error::{Error, Result};
+use crate::sql::ast::{
+    self, AssignmentTarget, Delete, Expr, FromTable, Statement, TableFactor, TableWithJoins, Update,
+    UpdateTableFromKind,
+};
+use crate::sql::{fold, name_parts, quote_identifier, walk_expressions};
+use crate::topology::Table;
+use crate::types::PgType;
+
+/// What is read first, and how each row is written then.
+#[derive(Clone, Debug)]
+pub struct RowByRow {
+    pub table: Arc<Table>,
+    /// A SELECT, with placeholders for the client's literals: for each row the columns of `found`, then the values of `set`.
+    pub reading: String,
+    /// What a row is found by: its primary key, then what the statement has looked at in it.
+    pub found: Vec<Found>,
+    /// The columns that get a value, as numbers of the table's.
+    pub set: Vec<usize>,
+    /// The statement for one row, up to the values of `set`.
+    pub head: String,
+    pub tail: Tail,
+}
+
+/// A column that a row is found by.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub column: usize,
+    /// The column in the statement.
+    pub name: String,
+    pub is_key: bool,
+    /// Compared as text: its type has no equality, or is the shards' own.
+    pub as_text: bool,
+}
+
+/// What follows the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    Update,
+    Delete,
+}
+
+/// The parts of an UPDATE or DELETE.
+struct Parts<'s> {
+    target: &'s TableWithJoins,
+    others: &'s [TableWithJoins],
+    selection: Option<&'s Expr>,
+    returns: bool,
+    /// The returned values need other rows.
+    returns_others: bool,
+}
+
+/// # Errors
+/// 0A000: the table has no primary key, or the statement a part that has no such form.
+pub(super) fn row_by_row(statement: &Statement, table: &Arc<Table>) -> Result<RowByRow> {
+    let parts = match statement {
+        Statement::Update(update) => parts_of_update(update),
+        Statement::Delete(delete) => parts_of_delete(delete),
+        _ => None,
+    };
+    let parts = parts.ok_or_else(|| Error::internal("no UPDATE or DELETE"))?;
+    if parts.returns_others || (parts.returns && !parts.others.is_empty()) {
+        return Err(cannot(table, "RETURNING beside FROM, USING or with a subquery", "Leave RETURNING out."));
+    }
+    let Some(key) = &table.primary_key else {
+        return Err(cannot(table, "a table without a primary key", "Declare one."));
+    };
+    let alias = match &parts.target.relation {
+        TableFactor::Table { alias: Some(alias), .. } => Some(fold(&alias.name).into_owned()),
+        _ => None,
+    };
+    let name = alias.as_deref().unwrap_or(&table.name);
+    let looked_at = looked_at(statement, table, name);
+    let found = |column: usize, is_key| {
+        let described = &table.columns[column];
+        let as_text =
+            described.known_type().is_none_or(|data_type| matches!(data_type, PgType::Json | PgType::JsonArray));
+        let name = format!("{}.{}", quote_identifier(name), quote_identifier(&described.name));
+        Found { column, name, is_key, as_text }
+    };
+    let mut all: Vec<Found> = key.columns.iter().map(|column| found(*column, true)).collect();
+    all.extend(looked_at.into_iter().filter(|column| !key.columns.contains(column)).map(|column| found(column, false)));
+    let mut items: Vec<String> = all.iter().map(Found::text).collect();
+    let (mut set, mut assigned) = (Vec::new(), Vec::new());
+    if let Statement::Update(update) = statement {
+        for (column, value) in assignments(update, table)? {
+            let quoted = quote_identifier(&table.columns[column].name);
+            if is_default(value) {
+                assigned.push(format!("{quoted} = DEFAULT"));
+            } else {
+                items.push(value.to_string());
+                set.push(column);
+            }
+        }
+    }
+    let relations: Vec<String> =
+        std::iter::once(parts.target).chain(parts.others).map(|relation| relation.to_string()).collect();
+    let condition = parts.selection.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
+    let reading = format!("SELECT {} FROM {}{condition}", items.join(", "), relations.join(", "));
+    let target = match &alias {
+        Some(alias) => format!("{} AS {}", quote_identifier(&table.name), quote_identifier(alias)),
+        None => quote_identifier(&table.name),
+    };
+    let (head, tail) = match statement {
+        Statement::Update(_) => {
+            let defaults = assigned.join(", ");
+            let comma = if defaults.is_empty() || set.is_empty() { "" } else { ", " };
+            (format!("UPDATE {target} SET {defaults}{comma}"), Tail::Update)
+        }
+        _ => (format!("DELETE FROM {target}"), Tail::Delete),
+    };
+    Ok(RowByRow { table: Arc::clone(table), reading, found: all, set, head, tail })
+}
+
+impl Found {
+    /// The column as it is read and compared.
+    pub fn text(&self) -> String {
+        if self.as_text { format!("{}::text", self.name) } else { self.name.clone() }
+    }
+}
+
+fn parts_of_update(update: &Update) -> Option<Parts<'_>> {
+    let others: &[TableWithJoins] = match &update.from {
+        None => &[],
+        Some(UpdateTableFromKind::AfterSet(from) | UpdateTableFromKind::BeforeSet(from)) => from.as_slice(),
+    };
+    Some(Parts {
+        target: &update.table,
+        others,
+        selection: update.selection.as_ref(),
+        returns: update.returning.is_some(),
+        returns_others: calls(&update.returning).subquery,
+    })
+}
+
+fn parts_of_delete(delete: &Delete) -> Option<Parts<'_>> {
+    let FromTable::WithFromKeyword(from) = &delete.from else { return None };
+    Some(Parts {
+        target: from.first()?,
+        others: delete.using.as_deref().unwrap_or_default(),
+        selection: delete.selection.as_ref(),
+        returns: delete.returning.is_some(),
+        returns_others: calls(&delete.returning).subquery,
+    })
+}
+
+/// The columns of the table that the statement may have looked at.
+fn looked_at(statement: &Statement, table: &Table, name: &str) -> Vec<usize> {
+    let mut names = HashSet::new();
+    let _: ControlFlow<()> = walk_expressions(statement, |expression| {
+        match expression {
+            Expr::Identifier(ident) => _ = names.insert(fold(ident).into_owned()),
+            Expr::CompoundIdentifier(parts) => names.extend(parts.last().map(|last| fold(last).into_owned())),
+            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => _ = names.insert(name.to_owned()),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    // The table as a value is a whole row.
+    let whole = names.contains(name) || names.contains(&table.name);
+    (0..table.columns.len()).filter(|number| whole || names.contains(&table.columns[*number].name)).collect()
+}
+
+/// Each column that is set, and its value.
+fn assignments<'u>(update: &'u Update, table: &Table) -> Result<Vec<(usize, &'u Expr)>> {
+    let column = |name: &ast::ObjectName| match name_parts(name).as_deref() {
+        Some([column]) => table.column(column).map(|(number, _)| number),
+        _ => None,
+    };
+    let whole = |name: &ast::ObjectName| {
+        column(name).ok_or_else(|| cannot(table, "a part of a column", "Set the column as a whole."))
+    };
+    let mut all = Vec::new();
+    for assignment in &update.assignments {
+        match (&assignment.target, &assignment.value) {
+            (AssignmentTarget::ColumnName(name), value) => all.push((whole(name)?, value)),
+            (AssignmentTarget::Tuple(names), Expr::Tuple(values)) if names.len() == values.len() => {
+                for (name, value) in names.iter().zip(values) {
+                    all.push((whole(name)?, value));
+                }
+            }
+            (AssignmentTarget::Tuple(_), _) => {
+                return Err(cannot(table, "a list of columns set from one value", "Set each column by itself."));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn cannot(table: &Table, what: &str, hint: &str) -> Error {
+    Error::unsupported(format!("{what} in a write to \"{}\" that needs rows of other shards", table.name), hint)
+        .table(&table.name)
+}

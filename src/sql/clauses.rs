@@ -1,0 +1,206 @@
+//! Where the clauses of a client's own text begin, so that a part of it can be sent without being printed anew.
+
+use std::ops::Range;
+
+use super::cursor::Cursor;
+use super::lexer::{Token, TokenKind};
+use crate::error::Result;
+
+/// The parts of an INSERT that follow one another in its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InsertClauses<'t> {
+    /// WITH and its queries; empty without one.
+    pub with: &'t str,
+    /// From INSERT to the columns, or OVERRIDING.
+    pub target: &'t str,
+    /// The query, or VALUES.
+    pub source: &'t str,
+    /// ON CONFLICT and RETURNING; empty without them.
+    pub rest: &'t str,
+}
+
+/// Takes an INSERT apart; `None` when it has no rows to insert, or cannot be read.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn insert_clauses(text: &str) -> Result<Option<InsertClauses<'_>>> {
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    Ok(outer.insert_clauses())
+}
+
+/// RETURNING and what follows it; empty without one.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn returning_clause(text: &str) -> Result<&str> {
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    let all = 0..outer.tokens.len();
+    let begin = outer.find(all.clone(), |at| outer.is(at, "returning"));
+    Ok(begin.map_or("", |begin| outer.slice(begin..all.end)))
+}
+
+/// Tokens, looked through for those that are in no parentheses.
+struct Outer<'t, 's> {
+    text: &'t str,
+    tokens: &'s [Token],
+}
+
+impl<'t> Outer<'t, '_> {
+    fn insert_clauses(&self) -> Option<InsertClauses<'t>> {
+        let end = self.tokens.len();
+        let insert = self.find(0..end, |at| self.is(at, "insert"))?;
+        let mut at = insert + 1;
+        if !self.is(at, "into") {
+            return None;
+        }
+        at = self.name_end(at + 1)?;
+        if self.is(at, "as") {
+            at += 2;
+        }
+        if self.kind(at) == Some(TokenKind::LeftParen) && !self.begins_query(at + 1) {
+            at = self.closed(at)? + 1;
+        }
+        if self.is(at, "overriding") {
+            at += 3;
+        }
+        let source = at;
+        if source >= end || self.is(source, "default") {
+            return None;
+        }
+        let rest = self.find(source..end, |at| self.begins_conflict(at) || self.is(at, "returning")).unwrap_or(end);
+        (rest > source).then(|| InsertClauses {
+            with: self.slice(0..insert),
+            target: self.slice(insert..source),
+            source: self.slice(source..rest),
+            rest: self.slice(rest..end),
+        })
+    }
+
+    fn kind(&self, at: usize) -> Option<TokenKind> {
+        self.tokens.get(at).map(|token| token.kind)
+    }
+
+    fn is(&self, at: usize, word: &str) -> bool {
+        self.tokens
+            .get(at)
+            .is_some_and(|token| token.kind == TokenKind::Word && token.text(self.text).eq_ignore_ascii_case(word))
+    }
+
+    fn begins_query(&self, at: usize) -> bool {
+        let begins = ["select", "with", "values", "table"].iter().any(|word| self.is(at, word));
+        begins && self.kind(at + 1) != Some(TokenKind::Comma) && self.kind(at + 1) != Some(TokenKind::RightParen)
+            || self.kind(at) == Some(TokenKind::LeftParen)
+    }
+
+    /// ON CONFLICT, and not a join on a column of that name.
+    fn begins_conflict(&self, at: usize) -> bool {
+        self.is(at, "on")
+            && self.is(at + 1, "conflict")
+            && (self.kind(at + 2) == Some(TokenKind::LeftParen) || self.is(at + 2, "on") || self.is(at + 2, "do"))
+    }
+
+    /// Behind a name with or without a schema.
+    fn name_end(&self, mut at: usize) -> Option<usize> {
+        loop {
+            match self.kind(at)? {
+                TokenKind::Word | TokenKind::QuotedWord | TokenKind::UnicodeWord => at += 1,
+                _ => return None,
+            }
+            if self.kind(at) != Some(TokenKind::Dot) {
+                return Some(at);
+            }
+            at += 1;
+        }
+    }
+
+    /// The parenthesis that closes the one here.
+    fn closed(&self, open: usize) -> Option<usize> {
+        let mut depth = 0_usize;
+        for (at, token) in self.tokens.iter().enumerate().skip(open) {
+            match token.kind {
+                TokenKind::LeftParen => depth += 1,
+                TokenKind::RightParen => depth = depth.checked_sub(1)?,
+                _ => {}
+            }
+            if depth == 0 {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// The first token that is wanted and in no parentheses.
+    fn find(&self, within: Range<usize>, wanted: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut depth = 0_usize;
+        for at in within {
+            match self.kind(at)? {
+                TokenKind::LeftParen => depth += 1,
+                TokenKind::RightParen => depth = depth.checked_sub(1)?,
+                _ if depth == 0 && wanted(at) => return Some(at),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn slice(&self, tokens: Range<usize>) -> &'t str {
+        let first = self.tokens.get(tokens.start);
+        let last =
+            tokens.end.checked_sub(1).filter(|last| *last >= tokens.start).and_then(|last| self.tokens.get(last));
+        let (Some(first), Some(last)) = (first, last) else { return "" };
+        self.text.get(first.start as usize..last.end as usize).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> [&str; 4] {
+        let InsertClauses { with, target, source, rest } = insert_clauses(text).unwrap().unwrap();
+        [with, target, source, rest]
+    }
+
+    #[test]
+    fn an_insert_is_taken_apart_where_its_clauses_begin() {
+        for (text, expected) in [
+            ("INSERT INTO t SELECT 1", ["", "INSERT INTO t", "SELECT 1", ""]),
+            (
+                "insert into public.\"T\" AS x (a, \"b\") values (1, (2)) ;",
+                ["", "insert into public.\"T\" AS x (a, \"b\")", "values (1, (2))", ""],
+            ),
+            ("INSERT INTO t (SELECT a FROM b) RETURNING a", ["", "INSERT INTO t", "(SELECT a FROM b)", "RETURNING a"]),
+            ("INSERT INTO t ((SELECT 1) UNION SELECT 2)", ["", "INSERT INTO t", "((SELECT 1) UNION SELECT 2)", ""]),
+            ("INSERT INTO t (values) VALUES (1)", ["", "INSERT INTO t (values)", "VALUES (1)", ""]),
+            (
+                "WITH x AS (INSERT INTO u VALUES (1) RETURNING *) INSERT INTO t TABLE x ON CONFLICT (a) DO NOTHING RETURNING *",
+                [
+                    "WITH x AS (INSERT INTO u VALUES (1) RETURNING *)",
+                    "INSERT INTO t",
+                    "TABLE x",
+                    "ON CONFLICT (a) DO NOTHING RETURNING *",
+                ],
+            ),
+            (
+                "INSERT INTO t SELECT a FROM b JOIN c ON conflict = 1 ON CONFLICT DO NOTHING",
+                ["", "INSERT INTO t", "SELECT a FROM b JOIN c ON conflict = 1", "ON CONFLICT DO NOTHING"],
+            ),
+            (
+                "INSERT INTO t (a) OVERRIDING SYSTEM VALUE SELECT 1",
+                ["", "INSERT INTO t (a) OVERRIDING SYSTEM VALUE", "SELECT 1", ""],
+            ),
+        ] {
+            assert_eq!(parts(text), expected, "{text}");
+        }
+        assert_eq!(insert_clauses("INSERT INTO t DEFAULT VALUES").unwrap(), None);
+        assert_eq!(insert_clauses("SELECT 1").unwrap(), None);
+    }
+
+    #[test]
+    fn returning_begins_in_no_parentheses() {
+        assert_eq!(returning_clause("UPDATE t SET a = 1 RETURNING a, b;").unwrap(), "RETURNING a, b");
+        assert_eq!(returning_clause("UPDATE t SET a = 'x RETURNING y'").unwrap(), "");
+    }
+}

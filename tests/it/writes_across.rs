@@ -1,0 +1,431 @@
+//! Writes whose rows are not all where they are written from leave what one Postgres leaves, or nothing.
+
+use crate::support::{Client, Postgres, Shardd, Value};
+
+const SCHEMA: &[&str] = &[
+    "CREATE TABLE venues (venue_id int PRIMARY KEY, name text NOT NULL, city text)",
+    "CREATE TABLE events (event_id bigint PRIMARY KEY, venue_id int, title text NOT NULL, price numeric(10,2), day date, rank int)",
+    "CREATE TABLE seats (event_id bigint, seat_id int, section text, price numeric(10,2), held timestamptz, \
+     PRIMARY KEY (event_id, seat_id))",
+    "CREATE TABLE notes (event_id bigint PRIMARY KEY, body text DEFAULT 'none', score double precision DEFAULT 1.5, tags jsonb, \
+     flag boolean)",
+];
+
+fn fill(client: &mut Client) {
+    SCHEMA.iter().for_each(|statement| client.run(statement));
+    for (venue, city) in [(1, "'Bonn'"), (2, "'Cologne'"), (3, "NULL"), (4, "'Bonn'")] {
+        client.run(&format!("INSERT INTO venues VALUES ({venue}, 'Hall {venue}', {city})"));
+    }
+    for event in 1..=24 {
+        let venue = if event % 7 == 0 { "NULL".to_owned() } else { (event % 5).to_string() };
+        client.run(&format!(
+            "INSERT INTO events VALUES ({event}, {venue}, 'event {}', {}.50, '2026-01-{:02}', {})",
+            event % 6,
+            event * 3 % 17,
+            event % 9 + 1,
+            event % 4
+        ));
+        for seat in 1..=(event % 4 + 1) {
+            let section = ["'A'", "'B'", "NULL"][(event + seat) as usize % 3];
+            client.run(&format!(
+                "INSERT INTO seats VALUES ({event}, {seat}, {section}, {}.25, '2026-02-{:02} 10:00+00')",
+                (event * seat) % 11,
+                seat
+            ));
+        }
+    }
+}
+
+/// shardd over shards of one kind, and one Postgres by itself.
+struct Both {
+    expected: Client,
+    got: Client,
+    shardd: Shardd,
+    postgres: Postgres,
+    over_postgres: bool,
+}
+
+impl Both {
+    fn of_each_kind() -> impl Iterator<Item = Both> {
+        [true, false].into_iter().map(|over_postgres| Both::start_with(over_postgres, ""))
+    }
+
+    fn start_with(over_postgres: bool, configuration: &str) -> Both {
+        let postgres = Postgres::start();
+        let databases = postgres.make_shards(4);
+        let shardd = match over_postgres {
+            true => Shardd::start_on(&postgres, &databases[..3], configuration),
+            false => Shardd::start_with(configuration),
+        };
+        let mut both =
+            Both { expected: postgres.client_of(&databases[3]), got: shardd.client(), shardd, postgres, over_postgres };
+        fill(&mut both.expected);
+        fill(&mut both.got);
+        both
+    }
+
+    fn run(&mut self, statement: &str) {
+        self.expected.run(statement);
+        self.got.run(statement);
+    }
+
+    /// Both answer the same, and leave the same.
+    /// Tells whether it went well.
+    fn agree_on(&mut self, statement: &str) -> bool {
+        let (expected, got) = (self.expected.query(statement), self.got.query(statement));
+        assert_eq!(
+            got.error.as_ref().map(|error| (error.sqlstate(), error.message())),
+            expected.error.as_ref().map(|error| (error.sqlstate(), error.message())),
+            "{statement}"
+        );
+        if got.error.is_some() {
+            return false;
+        }
+        let rows = |answer: &crate::support::Answer| {
+            let mut rows = answer.texts();
+            rows.sort();
+            rows
+        };
+        assert_eq!(rows(&got), rows(&expected), "{statement}");
+        assert_eq!(got.tag, expected.tag, "{statement}");
+        true
+    }
+
+    fn agree_on_rows(&mut self, after: &str) {
+        for table in ["events", "seats", "notes", "venues"] {
+            let all = format!("SELECT * FROM {table} ORDER BY 1, 2");
+            let (expected, got) = (self.expected.query(&all), self.got.query(&all));
+            assert_eq!(got.texts(), expected.texts(), "{table} after {after}");
+        }
+    }
+
+    /// Every copy of the reference table holds the same.
+    fn copies_agree(&mut self, after: &str) {
+        if !self.over_postgres {
+            return;
+        }
+        let all = "SELECT * FROM venues ORDER BY 1";
+        let expected = self.expected.query(all).texts();
+        for shard in self.shardd.shard_names() {
+            assert_eq!(self.postgres.client_of(&shard).query(all).texts(), expected, "{shard} after {after}");
+        }
+    }
+
+    /// Alone, and in a transaction that is rolled back, and after a savepoint.
+    fn agree_wherever(&mut self, statement: &str) {
+        self.run("BEGIN");
+        self.run("UPDATE events SET rank = 7 WHERE event_id = 3");
+        self.run("SAVEPOINT before");
+        if self.agree_on(statement) {
+            self.agree_on_rows(statement);
+        }
+        self.run("ROLLBACK TO SAVEPOINT before");
+        self.agree_on_rows(&format!("taking back {statement}"));
+        self.run("ROLLBACK");
+        self.agree_on_rows(&format!("rolling back {statement}"));
+        self.agree_on(statement);
+        self.agree_on_rows(statement);
+        self.copies_agree(statement);
+    }
+}
+
+/// In turn: each finds what those before it have left.
+const INSERTS: &[&str] = &[
+    "INSERT INTO notes (event_id, body) SELECT event_id + 100, title FROM events",
+    "INSERT INTO notes (event_id, body, flag) SELECT event_id + 200, title, rank > 1 FROM events WHERE event_id = 3 RETURNING *",
+    "INSERT INTO notes SELECT 300 + row_number() OVER (ORDER BY event_id), title, price FROM events ORDER BY event_id LIMIT 7",
+    "INSERT INTO notes (event_id, tags) SELECT max(event_id) + 1000, '{\"a\": 1}' FROM events",
+    "INSERT INTO notes (event_id, score) SELECT 400 + venue_id, avg(price) FROM events WHERE venue_id IS NOT NULL GROUP BY venue_id",
+    "INSERT INTO notes (event_id, body) SELECT a.event_id * 1000 + b.event_id, a.title FROM events a JOIN events b ON a.rank = b.rank AND a.event_id < b.event_id",
+    "INSERT INTO notes (event_id, body) SELECT n, 'x' FROM generate_series(92001, 92020) n",
+    "INSERT INTO notes (event_id, body) VALUES (3000 + 1, 'a'), (3002, upper('b'))",
+    "INSERT INTO notes (event_id, body) VALUES ((SELECT max(event_id) + 1 FROM notes), (SELECT min(title) FROM events)) RETURNING event_id, body",
+    "INSERT INTO notes AS n (event_id, body) SELECT event_id, title FROM events ORDER BY price LIMIT 3 ON CONFLICT (event_id) DO NOTHING",
+    "INSERT INTO notes AS n (event_id, body) SELECT event_id + 101, 'again' FROM events ON CONFLICT (event_id) DO UPDATE SET body = n.body || excluded.body RETURNING n.event_id, n.body AS b",
+    "INSERT INTO notes (event_id, body) SELECT venue_id + 5000, name FROM venues",
+    "WITH dear AS (SELECT event_id, price FROM events WHERE price > (SELECT avg(price) FROM events)) \
+     INSERT INTO notes (event_id, score) SELECT event_id + 6000, price FROM dear RETURNING score",
+    "INSERT INTO seats SELECT event_id + 50, seat_id, section, price * 2, held FROM seats WHERE event_id < 10",
+    "INSERT INTO seats (event_id, seat_id) SELECT 77, event_id FROM events RETURNING seat_id, section",
+    "INSERT INTO seats (seat_id, event_id, section) SELECT event_id, seat_id + 900, 'moved' FROM seats",
+    "INSERT INTO events (event_id, title, day) SELECT event_id + 500, 'copy', '2026-05-05' FROM events",
+    "INSERT INTO events (event_id, title, venue_id, day) SELECT event_id + 600, title, NULL, NULL FROM events WHERE rank = 1",
+    "INSERT INTO events (event_id, title) (SELECT event_id + 700, title FROM events) UNION ALL (SELECT seat_id + 800, 'seat' FROM seats WHERE event_id = 3)",
+    "INSERT INTO venues SELECT venue_id + 10, min(title), 'made' FROM events WHERE venue_id > 0 GROUP BY venue_id",
+    "INSERT INTO venues (venue_id, name) SELECT event_id + 40, title FROM events WHERE event_id = 4 RETURNING venue_id, name",
+    "WITH x AS (SELECT rank, count(*) AS n FROM events GROUP BY rank) INSERT INTO venues SELECT rank + 50, 'rank', n::text FROM x WHERE rank IS NOT NULL",
+    "INSERT INTO venues (venue_id, name) SELECT event_id, title FROM events WHERE event_id < 6 ON CONFLICT (venue_id) DO UPDATE SET name = excluded.name || '!'",
+    // What fails leaves nothing.
+    "INSERT INTO notes (event_id, body) SELECT event_id + 110, title FROM events",
+    "INSERT INTO notes (event_id, score) SELECT event_id + 70000, 1 / (event_id - 12) FROM events",
+    "INSERT INTO notes (event_id) SELECT CASE WHEN event_id = 9 THEN NULL ELSE event_id + 70000 END FROM events",
+    "INSERT INTO notes (event_id, body) SELECT 8000 + rank, title FROM events WHERE rank = 1 ON CONFLICT (event_id) DO UPDATE SET body = 'x'",
+    "INSERT INTO notes (event_id, flag) SELECT event_id + 70000, title FROM events",
+    "INSERT INTO notes (event_id, body) SELECT event_id + 70000, title FROM events WHERE false",
+];
+
+#[test]
+fn rows_of_any_query_are_inserted_where_their_keys_say() {
+    for mut both in Both::of_each_kind() {
+        for statement in INSERTS {
+            both.agree_wherever(statement);
+        }
+    }
+}
+
+#[test]
+fn values_and_parameters_go_along_with_rows() {
+    for mut both in Both::of_each_kind() {
+        for (statement, values) in [
+            (
+                "INSERT INTO notes (event_id, body, score) SELECT event_id + $1, $2, $3 FROM events WHERE rank = $4",
+                vec![Value::text(100), Value::text("x"), Value::text("2.5"), Value::text(1)],
+            ),
+            (
+                "INSERT INTO notes AS n (event_id, body) SELECT event_id + $1, title FROM events WHERE rank = $2 \
+                 ON CONFLICT (event_id) DO UPDATE SET body = n.body || $3 RETURNING event_id, body || 'lit', $3::text",
+                vec![Value::text(100), Value::text(1), Value::text("-y")],
+            ),
+            (
+                "UPDATE events AS e SET event_id = e.event_id + $1, title = $2 WHERE rank = $3 RETURNING e.event_id, title || $4",
+                vec![Value::text(3000), Value::text("moved"), Value::text(2), Value::text("!")],
+            ),
+            ("UPDATE notes SET event_id = $1 WHERE event_id = $2", vec![Value::text(9_999), Value::text(101)]),
+        ] {
+            let (expected, got) = (both.expected.extended(statement, &values), both.got.extended(statement, &values));
+            assert_eq!(got.error.as_ref().map(|error| error.message()), None, "{statement}");
+            let sorted = |mut rows: Vec<Vec<Option<String>>>| {
+                rows.sort();
+                rows
+            };
+            assert_eq!(sorted(got.texts()), sorted(expected.texts()), "{statement}");
+            assert_eq!(got.tag, expected.tag, "{statement}");
+            both.agree_on_rows(statement);
+        }
+    }
+}
+
+#[test]
+fn more_rows_than_one_statement_takes_are_inserted() {
+    for mut both in Both::of_each_kind() {
+        both.agree_on("INSERT INTO notes (event_id, body) SELECT n, 'row ' || n FROM generate_series(10001, 13333) n");
+        both.agree_on("INSERT INTO seats (event_id, seat_id, section) SELECT event_id + 1, 1, body FROM notes");
+        both.agree_on(
+            "INSERT INTO notes AS n (event_id, body) SELECT event_id + 1, 'next' FROM notes \
+             ON CONFLICT (event_id) DO UPDATE SET body = n.body || excluded.body",
+        );
+        both.agree_on("INSERT INTO notes (event_id) SELECT event_id + 20000 FROM events FOR UPDATE");
+        both.agree_on("UPDATE notes SET event_id = event_id + 50000 WHERE event_id > 10000");
+        both.agree_on_rows("many rows");
+    }
+}
+
+const MOVES: &[&str] = &[
+    "UPDATE events SET event_id = 1001 WHERE event_id = 1",
+    "UPDATE events SET event_id = event_id + 2000, title = title || '!', rank = NULL WHERE rank = 2 RETURNING event_id, title, rank",
+    "UPDATE seats SET event_id = 31 WHERE section = 'A' AND seat_id = 1 AND event_id = 4",
+    "UPDATE seats AS s SET event_id = 500, seat_id = s.event_id * 10 + s.seat_id WHERE s.section = 'B' RETURNING s.*",
+    "UPDATE seats SET (event_id, section) = (event_id * 2 + 4000, lower(section)) WHERE event_id > 20",
+    "UPDATE seats SET event_id = event_id WHERE event_id < 5",
+    "UPDATE seats SET event_id = e.event_id + 6000 FROM events e WHERE e.event_id = seats.event_id AND e.rank = 1",
+    "UPDATE events SET event_id = '7001', day = '2026-12-24' WHERE event_id IN (5, 8)",
+    "UPDATE events SET event_id = 3 WHERE event_id = 999999",
+    // What fails leaves nothing.
+    "UPDATE events SET event_id = NULL WHERE event_id = 9",
+    "UPDATE events SET event_id = 9 WHERE event_id IN (10, 12, 13, 16)",
+    "UPDATE events SET event_id = event_id + 8000, title = NULL WHERE rank = 1",
+    "UPDATE events SET event_id = 900000 / (event_id - 12) WHERE event_id IN (12, 15)",
+];
+
+#[test]
+fn rows_move_to_the_shards_of_their_new_keys() {
+    for mut both in Both::of_each_kind() {
+        for statement in MOVES {
+            if statement.contains(" FROM ") && !both.over_postgres {
+                assert_eq!(both.got.query(statement).sqlstate(), "0A000");
+                continue;
+            }
+            // The first error of several is not always the same.
+            if statement.starts_with("UPDATE events SET event_id = '7001'") {
+                assert_eq!(both.got.query(statement).sqlstate(), "23505");
+                continue;
+            }
+            both.agree_wherever(statement);
+        }
+        // Each row is where its key says.
+        both.agree_on("SELECT event_id, title FROM events WHERE event_id = 1001");
+        for shard in both.shardd.shard_names() {
+            let keys = both.shardd.keys_on("events", &shard, 1);
+            both.agree_on(&format!("SELECT count(*) FROM events WHERE event_id = {}", keys[0]));
+        }
+    }
+}
+
+/// UPDATE and DELETE whose rows are chosen, or whose values are computed, with rows of other keys.
+const ROW_BY_ROW: &[&str] = &[
+    "UPDATE events SET price = (SELECT avg(price) FROM seats) WHERE rank = 2",
+    "UPDATE events e SET rank = x.n, title = 'set' FROM (SELECT venue_id, count(*) AS n FROM events GROUP BY venue_id) x WHERE x.venue_id = e.venue_id",
+    "UPDATE seats SET section = v.name, price = DEFAULT FROM events e JOIN venues v ON v.venue_id = e.venue_id WHERE seats.seat_id = e.rank AND e.event_id = 6",
+    "UPDATE seats AS s SET price = s.price + 1 WHERE s.price = (SELECT max(price) FROM seats) RETURNING s.event_id, s.seat_id, price",
+    "UPDATE events SET (title, day) = ('both', '2026-07-07') WHERE event_id IN (SELECT seat_id FROM seats) RETURNING *",
+    "UPDATE events SET rank = rank + 1 WHERE price > ALL (SELECT price FROM seats WHERE section = 'B')",
+    "UPDATE events SET venue_id = NULL WHERE EXISTS (SELECT 1 FROM events f WHERE f.price > events.price + 15)",
+    "UPDATE notes SET tags = '{\"n\": 1}', flag = true WHERE event_id < (SELECT avg(event_id) FROM notes)",
+    "DELETE FROM seats USING events e WHERE e.rank = seats.seat_id AND e.price > seats.price",
+    "DELETE FROM events WHERE event_id IN (SELECT event_id FROM events ORDER BY price DESC, event_id LIMIT 5) RETURNING event_id, title",
+    "DELETE FROM notes WHERE score < (SELECT max(score) FROM notes)",
+    "UPDATE venues SET city = (SELECT min(title) FROM events e WHERE e.venue_id = venues.venue_id)",
+    "UPDATE venues v SET name = v.name || e.title FROM events e WHERE e.venue_id = v.venue_id AND e.event_id = 3 ",
+    "UPDATE venues SET name = 'busy' WHERE (SELECT count(*) FROM seats) > 10 AND venue_id > 2 RETURNING *",
+    "DELETE FROM venues WHERE venue_id NOT IN (SELECT venue_id FROM events WHERE venue_id IS NOT NULL)",
+    "UPDATE events SET rank = 1 WHERE price > (SELECT max(price) + 1000 FROM seats)",
+    // What fails leaves nothing.
+    "UPDATE events SET rank = 10 / (SELECT count(*) FROM events WHERE event_id < 0) WHERE rank = 1",
+    "UPDATE events SET title = (SELECT section FROM seats WHERE section IS NULL LIMIT 1) WHERE rank = 1",
+];
+
+#[test]
+fn rows_are_written_by_what_other_shards_hold() {
+    for mut both in Both::of_each_kind() {
+        both.run("INSERT INTO notes (event_id, score) VALUES (1, 0.5), (2, 1), (3, 7), (30, 9), (31, 9)");
+        for statement in ROW_BY_ROW {
+            both.agree_wherever(statement);
+        }
+        let statement = "UPDATE events SET title = title || $1 WHERE price >= $2 + (SELECT avg(price) FROM seats) RETURNING event_id, title || $3";
+        let values = [Value::text("-x"), Value::text(1), Value::text("-y")];
+        let (expected, got) = (both.expected.extended(statement, &values), both.got.extended(statement, &values));
+        let sorted = |mut rows: Vec<Vec<Option<String>>>| {
+            rows.sort();
+            rows
+        };
+        assert_eq!(sorted(got.texts()), sorted(expected.texts()));
+        both.agree_on_rows(statement);
+    }
+}
+
+#[test]
+fn a_row_that_changed_meanwhile_is_not_overwritten() {
+    for shardd in Shardd::of_each_kind() {
+        shardd.client().run("CREATE TABLE accounts (event_id bigint PRIMARY KEY, total int NOT NULL)");
+        for key in 1..=12 {
+            shardd.client().run(&format!("INSERT INTO accounts VALUES ({key}, 1)"));
+        }
+        // Each adds one to every row, and needs all rows for it.
+        let add = "UPDATE accounts SET total = total + (SELECT count(*) FROM accounts) / 12";
+        let failed: usize = std::thread::scope(|scope| {
+            let work = (0..4).map(|_| {
+                let mut client = shardd.client();
+                scope.spawn(move || {
+                    let mut failed = 0;
+                    for _ in 0..10 {
+                        let answer = client.query(add);
+                        if answer.error.is_some() {
+                            assert!(["40001", "40P01"].contains(&answer.sqlstate()), "{answer:?}");
+                            failed += 1;
+                        }
+                    }
+                    failed
+                })
+            });
+            work.collect::<Vec<_>>().into_iter().map(|work| work.join().expect("a client")).sum()
+        });
+        let totals = shardd.client().query("SELECT min(total), max(total) FROM accounts").texts();
+        let expected = Some((41 - failed).to_string());
+        assert_eq!(totals, [[expected.clone(), expected]], "{failed} failed");
+    }
+}
+
+#[test]
+fn tables_are_emptied_on_all_shards_or_none() {
+    for mut both in Both::of_each_kind() {
+        both.run("CREATE TABLE logged (event_id bigint, log_id bigserial, PRIMARY KEY (event_id, log_id))");
+        both.run("INSERT INTO logged (event_id) SELECT n FROM generate_series(1, 30) n");
+        both.run("BEGIN");
+        both.agree_on("TRUNCATE logged, notes");
+        both.agree_on("SELECT count(*) FROM logged");
+        both.run("ROLLBACK");
+        both.agree_on("SELECT count(*) FROM logged");
+        both.agree_on("TRUNCATE TABLE logged RESTART IDENTITY");
+        both.agree_on("TRUNCATE venues");
+        both.agree_on_rows("TRUNCATE");
+        both.run("INSERT INTO logged (event_id) SELECT n FROM generate_series(1, 30) n");
+        // The shards' numbers are still apart.
+        both.agree_on("SELECT count(DISTINCT log_id) FROM logged");
+    }
+}
+
+#[test]
+fn a_move_that_others_would_notice_is_refused() {
+    for mut both in Both::of_each_kind() {
+        let made = both.got.query("CREATE TABLE unkeyed (event_id bigint NOT NULL, n int)");
+        assert!(made.error.is_none(), "{made:?}");
+        both.got.run("CREATE TABLE tickets (event_id bigint, ticket int, PRIMARY KEY (event_id, ticket), FOREIGN KEY (event_id) REFERENCES events)");
+        both.got.run(
+            "CREATE TABLE counted (event_id bigint, n int GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (event_id, n))",
+        );
+        for (statement, names) in [
+            ("UPDATE events SET event_id = event_id + 1000", "tickets"),
+            ("UPDATE counted SET event_id = 5", "GENERATED ALWAYS"),
+            ("UPDATE seats SET event_id = DEFAULT", "DEFAULT"),
+            ("UPDATE seats SET event_id = 1 + (SELECT max(rank) FROM events)", "aggregate"),
+            ("UPDATE unkeyed SET n = (SELECT count(*) FROM events)", "primary key"),
+            ("DELETE FROM seats USING events e WHERE e.rank = seats.seat_id RETURNING *", "RETURNING"),
+        ] {
+            let refused = both.got.query(statement);
+            assert_eq!(refused.sqlstate(), "0A000", "{statement}");
+            let error = refused.error.expect("an error");
+            let told = format!("{} {}", error.message(), error.detail());
+            assert!(told.contains(names), "{statement}: {told}");
+        }
+        both.agree_on("SELECT count(*) FROM events");
+    }
+}
+
+#[test]
+fn rows_of_several_shards_are_locked_until_the_end() {
+    for shardd in Shardd::of_each_kind() {
+        let mut client = shardd.client();
+        fill(&mut client);
+        let mut other = shardd.client();
+        other.run("SET lock_timeout = '300ms'");
+        other.run("SET statement_timeout = '2s'");
+        client.run("BEGIN");
+        let locked = client.query("SELECT event_id FROM events WHERE rank = 1 ORDER BY event_id FOR UPDATE");
+        assert_eq!(locked.texts().len(), 6);
+        assert_eq!(
+            client.query("SELECT title FROM events WHERE rank = 1 ORDER BY 1 LIMIT 1 FOR UPDATE").texts().len(),
+            1
+        );
+        for row in locked.texts() {
+            let key = row[0].clone().expect("a key");
+            let waited = other.query(&format!("UPDATE events SET title = 'other' WHERE event_id = {key}"));
+            assert!(["55P03", "57014"].contains(&waited.sqlstate()), "{waited:?}");
+        }
+        client.run("UPDATE events SET title = 'mine' WHERE rank = 1");
+        client.run("COMMIT");
+        other.query("UPDATE events SET title = title || '!' WHERE rank = 1").expect_tag("UPDATE 6");
+        assert_eq!(client.query("SELECT min(title) FROM events WHERE rank = 1").value(), "mine!");
+        client.run("BEGIN");
+        assert_eq!(client.query("SELECT max(rank) FROM (SELECT rank FROM events FOR UPDATE) x").sqlstate(), "0A000");
+        client.run("ROLLBACK");
+    }
+}
+
+#[test]
+fn what_goes_from_shard_to_shard_is_bounded() {
+    for over_postgres in [true, false] {
+        let mut both = Both::start_with(over_postgres, "[limits]\ngather_max_bytes = 65536\n");
+        for number in 0..40 {
+            both.got.run(&format!("INSERT INTO notes VALUES ({}, repeat('x', 2000))", 1000 + number));
+        }
+        for statement in [
+            "INSERT INTO notes (event_id, body) SELECT event_id + 1000, body FROM notes",
+            "UPDATE notes SET event_id = event_id + 1000",
+        ] {
+            let refused = both.got.query(statement);
+            assert_eq!(refused.sqlstate(), "54000", "{statement}: {refused:?}");
+            assert!(refused.error.expect("an error").hint().contains("gather_max_bytes"));
+        }
+        assert_eq!(both.got.query("SELECT count(*), max(event_id) FROM notes").texts()[0][1].as_deref(), Some("1039"));
+    }
+}
