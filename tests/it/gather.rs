@@ -115,13 +115,8 @@ impl Both {
             true => Shardd::start_on(&postgres, &databases[..3], configuration),
             false => Shardd::start_with(configuration),
         };
-        let mut both = Both {
-            expected: postgres.client_of(&databases[3]),
-            got: shardd.client(),
-            shardd: shardd,
-            postgres,
-            over_postgres,
-        };
+        let mut both =
+            Both { expected: postgres.client_of(&databases[3]), got: shardd.client(), shardd, postgres, over_postgres };
         fill(&mut both.expected);
         fill(&mut both.got);
         both
