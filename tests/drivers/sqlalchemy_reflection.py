@@ -13,7 +13,9 @@ def own(name):
 
 def describe(engine):
     inspector = inspect(engine)
-    print("schemas", sorted(inspector.get_schema_names()), inspector.default_schema_name)
+    # On Postgres shards' servers there is one more, for what shardd decides about commits.
+    schemas = sorted(set(inspector.get_schema_names()) - {"shardd"})
+    print("schemas", schemas, inspector.default_schema_name)
     print("sequences", sorted(filter(own, inspector.get_sequence_names())))
     print("views", inspector.get_view_names(), inspector.get_materialized_view_names())
     print("enums", inspector.get_enums(), inspector.get_domains())
