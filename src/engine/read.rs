@@ -81,7 +81,12 @@ impl Session {
         self.refuse_reading_functions(program, execution)?;
         match Box::pin(self.scatter(read, &targets.shards, execution)).await {
             // Why rows cannot be put together is told before any is asked for, or before one was passed on.
-            Err(error) if error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED && !read.locks_rows => {
+            // A primary key in GROUP BY stands for its row's columns in one place.
+            Err(error)
+                if !read.locks_rows
+                    && (error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED
+                        || read.scatter.as_ref().is_err_and(|it| it.sqlstate() == SqlState::GROUPING_ERROR)) =>
+            {
                 match Box::pin(self.gather(read, execution)).await {
                     // It was the shard's own error.
                     Err(failed) if failed.sqlstate() == SqlState::IN_FAILED_SQL_TRANSACTION => Err(error),

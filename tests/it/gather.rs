@@ -70,6 +70,7 @@ const READS: &[&str] = &[
     "SELECT string_agg(title, ',' ORDER BY event_id) FROM events",
     "SELECT rank, array_agg(event_id ORDER BY event_id DESC) FROM events GROUP BY rank ORDER BY rank",
     "SELECT e.event_id, e.title, count(*) FROM events e JOIN seats s ON s.seat_id = e.rank GROUP BY e.event_id ORDER BY 1",
+    "SELECT v.name, v.city, count(*) FROM venues v JOIN events e USING (venue_id) GROUP BY v.venue_id ORDER BY 1",
     "SELECT DISTINCT ON (venue_id) venue_id, event_id FROM events ORDER BY venue_id, price DESC, event_id",
     // Rows as they are.
     "SELECT *, rank() OVER (ORDER BY event_id) FROM events ORDER BY event_id",
