@@ -12,7 +12,7 @@ use super::answer::{Answer, Rows};
 use super::down::Need;
 use super::session::{Execution, Session};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Brought, Keys, Read};
+use crate::plan::{Brought, Isolation, Keys, Read};
 use crate::shard::postgres::{Aftermath, Gathering, OnReplica, StatementName, Way};
 use crate::shard::{Call, Formats, Output, OutputColumn, Program, ShardKind, sqlite};
 use crate::sql;
@@ -76,7 +76,13 @@ impl Session {
         if program.calls(&known.hazards) || program.aftermath(known.version, &known.hazards) != Aftermath::Keep {
             return Err(does_more_than_read());
         }
-        let written = self.transaction.as_ref().is_some_and(|it| it.participants.iter().any(|it| it.writes));
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.schema.is_some()) {
+            return Err(beside_a_change());
+        }
+        // What this transaction alone sees is seen through its own connections only.
+        let sees_its_own = self.transaction.as_ref().is_some_and(|transaction| {
+            transaction.isolation != Isolation::ReadCommitted || transaction.participants.iter().any(|it| it.writes)
+        });
         let shard = self.any_shard()?;
         let engine = Arc::clone(&self.engine);
         let place = engine.shard(shard)?;
@@ -84,13 +90,12 @@ impl Session {
         let mut gathering = Gathering::begin(place.postgres()?, &settings, &self.cancel).await?;
         let max_bytes = engine.limits.gather_max_bytes;
         let mut bytes = 0;
-        // Copies of reference tables are there already, unless this transaction has changed them elsewhere, or they are of
-        // another keyspace.
+        // Copies of reference tables are there already, unless the transaction sees others, or they are of another keyspace.
         let topology = engine.live.snapshot();
         let missing = |one: &&Gathered| {
             let route = &one.brought.route;
             let is_here = || topology.keyspace(&route.keyspace).is_some_and(|it| it.shards.contains(&shard));
-            written || route.keys != Keys::Any || !is_here()
+            sees_its_own || route.keys != Keys::Any || !is_here()
         };
         for one in gathered.iter().filter(missing) {
             let Brought { table, columns, .. } = &one.brought;
@@ -98,18 +103,12 @@ impl Session {
             let sources = self.rows_of(one, execution).await?;
             let mut load = gathering.load(table).await?;
             for mut rows in sources {
-                loop {
-                    match rows.next().await {
-                        Ok(None) => break,
-                        Ok(Some(batch)) => {
-                            bytes += batch.frames.len();
-                            if bytes > max_bytes {
-                                return Err(too_large(&one.brought, max_bytes));
-                            }
-                            load.add(batch).await?;
-                        }
-                        Err(error) => return Err(error),
+                while let Some(batch) = rows.next().await? {
+                    bytes += batch.frames.len();
+                    if bytes > max_bytes {
+                        return Err(too_large(&one.brought, max_bytes));
                     }
+                    load.add(batch).await?;
                 }
             }
             load.end().await?;
@@ -216,6 +215,14 @@ fn too_large(brought: &Brought, max_bytes: usize) -> Error {
     )
     .table(table)
     .hint("Give the key in WHERE, or conditions that leave fewer rows of it, or raise limits.gather_max_bytes.")
+}
+
+/// The tables are locked until the change is committed, and another connection would wait for that.
+fn beside_a_change() -> Error {
+    Error::unsupported(
+        "a read whose rows have to be brought together, in a transaction that has changed the schema",
+        "Commit the change first, or give the key in WHERE.",
+    )
 }
 
 fn does_more_than_read() -> Error {

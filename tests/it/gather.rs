@@ -202,6 +202,35 @@ fn a_transaction_sees_what_it_has_written() {
     }
 }
 
+/// Copies of reference tables, too: the place where rows are brought has a snapshot of its own.
+#[test]
+fn a_transaction_sees_what_it_saw_first() {
+    for mut both in Both::of_each_kind() {
+        let statement = "SELECT count(*), max(v.name) FROM venues v, events a JOIN events b ON a.rank = b.rank";
+        both.got.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+        let before = both.got.query(statement).texts();
+        both.shardd.client().run("INSERT INTO venues VALUES (9, 'Zenith', NULL)");
+        both.shardd.client().run("DELETE FROM events WHERE event_id = 3");
+        assert_eq!(both.got.query(statement).texts(), before);
+        both.got.run("COMMIT");
+        assert_ne!(both.got.query(statement).texts(), before);
+    }
+}
+
+#[test]
+fn a_change_of_the_schema_is_not_waited_for_by_its_own_transaction() {
+    let mut both = Both::start_with(true, "");
+    both.got.run("BEGIN");
+    both.got.run("ALTER TABLE events ADD COLUMN note text");
+    let refused = both.got.query("SELECT rank() OVER (ORDER BY event_id) FROM events");
+    assert_eq!(refused.sqlstate(), "0A000", "{refused:?}");
+    both.got.run("ROLLBACK");
+    assert_eq!(
+        both.got.query("SELECT count(*) FROM (SELECT rank() OVER (ORDER BY event_id) FROM events) x").value(),
+        "24"
+    );
+}
+
 #[test]
 fn what_is_brought_is_bounded() {
     for over_postgres in [false, true] {
