@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::copy_in::CopyIn;
 use super::recording::Recording;
-use crate::error::Result;
-use crate::shard::OutputColumn;
+use crate::error::{Error, Result};
+use crate::shard::{OutputColumn, Written};
 pub use crate::shard::{RowBatch, Rows};
 use crate::types::Format;
 
@@ -46,6 +46,22 @@ pub enum TagCount {
 }
 
 impl Answer {
+    /// All of a write's answer.
+    ///
+    /// # Errors
+    /// The shard failed after the rows had begun; it is no write's.
+    pub(super) async fn into_written(mut self) -> Result<Written> {
+        let mut rows = RowBatch::default();
+        while let Some(batch) = self.next().await? {
+            rows.frames.unsplit(batch.frames);
+            rows.rows += batch.rows;
+        }
+        let TagCount::Written(affected) = self.count else {
+            return Err(Error::internal("a write does not tell how many rows it wrote"));
+        };
+        Ok(Written { rows, affected, columns: self.columns, row_description: self.row_description })
+    }
+
     /// An answer that nobody counts.
     pub fn new(columns: Option<Arc<[OutputColumn]>>, rows: Rows, tag: &'static str, count: TagCount) -> Answer {
         Answer { columns, row_description: None, rows, tag, count, recording: None, copy: None }

@@ -16,8 +16,6 @@ use crate::sql;
 use crate::topology::Table;
 use crate::types::{Format, PgType};
 
-use super::answer::TagCount;
-
 /// How many rows one statement inserts. Fewer are sent in powers of two, so that few texts are planned.
 const ROWS_AT_ONCE: usize = 256;
 
@@ -202,16 +200,7 @@ impl Session {
         self.describe(&prepared).await.map_err(Error::without_position)?;
         let formats = execution.formats.clone();
         let answer = Box::pin(self.run(&Arc::new(prepared), raw, formats, Scope::Alone)).await;
-        let mut answer = answer.map_err(Error::without_position)?;
-        let mut rows = RowBatch::default();
-        while let Some(batch) = answer.next().await? {
-            rows.frames.unsplit(batch.frames);
-            rows.rows += batch.rows;
-        }
-        let TagCount::Written(affected) = answer.count else {
-            return Err(Error::internal("an INSERT does not tell how many rows it wrote"));
-        };
-        Ok(Written { rows, affected, columns: answer.columns, row_description: answer.row_description })
+        answer.map_err(Error::without_position)?.into_written().await
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::answer::{Answer, RowBatch, TagCount};
+use super::answer::Answer;
 use super::carrying::{Carried, own_parameters, sent_as, values};
 use super::session::{Execution, Scope, Session};
 use super::write::written_answer;
@@ -103,16 +103,7 @@ impl Session {
         let prepared = self.prepare_checked(statement, oids).map_err(Error::without_position)?;
         self.describe(&prepared).await.map_err(Error::without_position)?;
         let answer = Box::pin(self.run(&Arc::new(prepared), raw, execution.formats.clone(), Scope::Alone)).await;
-        let mut answer = answer.map_err(Error::without_position)?;
-        let mut rows = RowBatch::default();
-        while let Some(batch) = answer.next().await? {
-            rows.frames.unsplit(batch.frames);
-            rows.rows += batch.rows;
-        }
-        let TagCount::Written(affected) = answer.count else {
-            return Err(Error::internal("a write does not tell how many rows it wrote"));
-        };
-        Ok(Written { rows, affected, columns: answer.columns, row_description: answer.row_description })
+        answer.map_err(Error::without_position)?.into_written().await
     }
 }
 
