@@ -25,6 +25,7 @@ impl Session {
         self.describe_as(&execution.prepared, &execution.statement).await?;
         match across {
             Across::Insert(insert) => self.insert_across(insert, execution).await,
+            Across::Merge(merge) => self.merge_across(merge, execution).await,
             Across::Move(movement) => self.move_rows(movement, execution).await,
             Across::RowByRow(plan) => self.write_row_by_row(plan, &write.route, execution).await,
         }

@@ -87,6 +87,15 @@ impl Carried {
             .collect()
     }
 
+    pub(super) fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+
+    /// The number of the column of this name.
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
     pub(super) fn rows(&self) -> &[Bytes] {
         &self.rows
     }
@@ -152,11 +161,7 @@ impl Session {
             let (rows, after) = rest.split_at(count);
             rest = after;
             let written = Box::pin(self.insert_rows(rows, &sent, &own, into, execution)).await?;
-            all.affected += written.affected;
-            all.columns = all.columns.or(written.columns);
-            all.row_description = all.row_description.or(written.row_description);
-            all.rows.frames.unsplit(written.rows.frames);
-            all.rows.rows += written.rows.rows;
+            all.append(written);
         }
         Ok(all)
     }

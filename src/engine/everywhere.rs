@@ -261,8 +261,20 @@ pub(super) fn refuse_different_effects(statement: &ast::Statement, table: Option
             "Compute the value first, and write it as a value.",
         ));
     }
-    let (ast::Statement::Insert(insert), Some(table)) = (statement, table) else { return Ok(()) };
-    let given: Vec<String> = match insert.columns.as_slice() {
+    let Some(table) = table else { return Ok(()) };
+    match statement {
+        ast::Statement::Insert(insert) => refuse_computed_default(&insert.columns, table),
+        ast::Statement::Merge(merge) => merge.clauses.iter().try_for_each(|clause| match &clause.action {
+            ast::MergeAction::Insert(insert) => refuse_computed_default(&insert.columns, table),
+            _ => Ok(()),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// `columns`: those that an INSERT gives; empty for all.
+fn refuse_computed_default(columns: &[ast::ObjectName], table: &Table) -> Result<()> {
+    let given: Vec<String> = match columns {
         [] => table.columns.iter().map(|column| column.name.clone()).collect(),
         columns => columns.iter().map(|column| column.to_string().trim_matches('"').to_owned()).collect(),
     };

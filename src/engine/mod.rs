@@ -36,6 +36,7 @@ mod joining;
 mod keeping;
 mod local;
 mod merge;
+mod merge_into;
 mod notifying;
 mod parameters;
 mod pass_through;

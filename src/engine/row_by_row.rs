@@ -84,11 +84,7 @@ impl Session {
             if written.affected == 0 {
                 return Ok(None);
             }
-            all.affected += written.affected;
-            all.columns = all.columns.or(written.columns);
-            all.row_description = all.row_description.or(written.row_description);
-            all.rows.frames.unsplit(written.rows.frames);
-            all.rows.rows += written.rows.rows;
+            all.append(written);
         }
         Ok(Some(all))
     }

@@ -189,6 +189,10 @@ impl Session {
                 _ => None,
             },
             ast::Statement::Update(update) => factor(&update.table),
+            ast::Statement::Merge(merge) => match &merge.table {
+                ast::TableFactor::Table { name, .. } => self.named_temporary(name),
+                _ => None,
+            },
             ast::Statement::Delete(delete) => match &delete.from {
                 ast::FromTable::WithFromKeyword(from) => from.first().and_then(factor),
                 ast::FromTable::WithoutKeyword(_) => None,

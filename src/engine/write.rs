@@ -311,12 +311,7 @@ pub(super) async fn held(mut output: Output) -> Result<Written> {
 pub(super) fn together(written: Vec<Written>) -> Written {
     let mut all = Written::default();
     for part in written {
-        // All tell the same.
-        all.columns = all.columns.or(part.columns);
-        all.row_description = all.row_description.or(part.row_description);
-        all.rows.frames.unsplit(part.rows.frames);
-        all.rows.rows += part.rows.rows;
-        all.affected += part.affected;
+        all.append(part);
     }
     all
 }

@@ -6,7 +6,7 @@ use super::analysis::Analysis;
 use super::assigned::assigned;
 use super::functions::calls;
 use super::insert::is_default;
-use super::key::KeyExpression;
+use super::key::{KeyExpression, Keys, type_name};
 use super::row_by_row::RowByRow;
 use super::{Route, cut_blanks};
 use crate::error::{Error, Result};
@@ -25,6 +25,8 @@ pub enum Across {
     Insert(InsertAcross),
     /// UPDATE of the sharding key.
     Move(Box<Move>),
+    /// MERGE: each row of its source is brought to the shard of its key.
+    Merge(Box<MergeAcross>),
     /// UPDATE and DELETE that need rows of other shards.
     RowByRow(Box<RowByRow>),
 }
@@ -36,6 +38,18 @@ pub struct InsertAcross {
     pub columns: Vec<usize>,
     /// ON CONFLICT DO UPDATE: all rows for one shard have to come in one statement, which tells when two are the same.
     pub updates: bool,
+}
+
+/// A MERGE whose source is read first. Each shard merges those of its rows whose key it has.
+#[derive(Clone, Debug)]
+pub struct MergeAcross {
+    pub table: Arc<Table>,
+    pub keyspace: String,
+    /// The name of the source in the statement.
+    pub source: String,
+    /// Its column that the sharding key is compared with.
+    pub key: String,
+    pub key_type: KeyType,
 }
 
 /// Rows whose key changes: those that stay on their shard are updated there, the others taken out and inserted anew.
@@ -58,6 +72,26 @@ pub struct Move {
     key: Option<KeyExpression>,
     key_type: KeyType,
     key_length: Option<usize>,
+}
+
+impl MergeAcross {
+    /// The key of a row by the value that the sharding key is compared with; `None` for NULL, which equals none.
+    ///
+    /// # Errors
+    /// 0A000: which key the value equals is for the database to say.
+    pub fn key(&self, value: Datum) -> Result<Option<Key>> {
+        match KeyExpression::Literal(value).keys(self.key_type, &[]) {
+            Keys::These(keys) => Ok(keys.into_iter().next()),
+            Keys::Unknown => Err(Error::unsupported(
+                format!(
+                    "a value for the sharding key of \"{}\" that is not of its type, across shards",
+                    self.table.name
+                ),
+                format!("Cast the source's column \"{}\" to {}.", self.key, type_name(self.key_type)),
+            )
+            .table(&self.table.name)),
+        }
+    }
 }
 
 impl Move {

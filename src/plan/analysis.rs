@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::graph::{Graph, Variable};
+use super::key::constant;
 use super::predicate::{Facts, KeyColumn, facts};
 use super::scope::{Scope, Source};
 use crate::error::{Error, Result, SqlState};
@@ -54,7 +55,7 @@ impl<'a> Analysis<'a> {
             text: &statement.text,
             deep: statement.deep,
             graph: Graph::default(),
-            key_type: KeyType::Bigint,
+            key_type: keyspaces.first().map_or(KeyType::Bigint, |keyspace| keyspace.key_type),
             keyspace: None,
             tables: Vec::new(),
             names_catalog: false,
@@ -162,6 +163,18 @@ impl<'a> Analysis<'a> {
     fn attach(&mut self, inner: KeyColumn, outer: KeyColumn, level: usize) {
         self.graph.implies(outer.variable, inner.variable);
         self.graph.unite(inner.variable, outer.variable, level);
+    }
+
+    /// A column of which each value is a constant that a key may be: what is equal to it is one of them.
+    pub(super) fn constant_column<'e>(
+        &mut self,
+        values: impl Iterator<Item = Option<&'e Expr>>,
+        level: usize,
+    ) -> Option<Variable> {
+        let keys = values.map(|value| constant(value?, self.key_type)).collect::<Option<Vec<_>>>()?;
+        let variable = self.graph.variable(level);
+        self.graph.pin(variable, keys);
+        Some(variable)
     }
 
     /// A key that is confined as another is, without confining it.

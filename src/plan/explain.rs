@@ -79,6 +79,10 @@ pub fn explain(plan: &Plan, parameters: &[Datum], topology: &Topology) -> Explan
                     (Err(_), Some(Across::Insert(_))) => {
                         explained.reason = "the rows are read, and inserted on the shards of their keys".into();
                     }
+                    (Err(_), Some(Across::Merge(_))) => {
+                        explained.reason =
+                            "the source is read, and its rows are merged on the shards of their keys".into();
+                    }
                     (Err(_), Some(Across::Move(_))) => {
                         explained.reason = "rows that get another shard's key are moved there".into();
                     }

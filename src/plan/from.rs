@@ -156,7 +156,7 @@ impl Analysis<'_> {
     }
 }
 
-fn refuse_duplicate_names(source: &Source) -> Result<()> {
+pub(super) fn refuse_duplicate_names(source: &Source) -> Result<()> {
     for (number, relation) in source.relations.iter().enumerate() {
         if !relation.name.is_empty() && source.relations[..number].iter().any(|before| before.name == relation.name) {
             return Err(Error::new(

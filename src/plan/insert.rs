@@ -31,7 +31,7 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, insert: &ast::Insert, place: 
         analysis.subqueries(&update.selection, &scope, place, &[], &mut strays)?;
     }
     analysis.subqueries(&insert.returning, &scope, place, &[], &mut strays)?;
-    let key_place = key_place(&table, insert)?;
+    let key_place = key_place(&table, &insert.columns)?;
     let mut row_keys = None;
     match (&insert.source, key) {
         (None, None) => {}
@@ -104,12 +104,12 @@ fn refuse_foreign_insert(insert: &ast::Insert) -> Result<()> {
 }
 
 /// Which of the inserted values is the key; `None` when it is not given, or the table has none.
-fn key_place(table: &Table, insert: &ast::Insert) -> Result<Option<usize>> {
-    if insert.columns.is_empty() {
+pub(super) fn key_place(table: &Table, columns: &[ast::ObjectName]) -> Result<Option<usize>> {
+    if columns.is_empty() {
         return Ok(table.key_column());
     }
     let mut place = None;
-    for (number, name) in insert.columns.iter().enumerate() {
+    for (number, name) in columns.iter().enumerate() {
         let column = name_parts(name).and_then(|mut parts| parts.pop()).unwrap_or_default().into_owned();
         let Some((found, _)) = table.column(&column) else {
             return Err(Error::new(
@@ -164,7 +164,7 @@ pub(super) fn missing_key(table: &Table) -> Error {
     .column(&column.name)
 }
 
-fn computed_key(table: &Table) -> Error {
+pub(super) fn computed_key(table: &Table) -> Error {
     let TableKind::Sharded { key_type, .. } = table.kind else {
         return Error::internal("a reference table has no key");
     };
@@ -177,7 +177,7 @@ fn computed_key(table: &Table) -> Error {
 }
 
 /// `varchar(n)` drops blanks past its length, so that a key is another one once it is stored: `Some` says so.
-fn cut_key(table: &Table) -> Option<Error> {
+pub(super) fn cut_key(table: &Table) -> Option<Error> {
     let column = table.key_column().and_then(|number| table.columns.get(number))?;
     (column.data_type == PgType::Varchar && column.modifier >= 0).then(|| {
         Error::unsupported(
@@ -189,7 +189,7 @@ fn cut_key(table: &Table) -> Option<Error> {
     })
 }
 
-fn pin_unless_cut(analysis: &mut Analysis<'_>, table: &Table, key: Variable, keys: Vec<KeyExpression>) {
+pub(super) fn pin_unless_cut(analysis: &mut Analysis<'_>, table: &Table, key: Variable, keys: Vec<KeyExpression>) {
     match cut_key(table) {
         None => analysis.graph.pin(key, keys),
         Some(reason) => analysis.note_apart(reason),

@@ -18,6 +18,7 @@ mod graph;
 mod insert;
 mod join;
 mod key;
+mod merge_into;
 mod place;
 mod predicate;
 mod query;
@@ -39,7 +40,7 @@ mod write;
 
 use std::sync::Arc;
 
-pub use across::{Across, InsertAcross, Move};
+pub use across::{Across, InsertAcross, MergeAcross, Move};
 pub use aggregate::Aggregate;
 pub use assigned::AssignedKey;
 pub use copy::{Copy, CopyIn, Copying};
@@ -65,7 +66,7 @@ pub enum Plan {
     Read(Box<Read>),
     /// INSERT ... VALUES into a sharded table: rows are split by the shard of their key.
     Insert(Box<Insert>),
-    /// UPDATE, DELETE, or INSERT ... SELECT: the statement runs as it is on every shard of its route.
+    /// UPDATE, DELETE, MERGE, or INSERT ... SELECT: the statement runs as it is on every shard of its route.
     Write(Box<Write>),
     /// A write to a reference table: run on one shard, its effect copied to all.
     WriteReference(Box<ReferenceWrite>),
@@ -282,7 +283,10 @@ fn plan_sql(tree: &ast::Statement, analysis: analysis::Analysis<'_>) -> Result<P
             functions::refuse_forbidden(tree, analysis.text)?;
             read::plan(analysis, query)
         }
-        ast::Statement::Insert(_) | ast::Statement::Update(_) | ast::Statement::Delete(_) => {
+        ast::Statement::Insert(_)
+        | ast::Statement::Update(_)
+        | ast::Statement::Delete(_)
+        | ast::Statement::Merge(_) => {
             functions::refuse_forbidden(tree, analysis.text)?;
             write::plan(analysis, tree)
         }

@@ -43,7 +43,10 @@ impl Analysis<'_> {
             }
             SetExpr::Values(values) => self.values(values, place)?,
             SetExpr::Table(_) => return Err(Error::unsupported("TABLE", "Write SELECT * FROM the table.")),
-            SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
+            SetExpr::Insert(statement)
+            | SetExpr::Update(statement)
+            | SetExpr::Delete(statement)
+            | SetExpr::Merge(statement) => {
                 self.cannot_scatter(
                     "a data-modifying WITH across shards",
                     "Give the key in every part of the statement.",
@@ -51,7 +54,6 @@ impl Analysis<'_> {
                 super::write::analyse(self, statement, place.inside())?;
                 Output::default()
             }
-            SetExpr::Merge(_) => return Err(Error::unsupported("MERGE", "Use INSERT ... ON CONFLICT.")),
         };
         let empty = Source::default();
         let scope = Scope { source: &empty, outer: place.outer };
@@ -120,7 +122,12 @@ impl Analysis<'_> {
         self.expect_together(&strays, None);
         self.expect_stable(values, place.level);
         let width = values.rows.first().map_or(0, |row| row.content.len());
-        let columns = (1..=width).map(|number| Column::new(format!("column{number}"), None, None)).collect();
+        let level = place.level;
+        let columns = (0..width).map(|place| {
+            let key = self.constant_column(values.rows.iter().map(|row| row.content.get(place)), level);
+            Column::new(format!("column{}", place + 1), key, None)
+        });
+        let columns = columns.collect();
         Ok(Output { columns, complete: true, ..Output::default() })
     }
 }

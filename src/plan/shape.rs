@@ -144,9 +144,9 @@ impl Analysis<'_> {
         let mut complete = true;
         for item in &select.projection {
             match item {
-                SelectItem::UnnamedExpr(expression) => columns.push(self.output(expression, None, scope)),
+                SelectItem::UnnamedExpr(expression) => columns.push(self.output(expression, None, scope, level)),
                 SelectItem::ExprWithAlias { expr, alias } => {
-                    columns.push(self.output(expr, Some(fold(alias).into_owned()), scope))
+                    columns.push(self.output(expr, Some(fold(alias).into_owned()), scope, level))
                 }
                 _ => match whole(item, scope) {
                     Some(all) => columns.extend_from_slice(all),
@@ -172,9 +172,10 @@ impl Analysis<'_> {
         (columns, complete)
     }
 
-    fn output(&self, expression: &Expr, alias: Option<String>, scope: &Scope<'_>) -> Column {
+    fn output(&mut self, expression: &Expr, alias: Option<String>, scope: &Scope<'_>, level: usize) -> Column {
         let found = scope.find(expression).filter(|found| !found.outer).map(|found| found.column);
         let key = key_column(expression, scope, self.key_type).filter(|key| !key.outer).map(|key| key.variable);
+        let key = key.or_else(|| self.constant_column(std::iter::once(Some(expression)), level));
         let name = alias.unwrap_or_else(|| super::column_name::column_name(expression));
         Column::new(name, key, found.and_then(|column| column.data_type))
     }

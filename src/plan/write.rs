@@ -6,6 +6,7 @@ use super::across::{Across, insert_across, movement};
 use super::analysis::Analysis;
 use super::graph::Variable;
 use super::key::KeyExpression;
+use super::merge_into::merge_across;
 use super::place::Place;
 use super::route::Keys;
 use super::row_by_row::row_by_row;
@@ -49,6 +50,7 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
                 Statement::Insert(insert) => {
                     insert_across(insert, &table).map(Across::Insert).ok_or_else(|| reason.clone())?
                 }
+                Statement::Merge(_) => return Err(reason),
                 other => {
                     let plan = row_by_row(other, &table).map_err(|also| because(reason.clone(), &also))?;
                     Across::RowByRow(Box::new(plan))
@@ -92,6 +94,9 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
     let across = match &statement {
         _ if analysis.apart.is_none() => Ok(None),
         Statement::Insert(insert) => Ok(insert_across(insert, &table).map(Across::Insert)),
+        Statement::Merge(merge) => {
+            merge_across(merge, &table, &mut analysis).map(|plan| Some(Across::Merge(Box::new(plan))))
+        }
         other => row_by_row(other, &table).map(|plan| Some(Across::RowByRow(Box::new(plan)))),
     };
     let (across, apart) = match across {
@@ -107,7 +112,7 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
 fn because(reason: Error, also: &Error) -> Error {
     let hints: Vec<&str> = [also.get_hint(), reason.get_hint()].into_iter().flatten().collect();
     let hint = hints.join(" ");
-    reason.detail(format!("Nor can its rows be written one by one: {}.", also.message())).hint(hint)
+    reason.detail(format!("Nor can its rows be brought together first: {}.", also.message())).hint(hint)
 }
 
 pub(super) fn reads_sharded(table: &Table) -> Error {
@@ -132,6 +137,7 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, statement: &Statement, place:
         Statement::Insert(insert) => super::insert::analyse(analysis, insert, place)?,
         Statement::Update(update) => analyse_update(analysis, update, place)?,
         Statement::Delete(delete) => analyse_delete(analysis, delete, place)?,
+        Statement::Merge(merge) => super::merge_into::analyse(analysis, merge, place)?,
         _ => return Err(Error::unsupported("this statement within WITH", "Use INSERT, UPDATE or DELETE.")),
     };
     // What a query's WITH is for is one level in.

@@ -29,6 +29,18 @@ pub struct Written {
     pub row_description: Option<Bytes>,
 }
 
+impl Written {
+    /// Adds what the same statement gave elsewhere, or for other rows.
+    pub fn append(&mut self, other: Written) {
+        // All tell the same.
+        self.columns = self.columns.take().or(other.columns);
+        self.row_description = self.row_description.take().or(other.row_description);
+        self.rows.frames.unsplit(other.rows.frames);
+        self.rows.rows += other.rows.rows;
+        self.affected += other.affected;
+    }
+}
+
 /// What a statement gave.
 #[derive(Debug, Default)]
 pub struct Output {

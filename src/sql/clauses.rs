@@ -29,6 +29,29 @@ pub fn insert_clauses(text: &str) -> Result<Option<InsertClauses<'_>>> {
     Ok(outer.insert_clauses())
 }
 
+/// The parts of a MERGE that follow one another in its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeClauses<'t> {
+    /// WITH and its queries; empty without one.
+    pub with: &'t str,
+    /// From MERGE to the table's alias.
+    pub target: &'t str,
+    /// What stands behind USING, with its alias.
+    pub source: &'t str,
+    /// From ON to the end.
+    pub rest: &'t str,
+}
+
+/// Takes a MERGE apart; `None` when it cannot be read.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn merge_clauses(text: &str) -> Result<Option<MergeClauses<'_>>> {
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    Ok(outer.merge_clauses())
+}
+
 /// RETURNING and what follows it; empty without one.
 ///
 /// # Errors
@@ -75,6 +98,19 @@ impl<'t> Outer<'t, '_> {
             target: self.slice(insert..source),
             source: self.slice(source..rest),
             rest: self.slice(rest..end),
+        })
+    }
+
+    fn merge_clauses(&self) -> Option<MergeClauses<'t>> {
+        let end = self.tokens.len();
+        let merge = self.find(0..end, |at| self.is(at, "merge") && self.is(at + 1, "into"))?;
+        let using = self.find(merge..end, |at| self.is(at, "using"))?;
+        let on = self.find(using..end, |at| self.is(at, "on"))?;
+        Some(MergeClauses {
+            with: self.slice(0..merge),
+            target: self.slice(merge..using),
+            source: self.slice(using + 1..on),
+            rest: self.slice(on..end),
         })
     }
 
@@ -196,6 +232,18 @@ mod tests {
         }
         assert_eq!(insert_clauses("INSERT INTO t DEFAULT VALUES").unwrap(), None);
         assert_eq!(insert_clauses("SELECT 1").unwrap(), None);
+    }
+
+    #[test]
+    fn a_merge_is_taken_apart_where_its_clauses_begin() {
+        let text = "WITH x AS (SELECT 1 AS a) MERGE INTO t AS y USING (SELECT * FROM u JOIN v ON u.a = v.a) s \
+                    ON y.a = s.a WHEN MATCHED THEN DELETE";
+        let clauses = merge_clauses(text).unwrap().unwrap();
+        assert_eq!(clauses.with, "WITH x AS (SELECT 1 AS a)");
+        assert_eq!(clauses.target, "MERGE INTO t AS y");
+        assert_eq!(clauses.source, "(SELECT * FROM u JOIN v ON u.a = v.a) s");
+        assert_eq!(clauses.rest, "ON y.a = s.a WHEN MATCHED THEN DELETE");
+        assert_eq!(merge_clauses("SELECT 1").unwrap(), None);
     }
 
     #[test]

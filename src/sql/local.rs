@@ -200,7 +200,9 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
 /// 0A000 with what to do instead, or 42601.
 fn for_shards(cursor: &Cursor<'_>, word: &str) -> Result<()> {
     match word {
-        "select" | "insert" | "update" | "delete" | "with" | "values" | "table" | "truncate" | "comment" => Ok(()),
+        "select" | "insert" | "update" | "delete" | "with" | "values" | "table" | "truncate" | "comment" | "merge" => {
+            Ok(())
+        }
         "create" | "alter" | "drop" => {
             let object = cursor.second_word().unwrap_or_default().to_ascii_lowercase();
             match object.as_str() {
@@ -228,7 +230,6 @@ fn refused(word: &str) -> Option<Error> {
             return Some(Error::unsupported(construct, "Run it on each shard directly."));
         }
         "grant" | "revoke" => ("GRANT/REVOKE", "Users are set in shardd's configuration."),
-        "merge" => ("MERGE", "Use INSERT ... ON CONFLICT."),
         _ => return None,
     };
     Some(Error::unsupported(construct, hint))

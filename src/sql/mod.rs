@@ -26,7 +26,7 @@ mod walk;
 
 use std::sync::Arc;
 
-pub use clauses::{InsertClauses, insert_clauses, returning_clause};
+pub use clauses::{InsertClauses, MergeClauses, insert_clauses, merge_clauses, returning_clause};
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};

@@ -429,3 +429,78 @@ fn what_goes_from_shard_to_shard_is_bounded() {
         assert_eq!(both.got.query("SELECT count(*), max(event_id) FROM notes").texts()[0][1].as_deref(), Some("1039"));
     }
 }
+
+/// In turn: each finds what those before it have left.
+const MERGES: &[&str] = &[
+    // On one shard, of one key.
+    "MERGE INTO notes n USING (VALUES (3, 'three')) s (id, body) ON n.event_id = s.id \
+     WHEN MATCHED THEN UPDATE SET body = s.body WHEN NOT MATCHED THEN INSERT (event_id, body) VALUES (s.id, s.body)",
+    "MERGE INTO notes n USING (VALUES (3, 'again')) s (id, body) ON n.event_id = s.id \
+     WHEN MATCHED THEN UPDATE SET body = n.body || s.body WHEN NOT MATCHED THEN INSERT (event_id, body) VALUES (s.id, s.body)",
+    // Each shard by itself.
+    "MERGE INTO notes n USING events e ON n.event_id = e.event_id \
+     WHEN MATCHED AND e.rank = 3 THEN DELETE WHEN MATCHED THEN UPDATE SET score = e.price \
+     WHEN NOT MATCHED AND e.rank > 0 THEN INSERT VALUES (e.event_id, e.title, e.price) WHEN NOT MATCHED THEN DO NOTHING",
+    "MERGE INTO seats s USING venues v ON s.seat_id = v.venue_id WHEN MATCHED AND v.city = 'Bonn' THEN UPDATE SET section = v.name",
+    "WITH dear AS (SELECT event_id, max(price) AS top FROM seats GROUP BY event_id) \
+     MERGE INTO notes n USING dear d ON n.event_id = d.event_id WHEN MATCHED THEN UPDATE SET score = d.top \
+     WHEN NOT MATCHED THEN INSERT (event_id, score) VALUES (d.event_id, d.top)",
+    // The source's rows have to be brought to where they belong.
+    "MERGE INTO notes AS n USING (VALUES (1, 'a'), (2, 'b'), (3, 'c'), (904, 'd'), (905, NULL)) AS s (id, body) ON s.id = n.event_id \
+     WHEN MATCHED THEN UPDATE SET body = s.body || coalesce(n.body, '') WHEN NOT MATCHED THEN INSERT (event_id, body) VALUES (s.id, s.body)",
+    "MERGE INTO notes n USING venues v ON n.event_id = v.venue_id AND n.body IS NOT NULL \
+     WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (event_id, body, flag) VALUES (v.venue_id, 'venue', true)",
+    "MERGE INTO notes n USING (SELECT event_id + 40 AS id, rank, title FROM events ORDER BY price, event_id LIMIT 9) e ON n.event_id = e.id \
+     WHEN NOT MATCHED THEN INSERT (event_id, body, score) VALUES (e.id, e.title || '''s', e.rank + 0.5)",
+    "WITH few AS (SELECT DISTINCT rank FROM events) MERGE INTO notes n USING (SELECT rank AS id, rank::text AS body FROM few) f \
+     ON f.id = n.event_id AND f.body <> '1' WHEN MATCHED THEN UPDATE SET body = 'rank ' || f.body WHEN NOT MATCHED THEN DO NOTHING",
+    "MERGE INTO notes n USING (SELECT NULL::int AS id FROM events) e ON n.event_id = e.id WHEN MATCHED THEN DELETE",
+    "MERGE INTO notes n USING (SELECT event_id AS id FROM events WHERE false) e ON n.event_id = e.id WHEN MATCHED THEN DELETE",
+    // Copies of a reference table.
+    "MERGE INTO venues v USING (VALUES (1, 'one'), (77, 'new')) s (id, name) ON v.venue_id = s.id \
+     WHEN MATCHED THEN UPDATE SET name = s.name WHEN NOT MATCHED THEN INSERT (venue_id, name) VALUES (s.id, s.name)",
+    // What fails leaves nothing.
+    "MERGE INTO notes n USING (VALUES (1, 'x'), (2, 'y'), (1, 'z')) s (id, body) ON n.event_id = s.id WHEN MATCHED THEN UPDATE SET body = s.body \
+     WHEN NOT MATCHED THEN INSERT (event_id, body) VALUES (s.id, s.body)",
+    "MERGE INTO notes n USING (SELECT rank AS id, event_id FROM events) e ON n.event_id = e.id WHEN MATCHED THEN UPDATE SET score = e.event_id",
+    "MERGE INTO notes n USING (SELECT NULLIF(event_id + 3000, 3009) AS id FROM events) e ON n.event_id = e.id \
+     WHEN NOT MATCHED THEN INSERT (event_id) VALUES (e.id)",
+];
+
+#[test]
+fn rows_are_merged_on_the_shards_of_their_keys() {
+    for mut both in Both::of_each_kind() {
+        if !both.over_postgres {
+            let answer = both.got.query(MERGES[0]);
+            assert_eq!(answer.error.expect("SQLite has no MERGE").sqlstate(), "0A000");
+            continue;
+        }
+        for statement in MERGES {
+            both.agree_wherever(statement);
+        }
+        let upsert = "MERGE INTO notes n USING (SELECT $1::bigint AS id, $2::text AS body UNION ALL SELECT $3, $2) s ON n.event_id = s.id \
+                      WHEN MATCHED THEN UPDATE SET body = s.body || $4 WHEN NOT MATCHED THEN INSERT (event_id, body) VALUES (s.id, $4)";
+        let values = [Value::text(5), Value::text("p"), Value::text(4_711), Value::text("q")];
+        let (expected, got) = (both.expected.extended(upsert, &values), both.got.extended(upsert, &values));
+        assert_eq!(got.error.as_ref().map(|error| error.message()), None);
+        assert_eq!((got.tag.as_deref(), expected.tag.as_deref()), (Some("MERGE 2"), Some("MERGE 2")));
+        both.agree_on_rows(upsert);
+        for (statement, says) in [
+            (
+                "MERGE INTO notes n USING (SELECT price AS id FROM events) e ON n.event_id = e.id WHEN MATCHED THEN DELETE",
+                "not of its type",
+            ),
+            ("MERGE INTO notes n USING events e ON n.score = e.price WHEN MATCHED THEN DELETE", "across shards"),
+            (
+                "MERGE INTO notes n USING (SELECT event_id + 1 AS id FROM events) e ON n.event_id = e.id \
+                 WHEN NOT MATCHED THEN INSERT (event_id) VALUES (e.id + 1)",
+                "across shards",
+            ),
+        ] {
+            let error = both.got.query(statement).error.expect(statement);
+            assert_eq!(error.sqlstate(), "0A000", "{statement}: {}", error.message());
+            assert!(error.message().contains(says), "{statement}: {}", error.message());
+        }
+        both.agree_on_rows("what was refused");
+    }
+}

@@ -271,7 +271,7 @@ fn subqueries_and_ctes_carry_keys() {
         ("SELECT * FROM seats WHERE seat_id IN (SELECT venue_id FROM venues) AND event_id = 1", "{1} | merge"),
         ("VALUES (1, 2)", "tableless"),
         ("SELECT * FROM (VALUES (1), (2)) v (event_id) WHERE event_id = 1", "tableless"),
-        ("SELECT s.* FROM seats s JOIN (VALUES (1), (2)) v (k) ON s.event_id = v.k", "every | merge"),
+        ("SELECT s.* FROM seats s JOIN (VALUES (1), (2)) v (k) ON s.event_id = v.k", "{1,2} | merge"),
         (
             "WITH RECURSIVE t AS (SELECT seat_id FROM seats WHERE event_id = 1 UNION ALL SELECT s.seat_id FROM seats s JOIN t ON s.seat_id = t.seat_id + 1 WHERE s.event_id = 1) SELECT * FROM t",
             "{1} | 0A000 ...",

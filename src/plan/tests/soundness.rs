@@ -229,12 +229,32 @@ fn a_key_in_using_counts_though_the_other_side_has_none() {
         ("SELECT * FROM (VALUES (1)) v (event_id) RIGHT JOIN seats USING (event_id) WHERE event_id = 1", "{1} | merge"),
         (
             "SELECT * FROM (VALUES (1)) v (event_id) LEFT JOIN seats USING (event_id) WHERE event_id = 1",
-            "every | 0A000 an outer join...",
+            "{1} | 0A000 an outer join...",
         ),
         (
             "SELECT * FROM seats FULL JOIN (VALUES (1)) v (event_id) USING (event_id) WHERE event_id = 1",
-            "every | 0A000 an outer join...",
+            "{1} | 0A000 an outer join...",
         ),
+    ]);
+}
+
+#[test]
+fn constants_of_a_column_confine_only_what_must_equal_them() {
+    check(&[
+        ("SELECT * FROM seats JOIN (VALUES (1), (2)) v (k) ON event_id = k", "{1,2} | merge"),
+        ("SELECT * FROM seats JOIN (SELECT $1::bigint AS k) v ON event_id = k", "{$1} | merge"),
+        ("WITH v (k) AS (VALUES (1)) SELECT * FROM seats, v WHERE event_id = k", "{1} | merge"),
+        ("SELECT * FROM seats WHERE event_id IN (VALUES (1), (2))", "{1,2} | merge"),
+        ("SELECT * FROM seats LEFT JOIN (VALUES (1)) v (k) ON event_id = k", "every | merge"),
+        ("SELECT * FROM seats LEFT JOIN (VALUES (1)) v (k) ON event_id = k WHERE k = event_id", "{1} | merge"),
+        ("SELECT * FROM (VALUES (1)) v (k) LEFT JOIN seats ON event_id = k", "{1} | 0A000 ..."),
+        ("SELECT * FROM seats FULL JOIN (VALUES (1)) v (event_id) USING (event_id)", "every | 0A000 ..."),
+        ("SELECT * FROM seats, (VALUES (1)) v (k) WHERE event_id = k OR status = 'x'", "every | merge"),
+        ("SELECT * FROM seats JOIN (VALUES (1), (2.5)) v (k) ON event_id = k", "every | merge"),
+        ("SELECT * FROM seats JOIN (VALUES (1, 7)) v (k, n) ON event_id = n", "{7} | merge"),
+        ("SELECT * FROM seats WHERE event_id NOT IN (VALUES (1), (2))", "every | merge"),
+        ("SELECT * FROM seats WHERE NOT EXISTS (SELECT 1 FROM (VALUES (1)) v (k) WHERE k = event_id)", "every | merge"),
+        ("SELECT * FROM seats WHERE EXISTS (SELECT 1 FROM (VALUES (1)) v (k) WHERE k = event_id)", "every | merge"),
     ]);
 }
 

@@ -252,7 +252,6 @@ fn statements_without_a_place_are_refused_with_a_hint() {
         ("LOCK TABLE \"__EFMigrationsHistory\" IN ACCESS EXCLUSIVE MODE", "0A000 LOCK TABLE..."),
         ("VACUUM", "0A000 maintenance..."),
         ("DO $$ BEGIN END $$", "0A000 DO ..."),
-        ("MERGE INTO seats USING x ON true WHEN MATCHED THEN DELETE", "0A000 MERGE..."),
         ("CREATE TABLE x (event_id bigint)", "ddl"),
         ("CREATE UNIQUE INDEX i ON seats (event_id, seat_id)", "ddl"),
         ("ALTER TABLE seats ADD COLUMN x int", "ddl"),
@@ -308,4 +307,56 @@ fn lifted_texts_give_the_same_plans() {
         panic!()
     };
     assert_eq!(super::describe_keys(&write.route.keys), "{-$2}");
+}
+
+#[test]
+fn a_merge_runs_where_its_source_lies() {
+    let on = "ON t.event_id = s.event_id AND t.seat_id = s.seat_id";
+    let insert = "WHEN NOT MATCHED THEN INSERT (event_id, seat_id) VALUES (s.event_id, s.seat_id)";
+    let other = "WHEN NOT MATCHED THEN INSERT (event_id, seat_id) VALUES (8, s.seat_id)";
+    let update = "WHEN MATCHED THEN UPDATE SET status = 'x'";
+    let across = "0A000 an outer join that keeps a reference table's rows, across shards is not supported by shardd";
+    for (source, rest, expected) in [
+        // Each row of the source lies with the rows that it meets.
+        ("orders s", format!("ON t.event_id = s.event_id {update}"), "write every".to_owned()),
+        ("(SELECT event_id, 1 AS seat_id FROM orders) s", format!("{on} {update} {insert}"), "write every".to_owned()),
+        (
+            "(SELECT event_id, 1 AS seat_id FROM orders WHERE event_id = 7) s",
+            format!("{on} {update} {insert}"),
+            "write {7}".to_owned(),
+        ),
+        // One key's rows, or the shards' own, of what lies nowhere.
+        (
+            "(SELECT $1::bigint AS event_id, $2::int AS seat_id) s",
+            format!("{on} {update} {insert}"),
+            format!("write {{$1}} | {across}"),
+        ),
+        ("(VALUES (5, 1)) s (event_id, seat_id)", format!("{on} {insert}"), format!("write {{5}} | {across}")),
+        ("(VALUES (5, 1)) s (event_id, seat_id)", format!("{on} {update}"), "write {5}".to_owned()),
+        ("venues s", format!("ON t.seat_id = s.venue_id {update}"), "write every".to_owned()),
+        ("venues s", format!("ON t.event_id = 4 AND t.seat_id = s.venue_id {update}"), "write {4}".to_owned()),
+        // The row that is inserted has a shard, too.
+        ("(VALUES (5, 1)) s (event_id, seat_id)", format!("{on} {other}"), format!("write {{5}} + {{8}} | {across}")),
+    ] {
+        assert_eq!(super::line(&format!("MERGE INTO seats t USING {source} {rest}")), expected, "{source} {rest}");
+    }
+    check(&[
+        (
+            "MERGE INTO venues v USING (VALUES (1)) s (n) ON v.venue_id = s.n WHEN MATCHED THEN DELETE",
+            "reference venues",
+        ),
+        (
+            "MERGE INTO venues v USING seats s ON v.venue_id = s.seat_id WHEN MATCHED THEN DELETE",
+            "0A000 a write to the reference table...",
+        ),
+        (
+            "MERGE INTO seats t USING orders s ON t.event_id = s.event_id WHEN MATCHED THEN UPDATE SET event_id = 3",
+            "0A000 changing the sharding key...",
+        ),
+        (
+            "MERGE INTO seats t USING orders s ON t.event_id = s.event_id WHEN NOT MATCHED THEN INSERT (seat_id) VALUES (1)",
+            "23502 ...",
+        ),
+        ("MERGE INTO seats t USING orders t ON true WHEN MATCHED THEN DELETE", "42712 ..."),
+    ]);
 }
