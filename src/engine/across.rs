@@ -39,7 +39,7 @@ impl Session {
         let own = self.open_spanning(execution)?;
         let outcome = self.read_and_insert(insert, &clauses, execution).await;
         let written = self.close_spanning(own, outcome).await?;
-        Ok(Answer { tag: "INSERT 0", ..written_answer(execution, written) })
+        Ok(written_answer(execution, written))
     }
 
     async fn read_and_insert(

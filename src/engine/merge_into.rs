@@ -24,7 +24,7 @@ impl Session {
         let own = self.open_spanning(execution)?;
         let outcome = self.read_and_merge(merge, &clauses, execution).await;
         let written = self.close_spanning(own, outcome).await?;
-        Ok(Answer { tag: "MERGE", ..written_answer(execution, written) })
+        Ok(written_answer(execution, written))
     }
 
     async fn read_and_merge(

@@ -250,6 +250,14 @@ pub(super) fn tag_of(tree: &ast::Statement) -> Tag {
         ast::Statement::Update(_) => Tag::Update,
         ast::Statement::Delete(_) => Tag::Delete,
         ast::Statement::Merge(_) => Tag::Merge,
+        ast::Statement::Query(query) => match &*query.body {
+            ast::SetExpr::Insert(write)
+            | ast::SetExpr::Update(write)
+            | ast::SetExpr::Delete(write)
+            | ast::SetExpr::Merge(write) => tag_of(write),
+            _ if plan::writes_within(query) => Tag::SelectAndWrite,
+            _ => Tag::Select,
+        },
         _ => Tag::Select,
     }
 }

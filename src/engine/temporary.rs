@@ -160,7 +160,7 @@ impl Session {
         }
         let output = self.run_in_place(shard, writes_rows, execution).await?;
         let (tag, count) = match execution.whole_program()?.tag() {
-            Tag::Select => ("SELECT", TagCount::Returned),
+            Tag::Select | Tag::SelectAndWrite => ("SELECT", TagCount::Returned),
             Tag::Insert => ("INSERT 0", TagCount::Written(output.affected)),
             tag => (super::write::tag_word(tag), TagCount::Written(output.affected)),
         };

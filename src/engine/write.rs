@@ -271,7 +271,7 @@ impl Session {
 
 pub(super) fn tag_word(tag: Tag) -> &'static str {
     match tag {
-        Tag::Select => "SELECT",
+        Tag::Select | Tag::SelectAndWrite => "SELECT",
         Tag::Insert => "INSERT",
         Tag::Update => "UPDATE",
         Tag::Delete => "DELETE",

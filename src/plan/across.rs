@@ -11,8 +11,8 @@ use super::row_by_row::RowByRow;
 use super::{Route, cut_blanks};
 use crate::error::{Error, Result};
 use crate::sql::ast::{
-    self, AssignmentTarget, Delete, Expr, FromTable, ObjectName, OnConflictAction, OnInsert, SelectItem, SetExpr,
-    Statement, TableFactor, Update, UpdateTableFromKind,
+    self, AssignmentTarget, Delete, Expr, FromTable, ObjectName, OnConflictAction, OnInsert, Query, SelectItem,
+    SetExpr, Statement, TableFactor, Update, UpdateTableFromKind, With,
 };
 use crate::sql::{fold, ident, name_parts};
 use crate::topology::{Identity, Schema, Table, TableKind};
@@ -105,34 +105,47 @@ impl Move {
     }
 }
 
-/// How an INSERT is done across shards; `None` where what is beside its rows needs other rows, too.
-pub(super) fn insert_across(insert: &ast::Insert, table: &Arc<Table>) -> Option<InsertAcross> {
-    let source = insert.source.as_ref()?;
+/// How an INSERT is done across shards.
+///
+/// # Errors
+/// 0A000: what is beside its rows needs other rows, too.
+pub(super) fn insert_across(insert: &ast::Insert, table: &Arc<Table>) -> Result<InsertAcross> {
+    let cannot = |what: &str, hint: &str| {
+        let construct = format!("{what} in an INSERT into \"{}\" whose rows are read from several shards", table.name);
+        Error::unsupported(construct, hint).table(&table.name)
+    };
+    let source = insert.source.as_ref().ok_or_else(|| Error::internal("an INSERT without rows reads some"))?;
     if let SetExpr::Values(values) = &*source.body
         && values.rows.iter().any(|row| row.content.iter().any(is_default))
     {
-        return None;
+        return Err(cannot("DEFAULT", "Leave the column out."));
     }
     if calls(&insert.returning).subquery || calls(&insert.on).subquery {
-        return None;
+        return Err(cannot("a subquery in RETURNING or ON CONFLICT", "Read it first, and give its value."));
     }
     let columns = match insert.columns.as_slice() {
         [] => (0..table.columns.len()).collect(),
         names => {
             let number = |name: &ObjectName| Some(table.column(&name_parts(name)?.pop()?)?.0);
-            names.iter().map(number).collect::<Option<_>>()?
+            let all = names.iter().map(number).collect::<Option<_>>();
+            all.ok_or_else(|| Error::internal("a column of INSERT was found, and is gone"))?
         }
     };
     let updates = matches!(&insert.on, Some(OnInsert::OnConflict(conflict))
         if matches!(conflict.action, OnConflictAction::DoUpdate(_)));
-    Some(InsertAcross { table: Arc::clone(table), columns, updates })
+    Ok(InsertAcross { table: Arc::clone(table), columns, updates })
 }
 
 /// How rows are moved to the shards of their new keys.
 ///
 /// # Errors
 /// 0A000 for what has no form that moves rows.
-pub(super) fn movement(update: &Update, table: &Arc<Table>, analysis: &Analysis<'_>) -> Result<Move> {
+pub(super) fn movement(
+    update: &Update,
+    with: Option<&With>,
+    table: &Arc<Table>,
+    analysis: &Analysis<'_>,
+) -> Result<Move> {
     let TableKind::Sharded { key_column, key_type } = table.kind else {
         return Err(Error::internal("a reference table has no sharding key"));
     };
@@ -182,13 +195,30 @@ pub(super) fn movement(update: &Update, table: &Arc<Table>, analysis: &Analysis<
         route: Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() },
         apart: analysis.apart.clone(),
         held: referring(table, analysis.schema),
-        taking: Statement::Delete(taking),
+        taking: behind(with, Statement::Delete(taking)),
         columns,
         key,
         key_type,
         key_length,
         table: Arc::clone(table),
     })
+}
+
+/// A DELETE behind the WITH of the statement that it is made of.
+fn behind(with: Option<&With>, delete: Statement) -> Statement {
+    let Some(with) = with else { return delete };
+    Statement::Query(Box::new(Query {
+        with: Some(with.clone()),
+        body: Box::new(SetExpr::Delete(delete)),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: Vec::new(),
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: Vec::new(),
+    }))
 }
 
 /// Each column that is set, and its value.

@@ -13,6 +13,7 @@ use super::graph::{Graph, Variable};
 use super::key::constant;
 use super::predicate::{Facts, KeyColumn, facts};
 use super::scope::{Scope, Source};
+use super::write::Written;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::Parsed;
 use crate::sql::ast::Expr;
@@ -44,6 +45,8 @@ pub(super) struct Analysis<'a> {
     pub(super) may_mix: bool,
     /// Its tables are of several keyspaces.
     pub(super) mixed: Option<Error>,
+    /// What the statement itself writes, when it begins with WITH.
+    pub(super) written: Option<Written>,
     queries: usize,
 }
 
@@ -63,6 +66,7 @@ impl<'a> Analysis<'a> {
             apart: None,
             may_mix: false,
             mixed: None,
+            written: None,
             queries: 0,
         }
     }

@@ -5,6 +5,7 @@ use super::assigned::assigned;
 use super::graph::Variable;
 use super::key::{KeyExpression, type_name};
 use super::place::Place;
+use super::query::Output;
 use super::scope::Scope;
 use super::write::{Written, refuse_key_assignment, target};
 use crate::error::{Error, Result, SqlState};
@@ -14,7 +15,11 @@ use crate::topology::{Table, TableKind};
 use crate::types::{Datum, KeyType, PgType};
 
 /// Reads an INSERT, by itself or within a WITH.
-pub(super) fn analyse(analysis: &mut Analysis<'_>, insert: &ast::Insert, place: Place<'_>) -> Result<Written> {
+pub(super) fn analyse(
+    analysis: &mut Analysis<'_>,
+    insert: &ast::Insert,
+    place: Place<'_>,
+) -> Result<(Written, Output)> {
     refuse_foreign_insert(insert)?;
     let TableObject::TableName(name) = &insert.table else {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error: INSERT needs a table's name"));
@@ -45,11 +50,13 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, insert: &ast::Insert, place: 
                     analysis.subqueries(values, &scope, place, &[], &mut strays)?;
                     match row_keys_of(values, &table, key_place, analysis.key_type)? {
                         None => analysis.note_apart(computed_key(&table)),
-                        Some(keys) if strays.is_empty() && place.level == 0 => row_keys = Some(keys),
+                        Some(keys) if strays.is_empty() && place.level == 0 && place.ctes.is_none() => {
+                            row_keys = Some(keys)
+                        }
                         Some(keys) => {
                             pin_unless_cut(analysis, &table, key, keys);
                             analysis.cannot_scatter(
-                                "INSERT with a subquery on a sharded table, across shards",
+                                "INSERT of several keys' rows behind WITH or with a subquery, across shards",
                                 "Give one key to all the rows and to the subquery, or read first and insert the values.",
                             );
                         }
@@ -60,7 +67,8 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, insert: &ast::Insert, place: 
         }
     }
     analysis.expect_together(&strays, key);
-    Ok(Written { table, returning: insert.returning.is_some(), row_keys })
+    let output = analysis.returning(insert.returning.as_deref(), &scope, key, place.level);
+    Ok((Written { table, row_keys }, output))
 }
 
 /// VALUES by itself.

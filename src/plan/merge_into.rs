@@ -14,6 +14,7 @@ use super::insert::{computed_key, cut_key, key_place, missing_key, null_key, pin
 use super::key::KeyExpression;
 use super::place::Place;
 use super::predicate::{conjuncts, key_column};
+use super::query::Output;
 use super::scope::{Scope, Source};
 use super::write::{Written, refuse_key_assignment, target};
 use crate::error::{Error, Result, SqlState};
@@ -26,7 +27,7 @@ use crate::topology::{Table, TableKind};
 use crate::types::Datum;
 
 /// Reads a MERGE.
-pub(super) fn analyse(analysis: &mut Analysis<'_>, merge: &Merge, place: Place<'_>) -> Result<Written> {
+pub(super) fn analyse(analysis: &mut Analysis<'_>, merge: &Merge, place: Place<'_>) -> Result<(Written, Output)> {
     refuse_foreign(merge)?;
     let (name, alias) = named(&merge.table)?;
     let mut strays = Vec::new();
@@ -39,7 +40,6 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, merge: &Merge, place: Place<'
     refuse_duplicate_names(&both)?;
     let scope = Scope { source: &both, outer: place.outer };
     analysis.subqueries(&merge.clauses, &scope, place, &[], &mut strays)?;
-    let returning = merge.output.is_some();
     analysis.subqueries(&merge.output, &scope, place, &[], &mut strays)?;
     for clause in &merge.clauses {
         match &clause.action {
@@ -54,7 +54,13 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, merge: &Merge, place: Place<'
     }
     analysis.expect_joined(&both);
     analysis.expect_together(&strays, key);
-    Ok(Written { table, returning, row_keys: None })
+    let output = match &merge.output {
+        Some(OutputClause::Returning { select_items, .. }) => {
+            analysis.returning(Some(select_items), &scope, key, place.level)
+        }
+        _ => Output::default(),
+    };
+    Ok((Written { table, row_keys: None }, output))
 }
 
 fn refuse_foreign(merge: &Merge) -> Result<()> {

@@ -47,6 +47,7 @@ pub use copy::{Copy, CopyIn, Copying};
 pub use explain::{Explanation, PlanKind, explain, explain_error};
 pub use gather::{Brought, brought};
 pub use key::KeyExpression;
+pub use read::writes_within;
 pub use route::{Keys, Pin, Route, Slots, Targets};
 pub use row_by_row::{Found, RowByRow, Tail};
 pub use scatter::{collated_by_bytes, orders_by_bytes};
@@ -228,6 +229,17 @@ pub struct Merge {
     pub distinct: Distinct,
     pub limit: Option<RowCount>,
     pub offset: Option<RowCount>,
+}
+
+impl Merge {
+    /// Whether nothing is done with the rows but to pass them on.
+    pub fn is_rows_as_they_come(&self) -> bool {
+        self.hidden_columns == 0
+            && self.order.is_empty()
+            && self.distinct == Distinct::No
+            && self.limit.is_none()
+            && self.offset.is_none()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -47,12 +47,11 @@ impl Analysis<'_> {
             | SetExpr::Update(statement)
             | SetExpr::Delete(statement)
             | SetExpr::Merge(statement) => {
-                self.cannot_scatter(
-                    "a data-modifying WITH across shards",
-                    "Give the key in every part of the statement.",
-                );
-                super::write::analyse(self, statement, place.inside())?;
-                Output::default()
+                let (written, output) = super::write::analyse(self, statement, place)?;
+                if place.level == 0 {
+                    self.written = Some(written);
+                }
+                output
             }
         };
         let empty = Source::default();

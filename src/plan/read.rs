@@ -1,14 +1,14 @@
 //! SELECT, and what begins with it.
 
-use super::across::{Across, insert_across};
 use super::analysis::Analysis;
 use super::place::Place;
+use super::query::Output;
 use super::route::Keys;
-use super::{Plan, Read, ReadSource, Route, Write};
+use super::write::Whole;
+use super::{Plan, Read, ReadSource, Route, Scatter, Write};
 use crate::error::{Error, Result};
-use crate::sql::ast::{Expr, Function, FunctionArgExpr, Query, SelectItem, SetExpr, Statement, TableObject};
+use crate::sql::ast::{Expr, Function, FunctionArgExpr, Query, SelectItem, SetExpr, Statement, With};
 use crate::sql::{Local, SettingCall, fold, function_name};
-use crate::topology::TableKind;
 
 /// `SELECT set_config(...)` and other calls that are the session's own, by themselves.
 ///
@@ -82,9 +82,16 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
     let output = analysis.query(query, Place::TOP)?;
     let mut route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
     let statement = Statement::Query(Box::new(query.clone()));
+    if let Some(written) = analysis.written.take()
+        && let SetExpr::Insert(write) | SetExpr::Update(write) | SetExpr::Delete(write) | SetExpr::Merge(write) =
+            &*query.body
+    {
+        let whole = Whole { statement: &statement, write, with: query.with.as_ref() };
+        return super::write::plan_written(analysis, whole, written);
+    }
     if writes(query) {
         analysis.refuse_catalog()?;
-        return plan_write(analysis, query, statement, route);
+        return Ok(plan_write(analysis, query, &output, statement, route));
     }
     analysis.refuse_mixture()?;
     let source = match (analysis.names_catalog, analysis.tables.as_slice()) {
@@ -106,39 +113,39 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
     Ok(Plan::Read(Box::new(Read { route, statement, scatter, locks_rows, source, tables, mixes_keyspaces })))
 }
 
-/// A write that begins with WITH, or has one there.
-fn plan_write(mut analysis: Analysis<'_>, query: &Query, statement: Statement, route: Route) -> Result<Plan> {
-    let mut write = Write { route, statement, returning: true, several: Ok(()), across: None, tables: Vec::new() };
-    if let SetExpr::Insert(Statement::Insert(insert)) = &*query.body
-        && let TableObject::TableName(name) = &insert.table
-    {
-        let table = analysis.written_table(name)?;
-        if !writes_in_with(query) {
-            write.across = insert_across(insert, &table).map(Across::Insert);
-        }
-        if table.kind == TableKind::Reference {
-            // Every copy is written, whatever is read.
-            write.route.keys = Keys::Every;
-            let reason = super::write::reads_sharded(&table);
-            if write.across.is_none() {
-                return Err(reason);
-            }
-            analysis.note_apart(reason);
+/// A SELECT with a write in its WITH.
+fn plan_write(mut analysis: Analysis<'_>, query: &Query, output: &Output, statement: Statement, route: Route) -> Plan {
+    if analysis.apart.is_none() {
+        let puts_together = match super::scatter::build(&mut analysis, query, output) {
+            Ok(Scatter::Merge { merge, .. }) => !merge.is_rows_as_they_come(),
+            Ok(Scatter::Aggregate(_)) | Err(_) => true,
+        };
+        if puts_together {
+            analysis.cannot_scatter(
+                "a SELECT that puts rows of several shards together behind a write within WITH",
+                "Write with RETURNING, and put together what comes back; or give the key.",
+            );
         }
     }
-    write.several = analysis.apart.map_or(Ok(()), Err);
-    write.tables = analysis.tables;
-    Ok(Plan::Write(Box::new(write)))
+    let several = analysis.apart.map_or(Ok(()), Err);
+    let tables = analysis.tables;
+    Plan::Write(Box::new(Write { route, statement, returning: true, several, across: None, tables }))
 }
 
 fn is_write(body: &SetExpr) -> bool {
     matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
 }
 
-fn writes_in_with(query: &Query) -> bool {
-    query.with.as_ref().is_some_and(|with| with.cte_tables.iter().any(|cte| is_write(&cte.query.body)))
+/// Whether one of the queries of a WITH writes.
+pub(super) fn writes_in(with: &With) -> bool {
+    with.cte_tables.iter().any(|cte| is_write(&cte.query.body))
+}
+
+/// Whether a query has a write in its WITH.
+pub fn writes_within(query: &Query) -> bool {
+    query.with.as_ref().is_some_and(writes_in)
 }
 
 fn writes(query: &Query) -> bool {
-    is_write(&query.body) || writes_in_with(query)
+    is_write(&query.body) || writes_within(query)
 }

@@ -13,7 +13,7 @@ use super::insert::is_default;
 use crate::error::{Error, Result};
 use crate::sql::ast::{
     self, AssignmentTarget, Delete, Expr, FromTable, Statement, TableFactor, TableWithJoins, Update,
-    UpdateTableFromKind,
+    UpdateTableFromKind, With,
 };
 use crate::sql::{fold, name_parts, quote_identifier, walk_expressions};
 use crate::topology::Table;
@@ -64,7 +64,7 @@ struct Parts<'s> {
 
 /// # Errors
 /// 0A000: the table has no primary key, or the statement a part that has no such form.
-pub(super) fn row_by_row(statement: &Statement, table: &Arc<Table>) -> Result<RowByRow> {
+pub(super) fn row_by_row(statement: &Statement, with: Option<&With>, table: &Arc<Table>) -> Result<RowByRow> {
     let parts = match statement {
         Statement::Update(update) => parts_of_update(update),
         Statement::Delete(delete) => parts_of_delete(delete),
@@ -108,7 +108,8 @@ pub(super) fn row_by_row(statement: &Statement, table: &Arc<Table>) -> Result<Ro
     let relations: Vec<String> =
         std::iter::once(parts.target).chain(parts.others).map(|relation| relation.to_string()).collect();
     let condition = parts.selection.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
-    let reading = format!("SELECT {} FROM {}{condition}", items.join(", "), relations.join(", "));
+    let with = with.map(|with| format!("{with} ")).unwrap_or_default();
+    let reading = format!("{with}SELECT {} FROM {}{condition}", items.join(", "), relations.join(", "));
     let target = match &alias {
         Some(alias) => format!("{} AS {}", quote_identifier(&table.name), quote_identifier(alias)),
         None => quote_identifier(&table.name),

@@ -9,6 +9,7 @@ use super::analysis::Analysis;
 use super::functions::calls;
 use super::graph::Variable;
 use super::predicate::key_column;
+use super::query::Output;
 use super::scope::{Column, Scope};
 use crate::sql::ast::{
     Distinct, Expr, Function, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, WindowType,
@@ -140,25 +141,7 @@ impl Analysis<'_> {
         shape: &Shape,
         level: usize,
     ) -> (Vec<Column>, bool) {
-        let mut columns = Vec::new();
-        let mut complete = true;
-        for item in &select.projection {
-            match item {
-                SelectItem::UnnamedExpr(expression) => columns.push(self.output(expression, None, scope, level)),
-                SelectItem::ExprWithAlias { expr, alias } => {
-                    columns.push(self.output(expr, Some(fold(alias).into_owned()), scope, level))
-                }
-                _ => match whole(item, scope) {
-                    Some(all) => columns.extend_from_slice(all),
-                    // Where the columns after it are, nobody knows.
-                    None => {
-                        complete = false;
-                        break;
-                    }
-                },
-            }
-        }
-        let mut columns: Vec<Column> = columns.into_iter().map(Column::hidden).collect();
+        let (mut columns, complete) = self.columns(&select.projection, scope, level);
         for column in &mut columns {
             let Some(key) = column.key else { continue };
             let reaches = !limited
@@ -170,6 +153,37 @@ impl Analysis<'_> {
             }
         }
         (columns, complete)
+    }
+
+    /// What a write returns to the query around it; `key` is that of the rows that it writes.
+    pub(super) fn returning(
+        &mut self,
+        items: Option<&[SelectItem]>,
+        scope: &Scope<'_>,
+        key: Option<Variable>,
+        level: usize,
+    ) -> Output {
+        let (columns, complete) = self.columns(items.unwrap_or_default(), scope, level);
+        Output { columns, complete, anchor: key, ..Output::default() }
+    }
+
+    /// The columns of a list, as far as they are known, and whether all are.
+    fn columns(&mut self, items: &[SelectItem], scope: &Scope<'_>, level: usize) -> (Vec<Column>, bool) {
+        let mut columns = Vec::new();
+        for item in items {
+            match item {
+                SelectItem::UnnamedExpr(expression) => columns.push(self.output(expression, None, scope, level)),
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    columns.push(self.output(expr, Some(fold(alias).into_owned()), scope, level));
+                }
+                _ => match whole(item, scope) {
+                    Some(all) => columns.extend_from_slice(all),
+                    // Where the columns after it are, nobody knows.
+                    None => return (columns.into_iter().map(Column::hidden).collect(), false),
+                },
+            }
+        }
+        (columns.into_iter().map(Column::hidden).collect(), true)
     }
 
     fn output(&mut self, expression: &Expr, alias: Option<String>, scope: &Scope<'_>, level: usize) -> Column {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::analysis::Analysis;
 use super::place::Place;
 use super::query::Output;
-use super::scope::{Relation, Scope, Source};
+use super::scope::{Column, Relation, Scope, Source};
 use crate::error::{Error, Result};
 use crate::sql::ast::{Cte, Query, SetExpr, With};
 use crate::sql::{fold, name_parts, names_relation, with_stack};
@@ -23,7 +23,9 @@ pub(super) struct Ctes<'e> {
 #[derive(Clone, Copy, Debug)]
 enum Meaning<'e> {
     Query(&'e Cte),
-    /// The query itself, within a recursive one, and the rows of a data-modifying one.
+    /// What a data-modifying one returns: the same rows wherever it is named.
+    Returned(&'e Cte, &'e Output),
+    /// The query itself, within a recursive one.
     Opaque(&'e Cte),
 }
 
@@ -55,12 +57,14 @@ impl Analysis<'_> {
             &*cte.query.body,
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
         );
-        if writes {
-            // Runs once, whether it is named or not.
-            self.query(&cte.query, place.inside())?;
-        }
+        // Runs once, whether it is named or not.
+        let returned = if writes { Some(self.query(&cte.query, place.inside())?) } else { None };
         let recursive = with.recursive && names_any(&cte.query, |named| named == name);
-        let meaning = if writes || recursive { Meaning::Opaque(cte) } else { Meaning::Query(cte) };
+        let meaning = match &returned {
+            Some(output) => Meaning::Returned(cte, output),
+            None if recursive => Meaning::Opaque(cte),
+            None => Meaning::Query(cte),
+        };
         let bound = Ctes { name: &name, meaning, rest: place.ctes, outer: place.outer };
         let place = Place { ctes: Some(&bound), ..place };
         if recursive {
@@ -82,6 +86,7 @@ impl Analysis<'_> {
                 let place = Place { ctes: found.rest, outer: found.outer, level };
                 (cte, self.query(&cte.query, place.inside())?)
             }
+            Meaning::Returned(cte, output) => (cte, self.returned(output, level)),
             Meaning::Opaque(cte) => (cte, Output::default()),
         };
         let mut relation = Relation { name: found.name.to_owned(), columns: output.columns, complete: output.complete };
@@ -89,6 +94,24 @@ impl Analysis<'_> {
             column.name = fold(&renamed.name).into_owned();
         }
         Ok(Source::of(relation, output.anchor))
+    }
+}
+
+impl Analysis<'_> {
+    /// Rows that a write has returned, where they are named. They lie where it has written them, under a key of their own:
+    /// what is said of them here says nothing of what is written.
+    fn returned(&mut self, output: &Output, level: usize) -> Output {
+        let Some(written) = output.anchor else {
+            let columns = output.columns.iter().map(|column| Column { key: None, ..column.clone() }).collect();
+            return Output { columns, complete: output.complete, ..Output::default() };
+        };
+        let key = self.graph.table(level);
+        self.graph.implies(written, key);
+        let columns = output.columns.iter().map(|column| {
+            let is_key = column.key.is_some_and(|column| self.graph.divides(column, written));
+            Column { key: is_key.then_some(key), ..column.clone() }
+        });
+        Output { columns: columns.collect(), complete: output.complete, anchor: Some(key), ..Output::default() }
     }
 }
 

@@ -8,6 +8,7 @@ use super::graph::Variable;
 use super::key::KeyExpression;
 use super::merge_into::merge_across;
 use super::place::Place;
+use super::query::Output;
 use super::route::Keys;
 use super::row_by_row::row_by_row;
 use super::scope::{Scope, Source};
@@ -15,7 +16,7 @@ use super::{Insert, Plan, ReferenceWrite, Route, Write};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{
     self, Assignment, AssignmentTarget, Delete, Expr, FromTable, ObjectName, Statement, TableFactor, TableWithJoins,
-    Update, UpdateTableFromKind,
+    Update, UpdateTableFromKind, With,
 };
 use crate::sql::{fold, name_parts};
 use crate::topology::{Table, TableKind};
@@ -24,18 +25,33 @@ use crate::topology::{Table, TableKind};
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) table: Arc<Table>,
-    pub(super) returning: bool,
     /// INSERT ... VALUES into a sharded table, with nothing else to read: the keys of its rows.
     pub(super) row_keys: Option<Vec<KeyExpression>>,
 }
 
+/// A write as a statement: with the WITH that it may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole<'s> {
+    /// As the client wrote it.
+    pub(super) statement: &'s Statement,
+    /// The write itself.
+    pub(super) write: &'s Statement,
+    pub(super) with: Option<&'s With>,
+}
+
 /// Plans a write that is a statement by itself.
 pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<Plan> {
-    let written = analyse(&mut analysis, statement, Place::TOP)?;
+    let (written, _) = analyse(&mut analysis, statement, Place::TOP)?;
+    plan_written(analysis, Whole { statement, write: statement, with: None }, written)
+}
+
+/// Plans a write that was read.
+pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written: Written) -> Result<Plan> {
     analysis.refuse_catalog()?;
-    let statement = statement.clone();
+    let statement = whole.statement.clone();
     let keyspace = analysis.keyspace_name();
-    let Written { table, returning, row_keys } = written;
+    let Written { table, row_keys } = written;
+    let returning = returns(whole.write);
     let TableKind::Sharded { key_type, .. } = table.kind else {
         if analysis.schema.temporary.contains(&table.name) && analysis.graph.table_count() > 0 {
             // It has no copies: what is read decides where it can run.
@@ -46,20 +62,17 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
         }
         if analysis.graph.table_count() > 0 {
             let reason = reads_sharded(&table);
-            let across = match &statement {
-                Statement::Insert(insert) => {
-                    insert_across(insert, &table).map(Across::Insert).ok_or_else(|| reason.clone())?
-                }
-                Statement::Merge(_) => return Err(reason),
-                other => {
-                    let plan = row_by_row(other, &table).map_err(|also| because(reason.clone(), &also))?;
-                    Across::RowByRow(Box::new(plan))
-                }
-            };
+            let across = across(whole, &table, &mut analysis).map_err(|also| because(reason.clone(), &also))?;
             // Every copy is written, whatever is read.
             let route = Route { keyspace, keys: Keys::Every };
-            let (several, tables) = (Err(reason), analysis.tables);
-            let write = Write { route, statement, returning, several, across: Some(across), tables };
+            let write = Write {
+                route,
+                statement,
+                returning,
+                several: Err(reason),
+                across: Some(across),
+                tables: analysis.tables,
+            };
             return Ok(Plan::Write(Box::new(write)));
         }
         let reference = ReferenceWrite { keyspace, table: table.name.clone(), statement, returning };
@@ -82,30 +95,58 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
             deep: analysis.deep,
         })));
     }
-    if let Statement::Update(update) = &statement
+    if let Statement::Update(update) = whole.write
         && let Some(reason) = key_assignment(&table, &update.assignments)
     {
-        let across = Some(Across::Move(Box::new(movement(update, &table, &analysis)?)));
+        refuse_write_in_with(whole.with)?;
+        let across = Some(Across::Move(Box::new(movement(update, whole.with, &table, &analysis)?)));
         // Where the rows are is not where they belong afterwards.
         let route = Route { keyspace, keys: Keys::Every };
         let write = Write { route, statement, returning, several: Err(reason), across, tables: analysis.tables };
         return Ok(Plan::Write(Box::new(write)));
     }
-    let across = match &statement {
-        _ if analysis.apart.is_none() => Ok(None),
-        Statement::Insert(insert) => Ok(insert_across(insert, &table).map(Across::Insert)),
-        Statement::Merge(merge) => {
-            merge_across(merge, &table, &mut analysis).map(|plan| Some(Across::Merge(Box::new(plan))))
-        }
-        other => row_by_row(other, &table).map(|plan| Some(Across::RowByRow(Box::new(plan)))),
-    };
-    let (across, apart) = match across {
-        Ok(across) => (across, analysis.apart),
-        Err(also) => (None, analysis.apart.map(|reason| because(reason, &also))),
-    };
     let route = Route { keyspace, keys: analysis.graph.keys() };
-    let (several, tables) = (apart.map_or(Ok(()), Err), analysis.tables);
-    Ok(Plan::Write(Box::new(Write { route, statement, returning, several, across, tables })))
+    let (several, across) = match analysis.apart.take() {
+        None => (Ok(()), None),
+        Some(reason) => match across(whole, &table, &mut analysis) {
+            Ok(across) => (Err(reason), Some(across)),
+            Err(also) => (Err(because(reason, &also)), None),
+        },
+    };
+    Ok(Plan::Write(Box::new(Write { route, statement, returning, several, across, tables: analysis.tables })))
+}
+
+/// How a write is done that no shard can do by itself.
+///
+/// # Errors
+/// 0A000: it cannot.
+fn across(whole: Whole<'_>, table: &Arc<Table>, analysis: &mut Analysis<'_>) -> Result<Across> {
+    refuse_write_in_with(whole.with)?;
+    match whole.write {
+        Statement::Insert(insert) => insert_across(insert, table).map(Across::Insert),
+        Statement::Merge(merge) => merge_across(merge, table, analysis).map(|plan| Across::Merge(Box::new(plan))),
+        other => row_by_row(other, whole.with, table).map(|plan| Across::RowByRow(Box::new(plan))),
+    }
+}
+
+fn refuse_write_in_with(with: Option<&With>) -> Result<()> {
+    if with.is_some_and(super::read::writes_in) {
+        return Err(Error::unsupported(
+            "a write within WITH beside one that needs rows of other shards",
+            "Write them in two statements of one transaction.",
+        ));
+    }
+    Ok(())
+}
+
+fn returns(write: &Statement) -> bool {
+    match write {
+        Statement::Insert(insert) => insert.returning.is_some(),
+        Statement::Update(update) => update.returning.is_some(),
+        Statement::Delete(delete) => delete.returning.is_some(),
+        Statement::Merge(merge) => merge.output.is_some(),
+        _ => true,
+    }
 }
 
 /// Why a write cannot be done shard by shard, and why it cannot be done otherwise.
@@ -132,25 +173,25 @@ pub(super) fn check_truncate(mut analysis: Analysis<'_>, truncate: &ast::Truncat
 }
 
 /// Reads a write, by itself or within a WITH.
-pub(super) fn analyse(analysis: &mut Analysis<'_>, statement: &Statement, place: Place<'_>) -> Result<Written> {
-    let written = match statement {
+pub(super) fn analyse(
+    analysis: &mut Analysis<'_>,
+    statement: &Statement,
+    place: Place<'_>,
+) -> Result<(Written, Output)> {
+    let (written, output) = match statement {
         Statement::Insert(insert) => super::insert::analyse(analysis, insert, place)?,
         Statement::Update(update) => analyse_update(analysis, update, place)?,
         Statement::Delete(delete) => analyse_delete(analysis, delete, place)?,
         Statement::Merge(merge) => super::merge_into::analyse(analysis, merge, place)?,
         _ => return Err(Error::unsupported("this statement within WITH", "Use INSERT, UPDATE or DELETE.")),
     };
-    // What a query's WITH is for is one level in.
-    let is_main = place.level == 1
-        && matches!(statement, Statement::Insert(_))
-        && !analysis.schema.temporary.contains(&written.table.name);
-    if (place.level > 0 || place.ctes.is_some()) && !is_main && written.table.kind == TableKind::Reference {
+    if place.level > 0 && written.table.kind == TableKind::Reference {
         return Err(Error::unsupported(
             format!("a write to the reference table \"{}\" within WITH", written.table.name),
             "Write it in a statement of its own.",
         ));
     }
-    Ok(written)
+    Ok((written, output))
 }
 
 /// The table that is written, as a part of FROM; its key.
@@ -176,7 +217,7 @@ fn only_table(item: &TableWithJoins) -> Result<(&ObjectName, Option<&ast::Ident>
     }
 }
 
-fn analyse_update(analysis: &mut Analysis<'_>, update: &Update, place: Place<'_>) -> Result<Written> {
+fn analyse_update(analysis: &mut Analysis<'_>, update: &Update, place: Place<'_>) -> Result<(Written, Output)> {
     let foreign =
         update.or.is_some() || update.output.is_some() || !update.order_by.is_empty() || update.limit.is_some();
     if foreign {
@@ -184,7 +225,7 @@ fn analyse_update(analysis: &mut Analysis<'_>, update: &Update, place: Place<'_>
     }
     let (name, alias) = only_table(&update.table)?;
     let (table, source, key) = target(analysis, name, alias, place.level)?;
-    if place.level > 0 || place.ctes.is_some() {
+    if place.level > 0 {
         refuse_key_assignment(&table, &update.assignments)?;
     }
     let mut strays = Vec::new();
@@ -201,10 +242,11 @@ fn analyse_update(analysis: &mut Analysis<'_>, update: &Update, place: Place<'_>
     analysis.subqueries(&update.returning, &scope, place, &[], &mut strays)?;
     analysis.expect_joined(&source);
     analysis.expect_together(&strays, key);
-    Ok(Written { table, returning: update.returning.is_some(), row_keys: None })
+    let output = analysis.returning(update.returning.as_deref(), &scope, key, place.level);
+    Ok((Written { table, row_keys: None }, output))
 }
 
-fn analyse_delete(analysis: &mut Analysis<'_>, delete: &Delete, place: Place<'_>) -> Result<Written> {
+fn analyse_delete(analysis: &mut Analysis<'_>, delete: &Delete, place: Place<'_>) -> Result<(Written, Output)> {
     let FromTable::WithFromKeyword(from) = &delete.from else {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error: DELETE needs FROM"));
     };
@@ -229,7 +271,8 @@ fn analyse_delete(analysis: &mut Analysis<'_>, delete: &Delete, place: Place<'_>
     analysis.subqueries(&delete.returning, &scope, place, &[], &mut strays)?;
     analysis.expect_joined(&source);
     analysis.expect_together(&strays, key);
-    Ok(Written { table, returning: delete.returning.is_some(), row_keys: None })
+    let output = analysis.returning(delete.returning.as_deref(), &scope, key, place.level);
+    Ok((Written { table, row_keys: None }, output))
 }
 
 /// WHERE of UPDATE and DELETE.

@@ -39,6 +39,8 @@ impl OutputColumn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
     Select,
+    /// A SELECT behind a write within WITH.
+    SelectAndWrite,
     Insert,
     Update,
     Delete,

@@ -494,12 +494,67 @@ fn rows_are_merged_on_the_shards_of_their_keys() {
             (
                 "MERGE INTO notes n USING (SELECT event_id + 1 AS id FROM events) e ON n.event_id = e.id \
                  WHEN NOT MATCHED THEN INSERT (event_id) VALUES (e.id + 1)",
-                "across shards",
+                "a computed value for the sharding key",
             ),
         ] {
             let error = both.got.query(statement).error.expect(statement);
             assert_eq!(error.sqlstate(), "0A000", "{statement}: {}", error.message());
             assert!(error.message().contains(says), "{statement}: {}", error.message());
+        }
+        both.agree_on_rows("what was refused");
+    }
+}
+
+/// In turn: each finds what those before it have left.
+const BEHIND_WITH: &[&str] = &[
+    // By rows of other keys.
+    "WITH dear AS (SELECT avg(price) AS p FROM events) UPDATE events SET rank = rank + 10 FROM dear WHERE price > dear.p",
+    "WITH few AS (SELECT section, count(*) AS n FROM seats GROUP BY section) \
+     UPDATE seats SET price = few.n FROM few WHERE few.section = seats.section AND seats.seat_id = 1",
+    "WITH cheap AS (SELECT event_id FROM events ORDER BY price, event_id LIMIT 5) \
+     DELETE FROM seats WHERE event_id IN (SELECT event_id FROM cheap) RETURNING event_id, seat_id",
+    "WITH n AS (SELECT 1 AS a) UPDATE notes SET event_id = event_id + 2000 WHERE event_id IN (110, 111) RETURNING event_id, body",
+    "WITH n AS (SELECT count(*) AS c FROM events) UPDATE venues SET city = n.c::text FROM n WHERE venue_id = 1",
+    "WITH n AS (SELECT 'x' AS c) UPDATE venues SET city = n.c FROM n WHERE venue_id = 2 RETURNING venue_id",
+    "WITH n AS (SELECT 2 AS v) DELETE FROM venues USING n WHERE venue_id > 4 + n.v",
+    "WITH n AS (SELECT max(score) AS s FROM notes) INSERT INTO notes (event_id, score) VALUES (901, 1), (902, (SELECT s FROM n)), (903, 3)",
+    // On each shard by itself.
+    "WITH few AS (SELECT event_id, count(*) AS n FROM seats GROUP BY event_id) \
+     UPDATE events SET rank = few.n FROM few WHERE few.event_id = events.event_id RETURNING events.event_id, rank",
+    "WITH old AS (SELECT event_id FROM events WHERE rank = 2) DELETE FROM seats USING old WHERE old.event_id = seats.event_id",
+];
+
+/// SQLite has no writes within WITH.
+const WITHIN_WITH: &[&str] = &[
+    "WITH moved AS (DELETE FROM seats WHERE seat_id = 3 RETURNING *) \
+     INSERT INTO notes (event_id, body, score) SELECT event_id, section, price FROM moved WHERE event_id = 7",
+    "WITH moved AS (DELETE FROM notes WHERE event_id BETWEEN 104 AND 106 RETURNING *) \
+     INSERT INTO seats (event_id, seat_id, section) SELECT event_id, 1, left(body, 5) FROM moved RETURNING *",
+    "WITH gone AS (DELETE FROM seats WHERE seat_id = 4 RETURNING event_id, price) SELECT event_id, price * 2 FROM gone WHERE price > 1",
+    "WITH a AS (UPDATE events SET rank = 99 WHERE event_id IN (1, 2, 3)), b AS (DELETE FROM notes WHERE event_id = 107 RETURNING *) \
+     UPDATE seats SET section = 'Z' WHERE event_id IN (4, 5, 6)",
+    "WITH a AS (UPDATE events SET rank = rank + 1 RETURNING event_id, rank), b AS (SELECT * FROM a WHERE rank > 2) \
+     UPDATE seats SET price = b.rank FROM b WHERE b.event_id = seats.event_id RETURNING seats.event_id, seats.seat_id, b.rank",
+    "WITH a AS (UPDATE events SET rank = rank + 1 WHERE event_id = 5 RETURNING *) SELECT count(*), max(rank) FROM a",
+    "WITH a AS (UPDATE events SET rank = 1 / (event_id - 9) RETURNING event_id) DELETE FROM seats USING a WHERE a.event_id = seats.event_id",
+    "WITH a AS (INSERT INTO notes (event_id, body) SELECT event_id, 'b' FROM events WHERE event_id = 8 RETURNING *) DELETE FROM events WHERE event_id = 8",
+];
+
+#[test]
+fn writes_that_begin_with_with_leave_what_one_database_leaves() {
+    for mut both in Both::of_each_kind() {
+        both.run("INSERT INTO notes (event_id, body, score) SELECT event_id + 100, title, price FROM events");
+        let within = if both.over_postgres { WITHIN_WITH } else { &[] };
+        for statement in BEHIND_WITH.iter().chain(within) {
+            both.agree_wherever(statement);
+        }
+        for statement in [
+            "WITH a AS (DELETE FROM seats RETURNING price) SELECT count(*) FROM a",
+            "WITH n AS (SELECT max(event_id) AS top FROM events) UPDATE notes SET event_id = event_id + n.top FROM n WHERE event_id < 103",
+            "WITH a AS (DELETE FROM seats RETURNING price) UPDATE events SET price = a.price FROM a WHERE a.price > events.rank",
+            "WITH a AS (DELETE FROM seats RETURNING *) UPDATE notes SET event_id = 5 FROM a WHERE a.event_id = notes.event_id",
+        ] {
+            assert_eq!(both.got.query(statement).error.expect(statement).sqlstate(), "0A000", "{statement}");
         }
         both.agree_on_rows("what was refused");
     }

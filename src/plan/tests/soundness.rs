@@ -268,7 +268,7 @@ fn a_key_that_is_cut_when_it_is_stored_is_given_as_a_value() {
         ("INSERT INTO short_users SELECT 'abc  ', name FROM users", "write every | 0A000 INSERT from a query..."),
         (
             "WITH x AS (SELECT 1) INSERT INTO short_users VALUES ('abc  ', 'x')",
-            "write every | 0A000 a data-modifying WITH...",
+            "write every | 0A000 INSERT from a query...",
         ),
         ("INSERT INTO short_users VALUES ('abc  ', 'x')", "insert 'abc  '"),
         ("INSERT INTO users SELECT 'abc  ', name FROM short_users", "write every | 0A000 ..."),

@@ -140,17 +140,17 @@ fn updates_and_deletes_go_by_their_conditions() {
 }
 
 #[test]
-fn writes_within_with_need_one_key() {
+fn writes_within_with_that_meet_need_one_key() {
     check(&[
         (
             "WITH gone AS (DELETE FROM seats WHERE event_id = 1 RETURNING *) SELECT count(*) FROM gone",
-            "write {1} | 0A000 a data-modifying WITH...",
+            "write {1} | 0A000 a SELECT that puts rows...",
         ),
         (
             "WITH gone AS (DELETE FROM seats WHERE event_id = 1 RETURNING *) INSERT INTO orders (event_id) VALUES (2)",
-            "write {1} + {2} | 0A000 a data-modifying WITH...",
+            "write {1} + {2} | 0A000 INSERT of several keys...",
         ),
-        ("WITH x AS (SELECT 5 AS n) UPDATE seats SET seat_id = n FROM x WHERE event_id = 1", "write {1} | 0A000 ..."),
+        ("WITH x AS (SELECT 5 AS n) UPDATE seats SET seat_id = n FROM x WHERE event_id = 1", "write {1}"),
         (
             "WITH x AS (INSERT INTO venues VALUES (1) RETURNING *) SELECT * FROM x",
             "0A000 a write to the reference table...",
@@ -358,5 +358,55 @@ fn a_merge_runs_where_its_source_lies() {
             "23502 ...",
         ),
         ("MERGE INTO seats t USING orders t ON true WHEN MATCHED THEN DELETE", "42712 ..."),
+    ]);
+}
+
+#[test]
+fn writes_within_with_run_on_each_shard_where_all_lies_together() {
+    check(&[
+        (
+            "WITH d AS (DELETE FROM seats WHERE price = 0 RETURNING *) INSERT INTO orders (event_id, total) SELECT event_id, price FROM d",
+            "write every",
+        ),
+        (
+            "WITH d AS (DELETE FROM seats WHERE event_id = 3 RETURNING *) INSERT INTO orders (event_id, total) SELECT event_id, price FROM d",
+            "write {3}",
+        ),
+        ("WITH d AS (DELETE FROM seats RETURNING event_id) SELECT * FROM d", "write every"),
+        ("WITH d AS (DELETE FROM seats RETURNING event_id) SELECT * FROM d WHERE event_id = 4", "write every"),
+        (
+            "WITH d AS (UPDATE seats SET price = 1 RETURNING event_id AS e) UPDATE orders o SET total = 2 FROM d WHERE o.event_id = d.e",
+            "write every",
+        ),
+        (
+            "WITH d AS (UPDATE seats SET price = 1 WHERE event_id = 1) DELETE FROM orders WHERE event_id = 2",
+            "write {1} + {2}",
+        ),
+        (
+            "WITH d AS (SELECT event_id FROM seats WHERE price = 0) UPDATE orders SET total = 0 FROM d WHERE d.event_id = orders.event_id",
+            "write every",
+        ),
+        // Two mentions are two rows, of two keys.
+        (
+            "WITH d AS (DELETE FROM seats RETURNING *) SELECT 1 FROM d a JOIN d b ON a.price = b.price",
+            "write every | 0A000 a join...",
+        ),
+        (
+            "WITH d AS (DELETE FROM seats RETURNING *) SELECT count(*) FROM d",
+            "write every | 0A000 a SELECT that puts rows of several shards together...",
+        ),
+        ("WITH d AS (DELETE FROM seats RETURNING *) SELECT * FROM d ORDER BY price", "write every | 0A000 a SELECT..."),
+        (
+            "WITH d AS (DELETE FROM seats RETURNING price) INSERT INTO orders (event_id, total) SELECT price, 1 FROM d",
+            "write every | 0A000 a computed value...",
+        ),
+        (
+            "WITH d AS (DELETE FROM seats RETURNING event_id + 1 AS event_id) INSERT INTO orders (event_id) SELECT event_id FROM d",
+            "write every | 0A000 a computed value...",
+        ),
+        ("WITH d AS (INSERT INTO seats VALUES (1, 2), (3, 4) RETURNING *) SELECT * FROM d", "write {1,3} | 0A000 ..."),
+        ("WITH d AS (DELETE FROM venues RETURNING *) SELECT * FROM d", "0A000 a write to the reference table..."),
+        ("WITH d AS (SELECT 1 AS n) DELETE FROM venues USING d WHERE venue_id = n", "reference venues"),
+        ("WITH d AS (SELECT 1 AS n) INSERT INTO seats VALUES (1, 2), (3, 4)", "write {1,3} | 0A000 ..."),
     ]);
 }
