@@ -175,6 +175,7 @@ impl Session {
             Plan::Read(read) if read.source != ReadSource::Shards => return Ok(Placement::Any),
             Plan::Read(read) if read.mixes_keyspaces => return Ok(Placement::Several),
             Plan::Read(read) => &read.route,
+            Plan::Write(write) if write.mixes_keyspaces => return Ok(Placement::Several),
             Plan::Write(write) => &write.route,
             Plan::WriteReference(_) => return Ok(Placement::Any),
             Plan::Insert(insert) => {

@@ -70,7 +70,7 @@ impl Session {
         execution.statement.refuse_misfits(&targets.shards, &self.engine)?;
         let mut parts: Vec<Part> = targets.shards.iter().map(|&shard| Part::new(shard, program.clone())).collect();
         let written = match parts.len() {
-            1 => self.write_one(parts.remove(0), execution).await?,
+            1 if !write.mixes_keyspaces => self.write_one(parts.remove(0), execution).await?,
             _ => {
                 if let Err(reason) = &write.several {
                     return match &write.across {

@@ -41,8 +41,6 @@ pub(super) struct Analysis<'a> {
     pub(super) locks_rows: bool,
     /// Why the statement cannot be done shard by shard: the first reason found.
     pub(super) apart: Option<Error>,
-    /// It only reads, so that its tables may be of several keyspaces.
-    pub(super) may_mix: bool,
     /// Its tables are of several keyspaces.
     pub(super) mixed: Option<Error>,
     /// What the statement itself writes, when it begins with WITH.
@@ -64,7 +62,6 @@ impl<'a> Analysis<'a> {
             names_catalog: false,
             locks_rows: false,
             apart: None,
-            may_mix: false,
             mixed: None,
             written: None,
             queries: 0,
@@ -99,9 +96,6 @@ impl<'a> Analysis<'a> {
                     format!("a statement on tables of keyspaces \"{keyspace}\" and \"{}\"", table.keyspace),
                     "Read one of them first, and give its values to a statement on the other.",
                 );
-                if !self.may_mix {
-                    return Err(mixed);
-                }
                 self.mixed.get_or_insert(mixed);
             }
             Some(_) => {}

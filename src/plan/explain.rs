@@ -71,7 +71,7 @@ pub fn explain(plan: &Plan, parameters: &[Datum], topology: &Topology) -> Explan
         Plan::Insert(insert) => explain_insert(insert, parameters, topology),
         Plan::Write(write) => {
             let mut explained = routed(&write.route, &write.tables, parameters, topology);
-            if explained.kind == PlanKind::Scatter {
+            if explained.kind == PlanKind::Scatter || write.mixes_keyspaces {
                 explained.kind = PlanKind::AllShards;
                 explained.reason = "each shard writes its own rows; all commit or none".into();
                 match (&write.several, &write.across) {

@@ -31,9 +31,9 @@ pub(super) fn analyse(analysis: &mut Analysis<'_>, merge: &Merge, place: Place<'
     refuse_foreign(merge)?;
     let (name, alias) = named(&merge.table)?;
     let mut strays = Vec::new();
+    let (table, target, key) = target(analysis, name, alias.map(|alias| &alias.name), place.level)?;
     let source = TableWithJoins { relation: merge.source.clone(), joins: Vec::new() };
     let source = analysis.from(std::slice::from_ref(&source), place, &mut strays)?;
-    let (table, target, key) = target(analysis, name, alias.map(|alias| &alias.name), place.level)?;
     let constraint = JoinConstraint::On((*merge.on).clone());
     let join = Join { relation: merge.table.clone(), global: false, join_operator: joined(merge, constraint) };
     let both = analysis.join(source, target, &join, &[], place, &mut strays)?;
@@ -173,7 +173,7 @@ fn not_beside(table: &Table) -> Error {
 ///
 /// # Errors
 /// 0A000: nobody can tell where a row of the source belongs, or the statement needs other rows, too.
-pub(super) fn merge_across(merge: &Merge, table: &Arc<Table>, analysis: &mut Analysis<'_>) -> Result<MergeAcross> {
+pub(super) fn merge_across(merge: &Merge, table: &Arc<Table>) -> Result<MergeAcross> {
     let cannot = |what: &str, hint: &str| {
         Err(Error::unsupported(format!("{what} in a MERGE that needs rows of other shards"), hint).table(&table.name))
     };
@@ -228,5 +228,5 @@ pub(super) fn merge_across(merge: &Merge, table: &Arc<Table>, analysis: &mut Ana
         return Err(reason);
     }
     let TableKind::Sharded { key_type, .. } = table.kind else { return Err(super::write::reads_sharded(table)) };
-    Ok(MergeAcross { table: Arc::clone(table), keyspace: analysis.keyspace_name(), source, key: compared, key_type })
+    Ok(MergeAcross { table: Arc::clone(table), keyspace: table.keyspace.clone(), source, key: compared, key_type })
 }

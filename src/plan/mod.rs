@@ -115,6 +115,8 @@ pub struct Write {
     pub several: Result<(), Error>,
     /// How it is done where that has a reason, if it can be.
     pub across: Option<Across>,
+    /// No one shard may be taken to hold what it reads, however few there are.
+    pub mixes_keyspaces: bool,
     /// The tables named, each once.
     pub tables: Vec<String>,
 }

@@ -78,7 +78,6 @@ fn setting_call(call: &Function, column: String) -> Result<Option<SettingCall>> 
 
 /// Plans a query; also a write that begins with WITH.
 pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
-    analysis.may_mix = !writes(query);
     let output = analysis.query(query, Place::TOP)?;
     let mut route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
     let statement = Statement::Query(Box::new(query.clone()));
@@ -91,6 +90,9 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
     }
     if writes(query) {
         analysis.refuse_catalog()?;
+        if let Some(mixed) = analysis.mixed {
+            return Err(mixed);
+        }
         return Ok(plan_write(analysis, query, &output, statement, route));
     }
     analysis.refuse_mixture()?;
@@ -129,7 +131,8 @@ fn plan_write(mut analysis: Analysis<'_>, query: &Query, output: &Output, statem
     }
     let several = analysis.apart.map_or(Ok(()), Err);
     let tables = analysis.tables;
-    Plan::Write(Box::new(Write { route, statement, returning: true, several, across: None, tables }))
+    let (across, mixes_keyspaces) = (None, false);
+    Plan::Write(Box::new(Write { route, statement, returning: true, several, across, mixes_keyspaces, tables }))
 }
 
 fn is_write(body: &SetExpr) -> bool {

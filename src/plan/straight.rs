@@ -28,6 +28,8 @@ impl Straight {
             Some(Straight { keyspace: route.keyspace.clone(), parameter, of_row: false, writes })
         };
         match plan {
+            Plan::Read(read) if read.mixes_keyspaces => None,
+            Plan::Write(write) if write.mixes_keyspaces => None,
             Plan::Read(read) if read.source == ReadSource::Shards => by_route(&read.route, read.locks_rows),
             Plan::Write(write) => by_route(&write.route, true),
             Plan::WriteReference(write) => {

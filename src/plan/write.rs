@@ -49,30 +49,34 @@ pub(super) fn plan(mut analysis: Analysis<'_>, statement: &Statement) -> Result<
 pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written: Written) -> Result<Plan> {
     analysis.refuse_catalog()?;
     let statement = whole.statement.clone();
-    let keyspace = analysis.keyspace_name();
     let Written { table, row_keys } = written;
+    let keyspace = table.keyspace.clone();
     let returning = returns(whole.write);
+    if let Some(reason) = analysis.mixed.take() {
+        let across = across(whole, &table).map_err(|also| because(reason.clone(), &also))?;
+        let route = Route { keyspace, keys: Keys::Every };
+        let (several, across) = (Err(reason), Some(across));
+        let tables = analysis.tables;
+        let write = Write { route, statement, returning, several, across, mixes_keyspaces: true, tables };
+        return Ok(Plan::Write(Box::new(write)));
+    }
+    let mixes_keyspaces = false;
     let TableKind::Sharded { key_type, .. } = table.kind else {
         if analysis.schema.temporary.contains(&table.name) && analysis.graph.table_count() > 0 {
             // It has no copies: what is read decides where it can run.
             let route = Route { keyspace, keys: analysis.graph.keys() };
             let several = Err(Error::unsupported("a temporary table on several shards", "Give one key in WHERE."));
-            let write = Write { route, statement, returning, several, across: None, tables: analysis.tables };
+            let (across, tables) = (None, analysis.tables);
+            let write = Write { route, statement, returning, several, across, mixes_keyspaces, tables };
             return Ok(Plan::Write(Box::new(write)));
         }
         if analysis.graph.table_count() > 0 {
             let reason = reads_sharded(&table);
-            let across = across(whole, &table, &mut analysis).map_err(|also| because(reason.clone(), &also))?;
+            let across = across(whole, &table).map_err(|also| because(reason.clone(), &also))?;
             // Every copy is written, whatever is read.
             let route = Route { keyspace, keys: Keys::Every };
-            let write = Write {
-                route,
-                statement,
-                returning,
-                several: Err(reason),
-                across: Some(across),
-                tables: analysis.tables,
-            };
+            let (several, across, tables) = (Err(reason), Some(across), analysis.tables);
+            let write = Write { route, statement, returning, several, across, mixes_keyspaces, tables };
             return Ok(Plan::Write(Box::new(write)));
         }
         let reference = ReferenceWrite { keyspace, table: table.name.clone(), statement, returning };
@@ -102,29 +106,35 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
         let across = Some(Across::Move(Box::new(movement(update, whole.with, &table, &analysis)?)));
         // Where the rows are is not where they belong afterwards.
         let route = Route { keyspace, keys: Keys::Every };
-        let write = Write { route, statement, returning, several: Err(reason), across, tables: analysis.tables };
+        let (several, tables) = (Err(reason), analysis.tables);
+        let write = Write { route, statement, returning, several, across, mixes_keyspaces, tables };
         return Ok(Plan::Write(Box::new(write)));
     }
     let route = Route { keyspace, keys: analysis.graph.keys() };
     let (several, across) = match analysis.apart.take() {
         None => (Ok(()), None),
-        Some(reason) => match across(whole, &table, &mut analysis) {
+        Some(reason) => match across(whole, &table) {
             Ok(across) => (Err(reason), Some(across)),
             Err(also) => (Err(because(reason, &also)), None),
         },
     };
-    Ok(Plan::Write(Box::new(Write { route, statement, returning, several, across, tables: analysis.tables })))
+    let tables = analysis.tables;
+    Ok(Plan::Write(Box::new(Write { route, statement, returning, several, across, mixes_keyspaces, tables })))
 }
 
 /// How a write is done that no shard can do by itself.
 ///
 /// # Errors
 /// 0A000: it cannot.
-fn across(whole: Whole<'_>, table: &Arc<Table>, analysis: &mut Analysis<'_>) -> Result<Across> {
+fn across(whole: Whole<'_>, table: &Arc<Table>) -> Result<Across> {
     refuse_write_in_with(whole.with)?;
     match whole.write {
         Statement::Insert(insert) => insert_across(insert, table).map(Across::Insert),
-        Statement::Merge(merge) => merge_across(merge, table, analysis).map(|plan| Across::Merge(Box::new(plan))),
+        Statement::Update(update) if key_assignment(table, &update.assignments).is_some() => Err(Error::unsupported(
+            "an UPDATE of the sharding key that reads tables of another keyspace",
+            "Read them first, and give the values.",
+        )),
+        Statement::Merge(merge) => merge_across(merge, table).map(|plan| Across::Merge(Box::new(plan))),
         other => row_by_row(other, whole.with, table).map(|plan| Across::RowByRow(Box::new(plan))),
     }
 }
@@ -169,7 +179,7 @@ pub(super) fn check_truncate(mut analysis: Analysis<'_>, truncate: &ast::Truncat
         let table = analysis.written_table(&target.name)?;
         analysis.use_table(&table, 0)?;
     }
-    Ok(())
+    analysis.mixed.map_or(Ok(()), Err)
 }
 
 /// Reads a write, by itself or within a WITH.

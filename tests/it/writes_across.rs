@@ -559,3 +559,59 @@ fn writes_that_begin_with_with_leave_what_one_database_leaves() {
         both.agree_on_rows("what was refused");
     }
 }
+
+const KEYSPACES: &str = "[[keyspaces]]\nname = \"main\"\nkey_column = \"event_id\"\nkey_type = \"bigint\"\nSHARDS_OF_MAIN\n\
+                         [[keyspaces]]\nname = \"people\"\nkey_column = \"email\"\nkey_type = \"text\"\nSHARDS_OF_PEOPLE\n";
+
+/// In turn: each finds what those before it have left.
+const BETWEEN_KEYSPACES: &[&str] = &[
+    "INSERT INTO notes (event_id, body) SELECT 300 + row_number() OVER (ORDER BY email), email FROM people",
+    "INSERT INTO people (email, spent) SELECT 'event' || event_id || '@x', price FROM events WHERE rank = 2 RETURNING email",
+    "INSERT INTO people (email, spent) VALUES ('max@x', (SELECT max(price) FROM events))",
+    "INSERT INTO notes (event_id, score) VALUES (500, (SELECT sum(spent) FROM people))",
+    "UPDATE people SET spent = e.price FROM events e WHERE e.title = people.title AND e.event_id < 7",
+    "UPDATE people SET spent = spent + (SELECT count(*) FROM seats) WHERE email = 'a@x' RETURNING email, spent",
+    "UPDATE notes SET flag = EXISTS (SELECT 1 FROM people WHERE email = notes.body)",
+    "DELETE FROM people USING notes WHERE notes.body = people.email AND people.spent > 3",
+    "WITH p AS (SELECT email, title FROM people) DELETE FROM seats USING events e, p WHERE e.event_id = seats.event_id AND p.title = e.title",
+    "UPDATE venues SET city = (SELECT min(email) FROM people) WHERE venue_id = 2",
+    "INSERT INTO people (email) SELECT NULLIF('p' || event_id, 'p9') FROM events",
+];
+
+const MERGES_BETWEEN_KEYSPACES: &[&str] = &[
+    "MERGE INTO people p USING (SELECT DISTINCT title AS mail, rank FROM events WHERE event_id IN (1, 2, 3)) e ON p.email = e.mail \
+     WHEN NOT MATCHED THEN INSERT (email, spent) VALUES (e.mail, e.rank)",
+    "MERGE INTO notes n USING people p ON n.event_id = p.number WHEN MATCHED THEN UPDATE SET body = p.email \
+     WHEN NOT MATCHED AND p.number < 700 THEN INSERT (event_id, body) VALUES (p.number, p.title)",
+];
+
+#[test]
+fn a_write_may_read_another_keyspace() {
+    for over_postgres in [true, false] {
+        let shards = if over_postgres { ["", "shards = ['s3']"] } else { ["", ""] };
+        let configuration = KEYSPACES.replace("SHARDS_OF_MAIN", shards[0]).replace("SHARDS_OF_PEOPLE", shards[1]);
+        let mut both = Both::start_with(over_postgres, &configuration);
+        both.run("CREATE TABLE people (email text PRIMARY KEY, title text, spent numeric(10,2), number int)");
+        for (number, mail) in ["a@x", "b@x", "c@x", "d@x"].iter().enumerate() {
+            both.run(&format!("INSERT INTO people VALUES ('{mail}', 'event {number}', {number}.5, 60{number})"));
+        }
+        let people = "SELECT * FROM people ORDER BY email COLLATE \"C\"";
+        let merges = if over_postgres { MERGES_BETWEEN_KEYSPACES } else { &[] };
+        for statement in BETWEEN_KEYSPACES.iter().chain(merges) {
+            both.agree_wherever(statement);
+            assert_eq!(both.got.query(people).texts(), both.expected.query(people).texts(), "{statement}");
+        }
+        // The second time, its plan is known.
+        for _ in 0..2 {
+            both.agree_on("SELECT count(*) FROM people p JOIN events e ON e.title = p.title OR e.rank = p.number % 4");
+        }
+        for statement in [
+            "UPDATE people SET email = 'z' || title FROM events e WHERE e.title = people.title",
+            "WITH d AS (DELETE FROM people RETURNING *) INSERT INTO notes (event_id, body) SELECT number, email FROM d",
+            "TRUNCATE people, notes",
+        ] {
+            assert_eq!(both.got.query(statement).error.expect(statement).sqlstate(), "0A000", "{statement}");
+        }
+        both.agree_on_rows("what was refused");
+    }
+}

@@ -410,3 +410,15 @@ fn writes_within_with_run_on_each_shard_where_all_lies_together() {
         ("WITH d AS (SELECT 1 AS n) INSERT INTO seats VALUES (1, 2), (3, 4)", "write {1,3} | 0A000 ..."),
     ]);
 }
+
+#[test]
+fn no_shard_has_what_a_statement_on_two_keyspaces_needs() {
+    for text in [
+        "INSERT INTO orders (event_id, buyer) SELECT 7, email FROM users",
+        "INSERT INTO users SELECT buyer, 'x' FROM orders WHERE event_id = 7",
+        "SELECT * FROM users, orders WHERE email = 'a' AND event_id = 7",
+    ] {
+        let plan = planned(text).expect(text);
+        assert_eq!(super::super::Straight::of(&plan), None, "{text}");
+    }
+}
