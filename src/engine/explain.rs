@@ -100,6 +100,7 @@ impl Session {
             aftermath: if analyze { Aftermath::Reset } else { Aftermath::Keep },
             keeper: self.keeper().cloned(),
             replica: self.on_replica(false),
+            calls_unknown: false,
         };
         let output = self.read_call(shard, Call::Postgres(call), false).await?;
         self.notices.extend(output.notices);

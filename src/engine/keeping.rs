@@ -160,6 +160,7 @@ impl Session {
             aftermath: Aftermath::Keep,
             keeper: None,
             replica: postgres::OnReplica::Never,
+            calls_unknown: false,
         };
         self.run_call_kept(shard, call).await.map(|_| ())
     }

@@ -222,6 +222,7 @@ impl Session {
             Way::Extended { type_oids, parameters: Arc::clone(&execution.raw), name }
         };
         let known = self.engine.servers.known();
+        let calls_unknown = program.calls(&known.hazards);
         Ok(postgres::Call {
             aftermath: program.aftermath(known.version, &known.hazards),
             program: Arc::clone(program),
@@ -231,7 +232,8 @@ impl Session {
             cancel: self.cancel.clone(),
             settings: Arc::clone(self.settings.for_shards()),
             keeper: self.keeper().cloned(),
-            replica: self.on_replica(program.calls(&known.hazards)),
+            replica: self.on_replica(calls_unknown),
+            calls_unknown,
         })
     }
 

@@ -21,6 +21,8 @@ pub struct Call {
     /// What its session keeps, if anything.
     pub keeper: Option<Arc<Keeper>>,
     pub replica: OnReplica,
+    /// It calls a function of the user's that may change something.
+    pub calls_unknown: bool,
 }
 
 /// Whether a replica may answer.
@@ -77,6 +79,6 @@ impl StatementName {
 impl Call {
     /// It changes nothing, so that it can be sent again when its answer was lost.
     pub(super) fn reads_only(&self) -> bool {
-        self.program.tag == Tag::Select
+        self.program.tag == Tag::Select && !self.calls_unknown
     }
 }
