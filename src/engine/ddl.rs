@@ -8,7 +8,7 @@ use super::session::{Execution, Session};
 use crate::error::{Error, Result};
 use crate::shard::sqlite::dialect;
 use crate::shard::{ShardKind, TransactionMode};
-use crate::sql::ast;
+use crate::sql::{ast, quote_identifier};
 use crate::topology::{KV_TABLES, Schema, Table};
 use crate::types::ShardId;
 
@@ -24,6 +24,26 @@ impl Session {
             ShardKind::Sqlite => self.change_everywhere(tree).await,
             ShardKind::Postgres => self.change_servers(tree, &execution.prepared.text).await,
         };
+        self.close_spanning(own, outcome).await.map(Answer::command)
+    }
+
+    /// CREATE and ALTER SEQUENCE, in the client's own text.
+    pub(super) async fn change_sequence(
+        &mut self,
+        tag: &'static str,
+        name: &[String],
+        execution: &Execution,
+    ) -> Result<Answer> {
+        if self.engine.kind == ShardKind::Sqlite {
+            return Err(Error::unsupported(
+                "sequences other than those of serial and identity columns",
+                "Use a serial or identity column; SELECT setval('...', n) sets the number after which it goes on.",
+            ));
+        }
+        super::everywhere::refuse_temporary(name)?;
+        let own = self.open_spanning(execution)?;
+        let named = |sequence: &str, _: &str| name.last().is_some_and(|name| is_last_part(sequence, name));
+        let outcome = self.change_servers_by(&execution.prepared.text, tag, named).await;
         self.close_spanning(own, outcome).await.map(Answer::command)
     }
 
@@ -56,6 +76,11 @@ impl Session {
         self.notices.extend(change.notices);
         Ok(change.tag)
     }
+}
+
+/// Of a `schema.name` whose parts are quoted where SQL needs it.
+fn is_last_part(whole: &str, name: &str) -> bool {
+    whole.strip_suffix(&*quote_identifier(name)).is_some_and(|schema| schema.ends_with('.'))
 }
 
 /// The HTTP door's entries are in tables that a client may read and not change: without them the door answers nothing.

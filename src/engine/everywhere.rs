@@ -9,13 +9,15 @@ use super::Engine;
 use super::ddl::keep_entries;
 use super::down::Need;
 use super::recording::RanOn;
+use super::sequence::set_apart;
 use super::session::Session;
+use super::transaction::Transaction;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::plan::ReferenceWrite;
 use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
 use crate::sql::{self, ast, function_name, walk_expressions};
-use crate::topology::{Schema, Table};
+use crate::topology::{Schema, Table, Topology};
 use crate::types::ShardId;
 
 /// Functions that answer the same on every shard, whenever they are called.
@@ -89,6 +91,26 @@ impl Session {
     /// A shard refused it, or it would make tables that cannot be sharded.
     pub(super) async fn change_servers(&mut self, tree: &ast::Statement, text: &str) -> Result<&'static str> {
         refuse_outside_of_transactions(tree)?;
+        let tables: Vec<String> = match tree {
+            ast::Statement::AlterTable(alter) => sql::name_parts(&alter.name).and_then(|mut parts| parts.pop()),
+            _ => None,
+        }
+        .into_iter()
+        .map(std::borrow::Cow::into_owned)
+        .collect();
+        let restarts = matches!(tree, ast::Statement::Truncate(truncate)
+            if truncate.identity == Some(ast::TruncateIdentityOption::Restart));
+        let named = |_: &str, table: &str| restarts || tables.iter().any(|named| named == table);
+        self.change_servers_by(text, tag_of(tree), named).await
+    }
+
+    /// The same by its text. `named`: whether it may have changed a sequence, by that one's name and its table's.
+    pub(super) async fn change_servers_by(
+        &mut self,
+        text: &str,
+        tag: &'static str,
+        named: impl Fn(&str, &str) -> bool,
+    ) -> Result<&'static str> {
         let engine = Arc::clone(&self.engine);
         engine.require_all(Need::SchemaChange)?;
         let transaction = self.open_transaction()?;
@@ -106,30 +128,21 @@ impl Session {
                 notices = told;
             }
         }
-        let first = shards.first().copied().ok_or_else(|| Error::internal("there are no shards"))?;
-        let participant = transaction.join_as_writer(&engine, first, TransactionMode::Schema).await?;
-        let mut found = participant.transaction.postgres()?.schema(&topology.keyspaces).await?;
-        let statements = sequences_to_set_apart(&found, &before);
-        if !statements.is_empty() {
-            for &shard in &shards {
-                let own: Vec<String> = statements.iter().map(|(name, from)| set_apart(name, *from, shard)).collect();
-                let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
-                participant.transaction.run_batch(&own).await?;
+        let mut read = transaction.read_schemas(&engine, &shards, &topology).await?;
+        let apart = set_apart(&read, &before, &named);
+        if !apart.is_empty() {
+            for (shard, statements) in &apart {
+                let participant = transaction.join_as_writer(&engine, *shard, TransactionMode::Schema).await?;
+                participant.transaction.run_batch(statements).await?;
             }
-            let participant = transaction.join_as_writer(&engine, first, TransactionMode::Schema).await?;
-            found = participant.transaction.postgres()?.schema(&topology.keyspaces).await?;
-        }
-        let mut read = Vec::with_capacity(shards.len());
-        for &shard in &shards {
-            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
-            read.push((shard, participant.transaction.postgres()?.schema(&topology.keyspaces).await?));
+            read = transaction.read_schemas(&engine, &shards, &topology).await?;
         }
         let after = survey(&read, &topology.keyspaces);
         keep_entries(&before, &after)?;
-        refuse_what_cannot_be_sharded(&found, &before, &after, first)?;
+        refuse_what_cannot_be_sharded(&read, &before, &after, named)?;
         transaction.schema = Some(Arc::new(after));
         self.notices.extend(notices);
-        Ok(tag_of(tree))
+        Ok(tag)
     }
 
     /// Writes to a reference table, alike on every server.
@@ -189,37 +202,44 @@ pub(super) fn copies_differ(table: &str, shard: &str) -> Error {
     .hint("Nothing was written. Make the copies equal on the servers first.")
 }
 
-/// Sequences of new sharded tables that would give the same numbers on every shard, and where they stand.
-pub(super) fn sequences_to_set_apart(found: &ShardSchema, before: &Schema) -> Vec<(String, i64)> {
-    let new = found.tables.iter().filter(|(name, table)| {
-        before.table(name).is_none_or(|known| known.columns.len() != table.table.columns.len())
-            && table.table.key_column().is_some()
-    });
-    let names = new.flat_map(|(_, table)| table.sequences.values());
-    let sequences = names.filter_map(|name| Some((name, found.sequences.get(name)?)));
-    sequences
-        .filter(|(_, sequence)| sequence.increment == 1)
-        .map(|(name, sequence)| (name.clone(), sequence.position.unwrap_or(sequence.start)))
-        .collect()
-}
-
-/// The statement that makes a sequence count what is `shard`'s alone: its number, and every 1,024th after it.
-pub(super) fn set_apart(name: &str, from: i64, shard: ShardId) -> String {
-    let step = i64::from(crate::topology::SHARD_NUMBER_MAX);
-    let ahead = (i64::from(shard.0) - from).rem_euclid(step);
-    let start = from.saturating_add(ahead);
-    format!("ALTER SEQUENCE {name} INCREMENT BY {step} MINVALUE 1 START WITH {start} RESTART WITH {start}")
-}
-
 /// A change that leaves a table with what would be wrong on several shards is taken back.
-fn refuse_what_cannot_be_sharded(found: &ShardSchema, before: &Schema, after: &Schema, shard: ShardId) -> Result<()> {
+fn refuse_what_cannot_be_sharded(
+    read: &[(ShardId, ShardSchema)],
+    before: &Schema,
+    after: &Schema,
+    named: impl Fn(&str, &str) -> bool,
+) -> Result<()> {
     let changed = |name: &str| before.table(name) != after.table(name);
-    let wrong = found.problems(shard.0).into_iter().find(|problem| {
-        problem.severity == Severity::WritesWouldBeWrong && problem.table.as_deref().is_some_and(changed)
-    });
-    match wrong {
-        None => Ok(()),
-        Some(problem) => Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, problem.message).hint(problem.hint)),
+    for (shard, found) in read {
+        let is_named = |name: &str| {
+            let table = found.tables.get(name);
+            table.is_some_and(|table| table.sequences.values().any(|sequence| named(sequence, name)))
+        };
+        let wrong = found.problems(shard.0).into_iter().find(|problem| {
+            let about = problem.table.as_deref().is_some_and(|table| changed(table) || is_named(table));
+            problem.severity == Severity::WritesWouldBeWrong && about
+        });
+        if let Some(problem) = wrong {
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, problem.message).hint(problem.hint));
+        }
+    }
+    Ok(())
+}
+
+impl Transaction {
+    /// The schemas of servers, as this transaction sees them.
+    async fn read_schemas(
+        &mut self,
+        engine: &Engine,
+        shards: &[ShardId],
+        topology: &Topology,
+    ) -> Result<Vec<(ShardId, ShardSchema)>> {
+        let mut read = Vec::with_capacity(shards.len());
+        for &shard in shards {
+            let participant = self.join_as_writer(engine, shard, TransactionMode::Schema).await?;
+            read.push((shard, participant.transaction.postgres()?.schema(&topology.keyspaces).await?));
+        }
+        Ok(read)
     }
 }
 
@@ -233,6 +253,12 @@ fn refuse_outside_of_transactions(tree: &ast::Statement) -> Result<()> {
         _ if tree.to_string().to_ascii_lowercase().contains("pg_temp") => Err(temporary()),
         _ => Ok(()),
     }
+}
+
+/// # Errors
+/// 0A000: what is named by these parts would be in a connection's own schema.
+pub(super) fn refuse_temporary(name: &[String]) -> Result<()> {
+    if name.iter().any(|part| part.starts_with("pg_temp")) { Err(temporary()) } else { Ok(()) }
 }
 
 fn temporary() -> Error {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::down::Need;
-use super::everywhere::{sequences_to_set_apart, set_apart};
+use super::sequence::set_apart;
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::postgres::PostgresShard;
 use crate::shard::postgres::schema::{Aspect, Severity, ShardSchema, diff, survey};
@@ -154,9 +154,9 @@ async fn make_own_tables(shard: &PostgresShard, statements: &[&str], planned: &T
     let statements: Vec<String> = statements.iter().map(|text| (*text).to_owned()).collect();
     transaction.run_batch(&statements).await?;
     let found = transaction.schema(&planned.keyspaces).await?;
-    let sequences = sequences_to_set_apart(&found, &before).into_iter();
-    let apart: Vec<String> = sequences.map(|(name, from)| set_apart(&name, from, shard.id())).collect();
-    transaction.run_batch(&apart).await?;
+    for (_, apart) in set_apart(&[(shard.id(), found)], &before, |_, _| false) {
+        transaction.run_batch(&apart).await?;
+    }
     transaction.commit().await
 }
 

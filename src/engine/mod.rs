@@ -44,6 +44,7 @@ mod read;
 mod recording;
 mod resolver;
 mod row_by_row;
+mod sequence;
 mod servers;
 mod session;
 mod settings;

@@ -110,7 +110,7 @@ impl Session {
         Ok(written_answer(execution, written))
     }
 
-    async fn copy_effect(&mut self, call: Call, first: ShardId, others: &[ShardId]) -> Result<Written> {
+    pub(super) async fn copy_effect(&mut self, call: Call, first: ShardId, others: &[ShardId]) -> Result<Written> {
         let engine = Arc::clone(&self.engine);
         self.ran_on = RanOn::Several;
         // Writers are taken in one order by everybody, so that nobody waits in a circle.

@@ -19,6 +19,44 @@ pub struct InsertClauses<'t> {
     pub rest: &'t str,
 }
 
+/// What an INSERT does with values that are given for identity columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overriding {
+    /// They are taken, also where the column always counts by itself.
+    SystemValue,
+    /// They are left out.
+    UserValue,
+}
+
+impl Overriding {
+    /// As it is written behind the columns.
+    pub fn clause(self) -> &'static str {
+        match self {
+            Overriding::SystemValue => "OVERRIDING SYSTEM VALUE",
+            Overriding::UserValue => "OVERRIDING USER VALUE",
+        }
+    }
+}
+
+/// What an INSERT says of it; `None` when it says nothing, or is none.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn overriding(text: &str) -> Result<Option<Overriding>> {
+    // Nearly all texts are done with here.
+    if !text.as_bytes().windows(10).any(|window| window.eq_ignore_ascii_case(b"overriding")) {
+        return Ok(None);
+    }
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    let begin = outer.find(0..outer.tokens.len(), |at| {
+        outer.is(at, "overriding")
+            && (outer.is(at + 1, "system") || outer.is(at + 1, "user"))
+            && outer.is(at + 2, "value")
+    });
+    Ok(begin.map(|at| if outer.is(at + 1, "system") { Overriding::SystemValue } else { Overriding::UserValue }))
+}
+
 /// Takes an INSERT apart; `None` when it has no rows to insert, or cannot be read.
 ///
 /// # Errors
@@ -196,6 +234,18 @@ mod tests {
         }
         assert_eq!(insert_clauses("INSERT INTO t DEFAULT VALUES").unwrap(), None);
         assert_eq!(insert_clauses("SELECT 1").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_overridden_is_said_in_no_parentheses() {
+        for (text, expected) in [
+            ("INSERT INTO t (a) overriding User value VALUES (1)", Some(Overriding::UserValue)),
+            ("INSERT INTO t OVERRIDING SYSTEM VALUE TABLE u", Some(Overriding::SystemValue)),
+            ("INSERT INTO t VALUES ('OVERRIDING SYSTEM VALUE')", None),
+            ("WITH x AS (INSERT INTO t (a) OVERRIDING SYSTEM VALUE VALUES (1)) SELECT 1", None),
+        ] {
+            assert_eq!(overriding(text).unwrap(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::kept::{close, declare, fetch, listen, load, notify, unlisten};
 use super::lexer::TokenKind;
 use super::name::quote_identifier;
 use super::parse::{parse_data_types, parse_expressions};
+use super::sequence::SequenceCall;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{Interval, ShardId, Zone};
 
@@ -107,6 +108,14 @@ pub enum Local {
     VoidCall {
         column: String,
     },
+    /// nextval() or setval() by itself.
+    Sequence(SequenceCall),
+    /// CREATE and ALTER SEQUENCE: on every shard.
+    ChangeSequence {
+        tag: &'static str,
+        /// The parts of its name.
+        name: Vec<String>,
+    },
     Empty,
 }
 
@@ -188,6 +197,12 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
         "notify" => notify(cursor)?,
         "load" => load(cursor)?,
         "copy" => Local::Copy(Box::new(copy(cursor)?)),
+        "alter" if cursor.second_word().is_some_and(|word| word.eq_ignore_ascii_case("sequence")) => {
+            return change_of_sequence(cursor, "ALTER SEQUENCE").map(Some);
+        }
+        "create" if cursor.second_word().is_some_and(|word| word.eq_ignore_ascii_case("sequence")) => {
+            return change_of_sequence(cursor, "CREATE SEQUENCE").map(Some);
+        }
         other => return for_shards(cursor, other).map(|()| None),
     };
     cursor.expect_end()?;
@@ -232,6 +247,18 @@ fn refused(word: &str) -> Option<Error> {
         _ => return None,
     };
     Some(Error::unsupported(construct, hint))
+}
+
+/// What is said of it is the shards' to read.
+fn change_of_sequence(cursor: &mut Cursor<'_>, tag: &'static str) -> Result<Local> {
+    cursor.advance();
+    cursor.advance();
+    let _ = cursor.eat_words(&["if", "exists"]) || cursor.eat_words(&["if", "not", "exists"]);
+    let mut name = vec![cursor.name()?];
+    while cursor.eat(TokenKind::Dot) {
+        name.push(cursor.name()?);
+    }
+    Ok(Local::ChangeSequence { tag, name })
 }
 
 fn begin(cursor: &mut Cursor<'_>) -> Result<Local> {

@@ -16,6 +16,7 @@ mod name;
 mod parse;
 mod precedence;
 mod qualifier;
+mod sequence;
 mod spelling;
 mod split;
 mod stack;
@@ -26,7 +27,7 @@ mod walk;
 
 use std::sync::Arc;
 
-pub use clauses::{InsertClauses, insert_clauses, returning_clause};
+pub use clauses::{InsertClauses, Overriding, insert_clauses, overriding, returning_clause};
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
@@ -35,6 +36,7 @@ pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
 pub use parse::{parse, parse_expression, parse_query, position_of};
 pub use qualifier::without_schema;
+pub use sequence::{SequenceCall, SetvalParts, sequence_call, setval_parts};
 pub use split::split;
 pub use sqlparser::ast;
 pub use sqlparser::tokenizer::Span;
@@ -53,6 +55,8 @@ pub struct Parsed {
     pub client_parameters: usize,
     /// What the placeholders after the client's own stand for: `$client_parameters + 1` is `lifted[0]`.
     pub lifted: Vec<LiteralKind>,
+    /// What an INSERT says of values for identity columns, for which the tree has no place.
+    pub overriding: Option<Overriding>,
     /// The tree may be so deep that an ordinary thread's stack is too small to work on it: see [`with_deep_stack`].
     pub deep: bool,
 }

@@ -30,6 +30,7 @@ mod protocol;
 mod replicas;
 mod rust_drivers;
 mod schema_change;
+mod sequences;
 mod session_leaks;
 mod session_pooling;
 mod shard_down;

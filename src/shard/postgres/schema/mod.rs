@@ -158,6 +158,11 @@ impl ShardSchema {
                 let table = || Arc::new(Table { oid: 0, ..Table::clone(&table.table) });
                 schema.tables.entry(name.clone()).or_insert_with(table);
             }
+            for (name, table) in &shard.tables {
+                for sequence in table.sequences.values() {
+                    schema.filled_by.entry(sequence.clone()).or_default().insert(name.clone());
+                }
+            }
             for (name, refused) in &shard.refused {
                 schema.refused.entry(name.clone()).or_insert_with(|| refused.clone());
             }
