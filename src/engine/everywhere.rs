@@ -10,14 +10,14 @@ use super::ddl::keep_entries;
 use super::down::Need;
 use super::recording::RanOn;
 use super::sequence::set_apart;
-use super::session::Session;
+use super::session::{Execution, Session};
 use super::transaction::Transaction;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::plan::ReferenceWrite;
 use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
 use crate::sql::{self, ast, function_name, walk_expressions};
-use crate::topology::{Schema, Table, Topology};
+use crate::topology::{Column, Schema, Table, Topology};
 use crate::types::ShardId;
 
 /// Functions that answer the same on every shard, whenever they are called.
@@ -154,18 +154,30 @@ impl Session {
         write: &ReferenceWrite,
         call: &Call,
         shards: &[ShardId],
+        execution: &Execution,
     ) -> Result<Written> {
         let engine = Arc::clone(&self.engine);
-        let schema = Arc::clone(&engine.live.snapshot().schema);
-        refuse_different_effects(&write.statement, schema.table(&write.table).map(|table| &**table))?;
+        let schema = self.schema();
+        let table = schema.table(&write.table);
+        let mut filled = None;
+        if let Err(reason) = refuse_different_effects(&write.statement, table.map(|table| &**table)) {
+            let (Some(table), Call::Postgres(call)) = (table, call) else { return Err(reason) };
+            self.require_fillable(&write.statement, table, call, reason)?;
+            filled = Some((table, call));
+        }
         engine.require(shards, Need::ReferenceWrite)?;
         self.require_prepared(shards)?;
         self.ran_on = RanOn::Several;
-        let transaction = self.open_transaction()?;
         // In one order by everybody, so that nobody waits in a circle.
         let mut shards = shards.to_vec();
         shards.sort_unstable();
         let shards_written = shards.len();
+        if let Some((table, call)) = filled {
+            let written = self.fill_and_copy(write, table, call, &shards, execution).await?;
+            refuse_new_shards(&engine, &write.keyspace, shards_written)?;
+            return Ok(written);
+        }
+        let transaction = self.open_transaction()?;
         let mut first: Option<Written> = None;
         for shard in shards {
             let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
@@ -287,23 +299,56 @@ pub(super) fn refuse_different_effects(statement: &ast::Statement, table: Option
             "Compute the value first, and write it as a value.",
         ));
     }
-    let (ast::Statement::Insert(insert), Some(table)) = (statement, table) else { return Ok(()) };
-    let given: Vec<String> = match insert.columns.as_slice() {
-        [] => table.columns.iter().map(|column| column.name.clone()).collect(),
-        columns => columns.iter().map(|column| column.to_string().trim_matches('"').to_owned()).collect(),
-    };
-    let filled = table.columns.iter().find(|column| {
+    let Some(table) = table else { return Ok(()) };
+    let is_computed = |column: &Column| {
         let is_computed = |text: &str| text.contains('(') || sql::is_clock(&text.to_ascii_lowercase());
-        let computed = column.identity.is_some() || column.default.as_deref().is_some_and(is_computed);
-        computed && !given.contains(&column.name)
+        column.identity.is_some() || column.default.as_deref().is_some_and(is_computed)
+    };
+    let mut computed = table.columns.iter().enumerate().filter(|(_, column)| is_computed(column));
+    let filled = computed.find(|(number, column)| match statement {
+        ast::Statement::Insert(insert) => !is_given(insert, *number, column) || sets_to_default(&insert.on),
+        ast::Statement::Update(update) => sets_to_default(&update.assignments),
+        _ => false,
     });
     match filled {
         None => Ok(()),
-        Some(column) => Err(Error::unsupported(
+        Some((_, column)) => Err(Error::unsupported(
             format!("a computed default (column \"{}\") in a reference table", column.name),
             "Give the column's value: every shard would compute another one.",
         )),
     }
+}
+
+/// Whether every row of an INSERT gives a column (a number of the table's) a value.
+fn is_given(insert: &ast::Insert, number: usize, column: &Column) -> bool {
+    let is_named = |name: &ast::ObjectName| {
+        sql::name_parts(name).and_then(|mut parts| parts.pop()).is_some_and(|name| name == column.name)
+    };
+    let place = match insert.columns.as_slice() {
+        [] => Some(number),
+        columns => columns.iter().position(is_named),
+    };
+    let (Some(place), Some(source)) = (place, &insert.source) else { return false };
+    match &*source.body {
+        ast::SetExpr::Values(values) => {
+            values.rows.iter().all(|row| row.content.get(place).is_some_and(|value| !is_default(value)))
+        }
+        // A query without a list may give fewer columns than there are.
+        _ => !insert.columns.is_empty(),
+    }
+}
+
+fn is_default(value: &ast::Expr) -> bool {
+    matches!(value, ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
+}
+
+/// Whether DEFAULT is assigned to any column.
+fn sets_to_default<T: ast::Visit>(assignments: &T) -> bool {
+    walk_expressions(assignments, |expression| match is_default(expression) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    })
+    .is_break()
 }
 
 pub(super) fn tag_of(tree: &ast::Statement) -> &'static str {

@@ -30,6 +30,7 @@ mod drift;
 mod evaluate;
 mod everywhere;
 mod explain;
+mod filling;
 mod gather;
 mod gid;
 mod joining;

@@ -104,7 +104,7 @@ impl Session {
         let own = self.open_spanning(execution)?;
         let outcome = match self.engine.kind {
             ShardKind::Sqlite => self.copy_effect(call, *first, others).await,
-            ShardKind::Postgres => self.run_everywhere(write, &call, &shards).await,
+            ShardKind::Postgres => self.run_everywhere(write, &call, &shards, execution).await,
         };
         let written = self.close_spanning(own, outcome).await?;
         Ok(written_answer(execution, written))

@@ -79,6 +79,19 @@ pub fn returning_clause(text: &str) -> Result<&str> {
     Ok(begin.map_or("", |begin| outer.slice(begin..all.end)))
 }
 
+/// The same statement, returning these columns too.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn with_more_returned(text: &str, columns: &str) -> Result<String> {
+    let cursor = Cursor::new(text)?;
+    let returns = !returning_clause(text)?.is_empty();
+    // Behind it there may be a comment.
+    let end = cursor.tokens().last().map_or(0, |last| last.end as usize);
+    let begin = if returns { ", " } else { " RETURNING " };
+    Ok(format!("{}{begin}{columns}", &text[..end]))
+}
+
 /// Tokens, looked through for those that are in no parentheses.
 struct Outer<'t, 's> {
     text: &'t str,
@@ -252,5 +265,8 @@ mod tests {
     fn returning_begins_in_no_parentheses() {
         assert_eq!(returning_clause("UPDATE t SET a = 1 RETURNING a, b;").unwrap(), "RETURNING a, b");
         assert_eq!(returning_clause("UPDATE t SET a = 'x RETURNING y'").unwrap(), "");
+        let more = |text| with_more_returned(text, "b").unwrap();
+        assert_eq!(more("INSERT INTO t VALUES (1); -- all"), "INSERT INTO t VALUES (1) RETURNING b");
+        assert_eq!(more("INSERT INTO t VALUES (1) RETURNING a -- all"), "INSERT INTO t VALUES (1) RETURNING a, b");
     }
 }

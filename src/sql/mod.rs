@@ -27,7 +27,7 @@ mod walk;
 
 use std::sync::Arc;
 
-pub use clauses::{InsertClauses, Overriding, insert_clauses, overriding, returning_clause};
+pub use clauses::{InsertClauses, Overriding, insert_clauses, overriding, returning_clause, with_more_returned};
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};

@@ -256,3 +256,59 @@ fn an_identity_column_may_be_overridden() {
         are_new(&mut client, &ids, 60_000, "an identity column");
     }
 }
+
+#[test]
+fn a_reference_tables_rows_are_filled_in_by_one_shard() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = shardd.client();
+    client.run(
+        "CREATE TABLE venues (venue_id serial PRIMARY KEY, name text NOT NULL UNIQUE, code uuid DEFAULT gen_random_uuid(), \
+         lot double precision DEFAULT random(), made timestamptz DEFAULT clock_timestamp(), \
+         rank int GENERATED ALWAYS AS (length(name)) STORED)",
+    );
+    client.run("CREATE TABLE halls (hall_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body jsonb, tags text[])");
+    let returned =
+        client.query("INSERT INTO venues (name) VALUES ('a'), ('bb') RETURNING rank, venue_id AS id, upper(name)");
+    let text = |value: &str| Some(value.to_owned());
+    assert_eq!(returned.texts(), [[text("1"), text("1"), text("A")], [text("2"), text("2"), text("BB")]]);
+    returned.expect_tag("INSERT 0 2");
+    let again =
+        "INSERT INTO venues (name) VALUES ('a'), ('c') ON CONFLICT (name) DO NOTHING RETURNING name -- new ones";
+    assert_eq!(client.query(again).texts(), [[text("c")]]);
+    client.query("INSERT INTO venues (venue_id, name) VALUES (DEFAULT, 'd')").expect_tag("INSERT 0 1");
+    client.query("INSERT INTO venues VALUES (5000, 'e')").expect_tag("INSERT 0 1");
+    client
+        .query("INSERT INTO venues (name, lot) SELECT 'n' || n, random() FROM generate_series(1, 300) n;")
+        .expect_tag("INSERT 0 300");
+    let bound = client
+        .extended("INSERT INTO venues (name) VALUES ($1), ($2) RETURNING name", &[Value::text("x"), Value::text("y")]);
+    assert_eq!(bound.texts(), [[text("x")], [text("y")]]);
+    client.run("INSERT INTO halls (body, tags) VALUES ('{\"a\": [1, null]}', '{x,NULL,\"y z\"}'), (NULL, '{}')");
+    client.run("INSERT INTO halls DEFAULT VALUES");
+    client.run("BEGIN");
+    client.run("INSERT INTO halls (body) VALUES ('1')");
+    client.run("ROLLBACK");
+    let postgres = shardd.postgres().expect("Postgres shards");
+    for table in ["venues", "halls"] {
+        let all = format!("SELECT t::text FROM {table} t ORDER BY 1");
+        let expected = client.query(&all).texts();
+        assert_eq!(expected.len(), if table == "venues" { 307 } else { 3 });
+        for shard in shardd.shard_names() {
+            assert_eq!(postgres.client_of(&shard).query(&all).texts(), expected, "{table} on {shard}");
+        }
+    }
+    // A copy that would change the rows again is told.
+    for shard in shardd.shard_names() {
+        let mut shard = postgres.client_of(&shard);
+        shard.run(
+            "CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.lot := random(); RETURN NEW; END'",
+        );
+        shard.run("CREATE TRIGGER other BEFORE INSERT ON venues FOR EACH ROW EXECUTE FUNCTION other()");
+    }
+    let differing = client.query("INSERT INTO venues (name) VALUES ('z')");
+    assert_eq!(differing.sqlstate(), "55000");
+    assert!(differing.error.unwrap().message().contains("copies"));
+    assert_eq!(client.query("SELECT count(*) FROM venues WHERE name = 'z'").value(), "0");
+    let refused = client.query("UPDATE venues SET code = DEFAULT WHERE venue_id = 1");
+    assert_eq!(refused.sqlstate(), "0A000");
+}
