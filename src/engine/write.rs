@@ -304,7 +304,9 @@ pub(super) async fn held(mut output: Output) -> Result<Written> {
         rows.frames.unsplit(batch.frames);
         rows.rows += batch.rows;
     }
-    Ok(Written { rows, affected: output.affected, columns: output.columns, row_description: output.row_description })
+    // Of many rows the number was not told yet when they began; what returns rows returns one for each.
+    let affected = output.affected.max(rows.rows as u64);
+    Ok(Written { rows, affected, columns: output.columns, row_description: output.row_description })
 }
 
 /// Several shards' results, shard after shard.
