@@ -6,9 +6,10 @@ use super::answer::Answer;
 use super::down::Need;
 use super::session::{Execution, Session};
 use crate::error::{Error, Result};
+use crate::plan::Concurrent;
 use crate::shard::sqlite::dialect;
 use crate::shard::{ShardKind, TransactionMode};
-use crate::sql::{ast, quote_identifier};
+use crate::sql::{self, ast, quote_identifier};
 use crate::topology::{KV_TABLES, Schema, Table};
 use crate::types::ShardId;
 
@@ -18,6 +19,11 @@ impl Session {
             && let Some(answer) = self.change_temporaries(tree, execution).await?
         {
             return Ok(answer);
+        }
+        if let (ShardKind::Postgres, ast::Statement::CreateIndex(index)) = (self.engine.kind, tree)
+            && index.concurrently
+        {
+            return self.create_index_concurrently(index, execution).await;
         }
         let own = self.open_spanning(execution)?;
         let outcome = match self.engine.kind {
@@ -45,6 +51,26 @@ impl Session {
         let named = |sequence: &str, _: &str| name.last().is_some_and(|name| is_last_part(sequence, name));
         let outcome = self.change_servers_by(&execution.prepared.text, tag, named).await;
         self.close_spanning(own, outcome).await.map(Answer::command)
+    }
+
+    /// DROP INDEX and REINDEX with CONCURRENTLY.
+    pub(super) async fn change_concurrently(&mut self, change: &Concurrent, execution: &Execution) -> Result<Answer> {
+        match (self.engine.kind, change) {
+            (ShardKind::Postgres, _) => self.concurrently(change, execution).await,
+            (ShardKind::Sqlite, Concurrent::Reindex) => Err(Error::unsupported(
+                "maintenance of tables by SQL",
+                "Run it on each shard directly; SQLite shards need none.",
+            )),
+            (ShardKind::Sqlite, Concurrent::DropIndex { name, if_exists }) => {
+                // Nobody waits for long on a SQLite shard: it is dropped as any other.
+                let exists = if *if_exists { "IF EXISTS " } else { "" };
+                let text = format!("DROP INDEX {exists}{}", quote_identifier(name));
+                let sql::Tree::Sql(tree) = sql::parse(&text, 0, Vec::new())?.tree else {
+                    return Err(Error::internal("a DROP INDEX was not read as one"));
+                };
+                self.change_schema(&tree, execution).await
+            }
+        }
     }
 
     /// Gives the command tag.

@@ -257,10 +257,6 @@ impl Transaction {
 
 fn refuse_outside_of_transactions(tree: &ast::Statement) -> Result<()> {
     match tree {
-        ast::Statement::CreateIndex(index) if index.concurrently => Err(Error::unsupported(
-            "CREATE INDEX CONCURRENTLY",
-            "Create the index without CONCURRENTLY, or with it on each server directly.",
-        )),
         // Those that say so by TEMPORARY are made elsewhere.
         _ if tree.to_string().to_ascii_lowercase().contains("pg_temp") => Err(temporary()),
         _ => Ok(()),

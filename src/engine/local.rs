@@ -97,6 +97,7 @@ impl Session {
             Local::OnTemporaryTables { shard } => self.run_on_temporary_tables(*shard, execution).await,
             Local::Sequence(call) => self.sequence(call, execution).await,
             Local::ChangeSequence { tag, name } => self.change_sequence(tag, name, execution).await,
+            Local::Concurrently(change) => self.change_concurrently(change, execution).await,
             Local::VoidCall { .. } => {
                 self.give_all_locks_back().await?;
                 self.text_answer(execution, "SELECT", &[vec![String::new()]])

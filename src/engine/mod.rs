@@ -19,6 +19,7 @@ mod asking;
 mod at_once;
 mod by_key;
 mod carrying;
+mod concurrently;
 mod connecting;
 mod copy_in;
 mod copy_out;

@@ -345,7 +345,7 @@ impl Session {
     }
 
     /// A text of shardd's own for a Postgres shard, with the session's settings.
-    fn own_call(&self, text: &str) -> Call {
+    pub(super) fn own_call(&self, text: &str) -> Call {
         let text: Arc<str> = text.into();
         Call::Postgres(postgres::Call {
             program: Arc::new(Program::as_written(Tag::Merge, Arc::clone(&text), Box::default())),

@@ -53,7 +53,7 @@ pub use spoiled::{has_unlike_columns, spoiled};
 pub use straight::Straight;
 
 use crate::error::{Error, Result, SqlState};
-pub use crate::sql::{AdvisoryLock, Discard, Isolation, Local, SequenceCall};
+pub use crate::sql::{AdvisoryLock, Concurrent, Discard, Isolation, Local, SequenceCall};
 use crate::sql::{Parsed, Tree, ast, with_deep_stack};
 use crate::topology::{Keyspace, Schema};
 use crate::types::{Datum, Key, KeyType};

@@ -116,6 +116,8 @@ pub enum Local {
         /// The parts of its name.
         name: Vec<String>,
     },
+    /// DROP INDEX or REINDEX with CONCURRENTLY: on every shard by itself.
+    Concurrently(Concurrent),
     Empty,
 }
 
@@ -125,6 +127,17 @@ pub enum Isolation {
     ReadCommitted,
     RepeatableRead,
     Serializable,
+}
+
+/// A change of indexes that no transaction can hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concurrent {
+    DropIndex {
+        /// Without its schema.
+        name: String,
+        if_exists: bool,
+    },
+    Reindex,
 }
 
 /// A call whose arguments are constants or placeholders.
@@ -203,6 +216,7 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
         "create" if cursor.second_word().is_some_and(|word| word.eq_ignore_ascii_case("sequence")) => {
             return change_of_sequence(cursor, "CREATE SEQUENCE").map(Some);
         }
+        "drop" | "reindex" if let Some(change) = concurrent(cursor)? => Local::Concurrently(change),
         other => return for_shards(cursor, other).map(|()| None),
     };
     cursor.expect_end()?;
@@ -247,6 +261,33 @@ fn refused(word: &str) -> Option<Error> {
         _ => return None,
     };
     Some(Error::unsupported(construct, hint))
+}
+
+/// DROP INDEX CONCURRENTLY, REINDEX INDEX CONCURRENTLY and REINDEX TABLE CONCURRENTLY; `None` when it is something else.
+fn concurrent(cursor: &mut Cursor<'_>) -> Result<Option<Concurrent>> {
+    let mut ahead = cursor.clone();
+    if ahead.eat_words(&["drop", "index", "concurrently"]) {
+        let if_exists = ahead.eat_words(&["if", "exists"]);
+        let name = last_of_name(&mut ahead)?;
+        let _ = ahead.eat_word("restrict");
+        *cursor = ahead;
+        return Ok(Some(Concurrent::DropIndex { name, if_exists }));
+    }
+    if ahead.eat_words(&["reindex", "index", "concurrently"]) || ahead.eat_words(&["reindex", "table", "concurrently"])
+    {
+        last_of_name(&mut ahead)?;
+        *cursor = ahead;
+        return Ok(Some(Concurrent::Reindex));
+    }
+    Ok(None)
+}
+
+fn last_of_name(cursor: &mut Cursor<'_>) -> Result<String> {
+    let mut name = cursor.name()?;
+    while cursor.eat(TokenKind::Dot) {
+        name = cursor.name()?;
+    }
+    Ok(name)
 }
 
 /// What is said of it is the shards' to read.

@@ -32,7 +32,7 @@ pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
-pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
+pub use local::{AdvisoryLock, Concurrent, Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
 pub use parse::{parse, parse_expression, parse_query, position_of};
 pub use qualifier::without_schema;

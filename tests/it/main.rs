@@ -9,6 +9,7 @@ mod support;
 
 mod agreement;
 mod cli;
+mod concurrently;
 mod connecting;
 mod copy;
 mod crash;
