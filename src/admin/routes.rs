@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Level;
 
 use super::answers::{
-    Analysis, AnalyzeRequest, ExplainRequest, Explanation, NewShard, ShardSummary, Status, VersionAnswer,
+    Analysis, AnalyzeRequest, ExplainRequest, Explanation, ForceRequest, NewShard, ShardSummary, Status, VersionAnswer,
 };
 use super::health::{health_of_all, state};
 use super::topology_view as view;
@@ -121,6 +121,13 @@ pub(super) async fn transactions(State(door): DoorState) -> Answer {
 /// `POST /v1/transactions/resolve`.
 pub(super) async fn resolve_transactions(State(door): DoorState) -> Answer {
     ok(&door.control.resolve_in_doubt().await?)
+}
+
+/// `POST /v1/transactions/force`.
+pub(super) async fn force_transaction(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
+    let request: ForceRequest = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
+    tracing::warn!(gid = request.gid, outcome = ?request.outcome, "an operator forces the outcome of a transaction");
+    ok(&door.control.force_in_doubt(request).await?)
 }
 
 /// `GET /v1/tables`.

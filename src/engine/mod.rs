@@ -32,6 +32,7 @@ mod evaluate;
 mod everywhere;
 mod explain;
 mod filling;
+mod forcing;
 mod gather;
 mod gid;
 mod joining;

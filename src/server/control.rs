@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::open::ShardOpener;
-use crate::admin::{AnalyzedStatement, Control, InDoubtDescription, NewShard, Pending, ReplicaDescription};
+use crate::admin::{
+    AnalyzedStatement, Control, ForceRequest, Forced, ForcedOutcome, InDoubtDescription, NewShard, Pending,
+    ReplicaDescription,
+};
 use crate::engine::{Engine, Identity, InDoubtTransaction};
 use crate::error::{Error, Result, SqlState};
 use crate::front::http::CREATE_TABLES;
 use crate::shard::ShardKind;
+use crate::shard::postgres::Outcome;
 use crate::shard::sqlite::ShardFile;
 use crate::topology::{Drift, SHARD_NAME_RULE, ShardSpec, ShardUrl, Topology, is_shard_name};
 use crate::types::ShardId;
@@ -79,6 +83,20 @@ impl Control for EngineControl {
                 }
             }
             Ok(left)
+        })
+    }
+
+    fn force_in_doubt(&self, request: ForceRequest) -> Pending<'_, Result<Forced>> {
+        let outcome = match request.outcome {
+            ForcedOutcome::Commit => Outcome::Commit,
+            ForcedOutcome::Rollback => Outcome::Abort,
+        };
+        Box::pin(async move {
+            let (ended, unread) = self.0.force(&request.gid, outcome).await?;
+            let topology = self.topology();
+            let name =
+                |id: &ShardId| topology.shard(*id).map_or_else(|| format!("number {id}"), |shard| shard.name.clone());
+            Ok(Forced { ended_on: ended.iter().map(name).collect(), unread: unread.iter().map(name).collect() })
         })
     }
 

@@ -130,13 +130,29 @@ pub(super) enum SchemaCommand {
     Diff,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum TransactionsCommand {
     /// List the transactions that are prepared on a shard, and that this server is not about to end
     List,
     /// End them as was decided, or roll them back where nothing was, without waiting until they are old; exits with 1 when some
     /// are left
-    Resolve,
+    Resolve(ResolveArguments),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ResolveArguments {
+    /// End this one (its GID in the list) without its decision, where the shard that decides is lost for good
+    #[arg(long, value_name = "GID", requires = "outcome")]
+    pub(super) force: Option<String>,
+    /// With --force: commit its parts on all shards
+    #[arg(long, group = "outcome", requires = "force")]
+    pub(super) commit: bool,
+    /// With --force: roll its parts back on all shards
+    #[arg(long, group = "outcome", requires = "force")]
+    pub(super) rollback: bool,
+    /// With --force: do not ask whether the risk is understood
+    #[arg(long, requires = "force")]
+    pub(super) yes: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -232,6 +248,9 @@ mod tests {
             "shardctl nope",
             "shardctl route events",
             "shardctl logs -n 0",
+            "shardctl transactions resolve --commit",
+            "shardctl transactions resolve --force a",
+            "shardctl transactions resolve --force a --commit --rollback",
             "shardctl -o yaml status",
             "shardctl add-shard a sqlite:a.db --weight NaN",
         ] {

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::analyze;
 use super::arguments::{
-    Arguments, Command, ConfigCommand, Format, LogsArguments, SchemaCommand, TransactionsCommand, command,
+    Arguments, Command, ConfigCommand, Format, LogsArguments, ResolveArguments, SchemaCommand, TransactionsCommand,
+    command,
 };
 use super::client::{Client, escaped};
 use super::failure::Failure;
@@ -39,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
             add_shard(&client()?, output, &new)?;
         }
         Command::Schema(SchemaCommand::Diff) => return schema_diff(&client()?, output),
-        Command::Transactions(command) => return transactions(&client()?, output, *command),
+        Command::Transactions(command) => return transactions(&client()?, output, command),
         Command::Config(ConfigCommand::Check { config }) => check_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: true, config }) => show_local_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: false, .. }) => {
@@ -86,10 +87,13 @@ fn tables(client: &Client, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn transactions(client: &Client, output: &mut Output, command: TransactionsCommand) -> Result<ExitCode, Failure> {
+fn transactions(client: &Client, output: &mut Output, command: &TransactionsCommand) -> Result<ExitCode, Failure> {
+    if let TransactionsCommand::Resolve(ResolveArguments { force: Some(gid), commit, yes, .. }) = command {
+        return super::force::run(client, output, gid, *commit, *yes);
+    }
     let (found, code): (Vec<InDoubtDescription>, _) = match command {
         TransactionsCommand::List => (client.get("/v1/transactions")?, ExitCode::SUCCESS),
-        TransactionsCommand::Resolve => {
+        TransactionsCommand::Resolve(_) => {
             let left: Vec<InDoubtDescription> = client.post("/v1/transactions/resolve", &json!({}))?;
             let code = if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
             (left, code)
