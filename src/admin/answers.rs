@@ -169,6 +169,27 @@ pub struct Forced {
     pub unread: Vec<String>,
 }
 
+/// The body of `POST /v1/tables/{table}/kind`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindRequest {
+    /// Absent: it becomes a reference table.
+    #[serde(default)]
+    pub key_column: Option<String>,
+    #[serde(default)]
+    pub keyspace: Option<String>,
+    /// All is done, and taken back.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The answer to `POST /v1/tables/{table}/kind`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KindChanged {
+    pub rows: usize,
+    pub dry_run: bool,
+}
+
 /// An element of `GET /v1/tables`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableSummary {

@@ -101,7 +101,10 @@ impl Session {
         let restarts = matches!(tree, ast::Statement::Truncate(truncate)
             if truncate.identity == Some(ast::TruncateIdentityOption::Restart));
         let named = |_: &str, table: &str| restarts || tables.iter().any(|named| named == table);
-        self.change_servers_by(text, tag_of(tree), named).await
+        let before = self.schema();
+        let tag = self.change_servers_by(text, tag_of(tree), named).await?;
+        refuse_renamed_kind(tree, &before, &self.schema())?;
+        Ok(tag)
     }
 
     /// The same by its text. `named`: whether it may have changed a sequence, by that one's name and its table's.
@@ -139,7 +142,18 @@ impl Session {
         }
         let after = survey(&read, &topology.keyspaces);
         keep_entries(&before, &after)?;
+        refuse_other_kinds(&before, &after)?;
         refuse_what_cannot_be_sharded(&read, &before, &after, named)?;
+        if let Some((_, first)) = read.first()
+            && let Some(left) = first.placements.only(|table| first.tables.contains_key(table))
+        {
+            // A table of that name that is made later is placed as any other.
+            let statement = super::kind::remembering(&left)?;
+            for &shard in &shards {
+                let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+                participant.transaction.run_batch(std::slice::from_ref(&statement)).await?;
+            }
+        }
         transaction.schema = Some(Arc::new(after));
         self.notices.extend(notices);
         Ok(tag)
@@ -215,7 +229,7 @@ pub(super) fn copies_differ(table: &str, shard: &str) -> Error {
 }
 
 /// A change that leaves a table with what would be wrong on several shards is taken back.
-fn refuse_what_cannot_be_sharded(
+pub(super) fn refuse_what_cannot_be_sharded(
     read: &[(ShardId, ShardSchema)],
     before: &Schema,
     after: &Schema,
@@ -238,9 +252,52 @@ fn refuse_what_cannot_be_sharded(
     Ok(())
 }
 
+/// A table that gets, loses or renames the key column would be another kind of table, with the rows of the one that it was.
+fn refuse_other_kinds(before: &Schema, after: &Schema) -> Result<()> {
+    let is_sharded = |table: &Table| table.key_column().is_some();
+    let changed = before.tables.values().find(|table| {
+        after
+            .table(&table.name)
+            .is_some_and(|after| is_sharded(after) != is_sharded(table) || after.keyspace != table.keyspace)
+    });
+    match changed {
+        None => Ok(()),
+        Some(table) => Err(other_kind(&table.name)),
+    }
+}
+
+/// A table's name may say what it is.
+fn refuse_renamed_kind(tree: &ast::Statement, before: &Schema, after: &Schema) -> Result<()> {
+    let ast::Statement::AlterTable(alter) = tree else { return Ok(()) };
+    let last =
+        |name: &ast::ObjectName| sql::name_parts(name).and_then(|mut parts| parts.pop()).map(|part| part.into_owned());
+    for operation in &alter.operations {
+        let ast::AlterTableOperation::RenameTable { table_name } = operation else { continue };
+        let new = match table_name {
+            ast::RenameTableNameKind::As(name) | ast::RenameTableNameKind::To(name) => last(name),
+        };
+        let old = last(&alter.name).and_then(|name| before.table(&name).cloned());
+        let new = new.and_then(|name| after.table(&name).cloned());
+        if let (Some(old), Some(new)) = (old, new)
+            && (old.key_column() != new.key_column() || old.keyspace != new.keyspace)
+        {
+            return Err(other_kind(&old.name));
+        }
+    }
+    Ok(())
+}
+
+fn other_kind(table: &str) -> Error {
+    Error::unsupported(
+        format!("a change of the schema that makes table \"{table}\" sharded, or no longer sharded as it is,"),
+        "Its rows would have to move: make a new table and INSERT ... SELECT, or see `shardctl table --help` for small ones.",
+    )
+    .table(table)
+}
+
 impl Transaction {
     /// The schemas of servers, as this transaction sees them.
-    async fn read_schemas(
+    pub(super) async fn read_schemas(
         &mut self,
         engine: &Engine,
         shards: &[ShardId],

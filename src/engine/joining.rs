@@ -67,6 +67,13 @@ impl Engine {
         let planned = current.with_shard(spec.numbered(shard.id()), &[]).map_err(crate::catalog::CatalogError::from)?;
         self.refuse_same_server(shard).await?;
         let mut read = self.read_with(shard, &planned).await?;
+        if let Some((_, first)) = read.iter().find(|(id, found)| *id != shard.id() && !found.placements.is_empty()) {
+            // Which tables are of another kind than their columns say.
+            let remembering = super::kind::remembering(&first.placements)?;
+            shard.postgres()?.make_ready_to_prepare().await?;
+            shard.postgres()?.rows_of(&remembering).await?;
+            read = self.read_with(shard, &planned).await?;
+        }
         if !has_own_tables(shard.id(), &read) {
             examine(shard.id(), &read, Examined::UsersTables)?;
             make_own_tables(shard.postgres()?, own_tables, &planned).await?;

@@ -13,6 +13,7 @@ use super::down::Need;
 use super::merge::column_slices;
 use super::session::{Execution, Scope, Session};
 use super::shards::{plain_call, plain_program};
+use super::transaction::Participant;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Plan, SequenceCall};
 use crate::shard::postgres::schema::{self, ShardSchema};
@@ -412,6 +413,13 @@ pub(super) fn number_column(name: &str) -> OutputColumn {
     OutputColumn { data_type: PgType::Int8, ..super::local::text_column(name) }
 }
 
+/// The next number of a SQLite shard's sequence, which is used up by it.
+pub(super) async fn number_of(participant: &mut Participant, table: &str, column: &str) -> Result<i64> {
+    let filled = Some((table.to_owned(), column.to_owned()));
+    let sequence = Sequence { name: String::new(), filled, apart: false, shards: Vec::new(), largest: i64::MAX };
+    only_number(participant.run(sequence.asking("pg_next_id", "")?).await?).await
+}
+
 async fn only_number(output: Output) -> Result<i64> {
     let not_told = || Error::internal("a shard was asked for a number and told none");
     let written = super::write::held(output).await?;
@@ -421,7 +429,7 @@ async fn only_number(output: Output) -> Result<i64> {
 }
 
 /// The first number from `from` on that is this shard's alone.
-fn next_own(from: i64, shard: ShardId) -> i64 {
+pub(super) fn next_own(from: i64, shard: ShardId) -> i64 {
     from.saturating_add((i64::from(shard.0) - from).rem_euclid(STEP))
 }
 

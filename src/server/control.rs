@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::open::ShardOpener;
 use crate::admin::{
-    AnalyzedStatement, Control, ForceRequest, Forced, ForcedOutcome, InDoubtDescription, NewShard, Pending,
-    ReplicaDescription,
+    AnalyzedStatement, Control, ForceRequest, Forced, ForcedOutcome, InDoubtDescription, KindRequest, NewShard,
+    Pending, ReplicaDescription,
 };
-use crate::engine::{Engine, Identity, InDoubtTransaction};
+use crate::engine::{Engine, Identity, InDoubtTransaction, KindChange};
 use crate::error::{Error, Result, SqlState};
 use crate::front::http::CREATE_TABLES;
 use crate::shard::ShardKind;
@@ -83,6 +83,17 @@ impl Control for EngineControl {
                 }
             }
             Ok(left)
+        })
+    }
+
+    fn change_kind(&self, table: String, request: KindRequest) -> Pending<'_, Result<usize>> {
+        let KindRequest { key_column, keyspace, dry_run } = request;
+        let change = KindChange { table, key_column, keyspace, dry_run };
+        let (engine, identity) = (Arc::clone(&self.0), self.identity());
+        Box::pin(async move {
+            // It is taken to its end though nobody waits for it any more.
+            let changing = tokio::spawn(async move { engine.session(identity, &[])?.change_kind(&change).await });
+            changing.await.map_err(|error| Error::internal(error.to_string()))?
         })
     }
 

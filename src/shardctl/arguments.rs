@@ -71,6 +71,9 @@ pub(super) enum Command {
     },
     /// List the tables, and how each is sharded
     Tables,
+    /// Make a small table sharded, or a reference table
+    #[command(subcommand)]
+    Table(TableCommand),
     /// Show where the rows of a key live: slot, shard, and why
     Route {
         /// The table's name
@@ -121,6 +124,33 @@ pub(super) enum Command {
     Completions { shell: Shell },
     /// Print the versions of shardctl and of the server
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TableCommand {
+    /// Make a table sharded by a column. It is locked meanwhile, and can be as large as limits.gather_max_bytes
+    Shard {
+        /// The table's name
+        table: String,
+        /// The column that decides where each row lives
+        #[arg(long, value_name = "COLUMN")]
+        key: String,
+        /// The keyspace, where the column's name does not tell it
+        #[arg(long)]
+        keyspace: Option<String>,
+        /// Do all of it, and take it back
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Make a table a reference table, with a full copy on every shard. It is locked meanwhile, and can be as large as
+    /// limits.gather_max_bytes
+    Reference {
+        /// The table's name
+        table: String,
+        /// Do all of it, and take it back
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@
 //! what matters here (how a value was quoted, where an inner statement's text begins), so they are read exactly.
 
 use super::ast;
+use super::changes::{Concurrent, change_of_sequence, concurrent};
 use super::copy::{Copy, copy};
 use super::cursor::Cursor;
 use super::kept::{close, declare, fetch, listen, load, notify, unlisten};
@@ -129,17 +130,6 @@ pub enum Isolation {
     Serializable,
 }
 
-/// A change of indexes that no transaction can hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Concurrent {
-    DropIndex {
-        /// Without its schema.
-        name: String,
-        if_exists: bool,
-    },
-    Reindex,
-}
-
 /// A call whose arguments are constants or placeholders.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingCall {
@@ -261,45 +251,6 @@ fn refused(word: &str) -> Option<Error> {
         _ => return None,
     };
     Some(Error::unsupported(construct, hint))
-}
-
-/// DROP INDEX CONCURRENTLY, REINDEX INDEX CONCURRENTLY and REINDEX TABLE CONCURRENTLY; `None` when it is something else.
-fn concurrent(cursor: &mut Cursor<'_>) -> Result<Option<Concurrent>> {
-    let mut ahead = cursor.clone();
-    if ahead.eat_words(&["drop", "index", "concurrently"]) {
-        let if_exists = ahead.eat_words(&["if", "exists"]);
-        let name = last_of_name(&mut ahead)?;
-        let _ = ahead.eat_word("restrict");
-        *cursor = ahead;
-        return Ok(Some(Concurrent::DropIndex { name, if_exists }));
-    }
-    if ahead.eat_words(&["reindex", "index", "concurrently"]) || ahead.eat_words(&["reindex", "table", "concurrently"])
-    {
-        last_of_name(&mut ahead)?;
-        *cursor = ahead;
-        return Ok(Some(Concurrent::Reindex));
-    }
-    Ok(None)
-}
-
-fn last_of_name(cursor: &mut Cursor<'_>) -> Result<String> {
-    let mut name = cursor.name()?;
-    while cursor.eat(TokenKind::Dot) {
-        name = cursor.name()?;
-    }
-    Ok(name)
-}
-
-/// What is said of it is the shards' to read.
-fn change_of_sequence(cursor: &mut Cursor<'_>, tag: &'static str) -> Result<Local> {
-    cursor.advance();
-    cursor.advance();
-    let _ = cursor.eat_words(&["if", "exists"]) || cursor.eat_words(&["if", "not", "exists"]);
-    let mut name = vec![cursor.name()?];
-    while cursor.eat(TokenKind::Dot) {
-        name.push(cursor.name()?);
-    }
-    Ok(Local::ChangeSequence { tag, name })
 }
 
 fn begin(cursor: &mut Cursor<'_>) -> Result<Local> {

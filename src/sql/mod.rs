@@ -3,6 +3,7 @@
 //! A client's text is first read by a lexer that replaces its literals by placeholders (numbered after the client's
 //! own `$n`), so that texts that differ only in inline values share one parsed, planned and translated statement.
 
+mod changes;
 mod check;
 mod clauses;
 mod clock;
@@ -27,12 +28,13 @@ mod walk;
 
 use std::sync::Arc;
 
+pub use changes::Concurrent;
 pub use clauses::{InsertClauses, Overriding, insert_clauses, overriding, returning_clause, with_more_returned};
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
-pub use local::{AdvisoryLock, Concurrent, Discard, Isolation, Local, SettingCall};
+pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
 pub use parse::{parse, parse_expression, parse_query, position_of};
 pub use qualifier::without_schema;

@@ -22,6 +22,7 @@ mod fuzz;
 mod gather;
 mod hash_golden;
 mod http;
+mod kinds;
 mod lifecycle;
 mod pass_through;
 mod postgres_connections;
