@@ -8,6 +8,8 @@
 //! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
+//! `sequence` is nextval and setval, `filling` what one server fills in for all, `concurrently` what indexes need no lock for, `kind` what makes a
+//! table another kind, `forcing` the end of what nobody can decide any more.
 
 mod across;
 mod advisory;

@@ -378,7 +378,7 @@ impl Session {
                 frames.put_slice(&value);
             }
         }
-        let rows = Rows::Ready(RowBatch { frames, rows: 1, ..RowBatch::default() });
+        let rows = Rows::Ready(RowBatch { frames, rows: 1 });
         Ok(Answer { rows, ..self.no_number(execution, call) })
     }
 

@@ -17,7 +17,7 @@ fn kind(shardd: &Shardd, table: &str) -> (String, Option<String>) {
     let tables = shardd.admin(&Request::get("/v1/tables")).json();
     let all = tables.as_array().expect("tables").iter();
     let found = all.clone().find(|one| one["table"] == table).unwrap_or_else(|| panic!("no {table} in {tables}"));
-    (found["kind"].as_str().unwrap().to_owned(), found["key_column"].as_str().map(str::to_owned))
+    (found["kind"].as_str().expect("a kind").to_owned(), found["key_column"].as_str().map(str::to_owned))
 }
 
 fn all(client: &mut Client) -> Vec<Vec<Option<String>>> {
@@ -36,8 +36,9 @@ fn filled(shardd: &Shardd) -> Client {
 /// How many rows each shard has itself.
 fn held(shardd: &Shardd) -> Option<Vec<u64>> {
     let postgres = shardd.postgres()?;
-    let count =
-        |shard: String| postgres.client_of(&shard).query("SELECT count(*) FROM people").value().parse().unwrap();
+    let count = |shard: String| {
+        postgres.client_of(&shard).query("SELECT count(*) FROM people").value().parse().expect("a count")
+    };
     Some(shardd.shard_names().into_iter().map(count).collect())
 }
 

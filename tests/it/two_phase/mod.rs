@@ -343,7 +343,7 @@ fn an_operator_ends_what_nobody_can_decide_any_more() {
         let gid = format!("{}:2", leave_prepared_by(&shardd, keys[1], 999));
         let (code, told) = force(&gid, &[]);
         assert!(code == Some(2) && told.contains("lost for good") && told.contains("--yes"), "{told}");
-        assert_eq!(prepared(shardd.postgres().expect("a server")), [gid.clone()]);
+        assert_eq!(prepared(shardd.postgres().expect("a server")), std::slice::from_ref(&gid));
         let (code, told) = force(&gid, &["--yes"]);
         assert!(code == Some(0) && told.contains("on s2."), "{told}");
         assert_eq!(prepared(shardd.postgres().expect("a server")), Vec::<String>::new());
