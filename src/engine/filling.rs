@@ -32,6 +32,16 @@ struct Filled {
     rows: Vec<Vec<Option<Bytes>>>,
 }
 
+/// Where they are written on the others.
+#[derive(Clone, Copy)]
+struct Copying<'a> {
+    table: &'a Table,
+    /// Numbers of the table's.
+    columns: &'a [usize],
+    /// ON CONFLICT, where the first shard may have updated rows that the others have, too.
+    conflict: &'a str,
+}
+
 impl Session {
     /// Whether one shard can fill the rows in for all. `reason`: why each cannot do it by itself.
     ///
@@ -45,8 +55,13 @@ impl Session {
         reason: Error,
     ) -> Result<()> {
         let ast::Statement::Insert(insert) = statement else { return Err(reason) };
-        if let Some(ast::OnInsert::OnConflict(conflict)) = &insert.on
-            && matches!(conflict.action, ast::OnConflictAction::DoUpdate(_))
+        // By its primary key a row that was updated is found on the other shards.
+        let is_key = |name: &str| {
+            let key = table.primary_key.as_ref();
+            key.is_some_and(|key| key.columns.iter().any(|column| table.columns[*column].name == name))
+        };
+        if let Some(assigned) = assigned_on_conflict(insert)
+            && (table.primary_key.is_none() || assigned.iter().any(|name| is_key(name)))
         {
             return Err(reason);
         }
@@ -77,9 +92,14 @@ impl Session {
         let columns: Vec<usize> =
             (0..table.columns.len()).filter(|number| table.columns[*number].generated.is_none()).collect();
         let (written, filled) = self.fill(*first, table, &columns, visible, call).await?;
+        let conflict = match &write.statement {
+            ast::Statement::Insert(insert) if assigned_on_conflict(insert).is_some() => taking_over(table, &columns),
+            _ => String::new(),
+        };
+        let copying = Copying { table, columns: &columns, conflict: &conflict };
         for &shard in others {
             for rows in filled.rows.chunks(ROWS_AT_ONCE.min(sql::MAX_PARAMETERS / columns.len().max(1)).max(1)) {
-                let copied = self.write_filled(shard, table, &columns, &filled, rows, call).await?;
+                let copied = self.write_filled(shard, &copying, &filled, rows, call).await?;
                 if copied != rows {
                     return Err(copies_differ(&table.name, &self.engine.shard_name(shard)));
                 }
@@ -132,12 +152,12 @@ impl Session {
     async fn write_filled(
         &mut self,
         shard: ShardId,
-        table: &Table,
-        columns: &[usize],
+        copying: &Copying<'_>,
         filled: &Filled,
         rows: &[Vec<Option<Bytes>>],
         call: &postgres::Call,
     ) -> Result<Vec<Vec<Option<Bytes>>>> {
+        let Copying { table, columns, conflict } = *copying;
         let sent: Vec<(u32, Format)> = (filled.columns.iter().zip(&filled.formats).zip(columns))
             .map(|((column, format), target)| sent_as(column, *format, table, *target))
             .collect::<Result<_>>()?;
@@ -161,7 +181,7 @@ impl Session {
             }
             text.push(')');
         }
-        let _ = write!(text, " RETURNING {names}");
+        let _ = write!(text, "{conflict} RETURNING {names}");
         let text: Arc<str> = text.into();
         let call = postgres::Call {
             program: Arc::new(Program::as_written(Tag::Insert, Arc::clone(&text), Box::default())),
@@ -179,6 +199,35 @@ impl Session {
         let transaction = self.open_transaction()?;
         let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
         held(participant.run(Call::Postgres(call)).await?).await
+    }
+}
+
+/// The columns that ON CONFLICT DO UPDATE assigns to; `None` without it.
+fn assigned_on_conflict(insert: &ast::Insert) -> Option<Vec<String>> {
+    let Some(ast::OnInsert::OnConflict(conflict)) = &insert.on else { return None };
+    let ast::OnConflictAction::DoUpdate(update) = &conflict.action else { return None };
+    let targets = update.assignments.iter().flat_map(|assignment| match &assignment.target {
+        ast::AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
+        ast::AssignmentTarget::Tuple(names) => names.as_slice(),
+    });
+    Some(targets.filter_map(|name| Some(sql::name_parts(name)?.pop()?.into_owned())).collect())
+}
+
+/// Makes a row that is there what it has become on the first shard.
+fn taking_over(table: &Table, columns: &[usize]) -> String {
+    let Some(key) = &table.primary_key else { return String::new() };
+    let others = columns
+        .iter()
+        .filter(|number| !key.columns.contains(*number) && table.columns[**number].identity != Some(Identity::Always));
+    let set = others.map(|number| {
+        let name = quote_identifier(&table.columns[*number].name);
+        format!("{name} = excluded.{name}")
+    });
+    let set: Vec<String> = set.collect();
+    let key = named(table, &key.columns).join(", ");
+    match set.is_empty() {
+        true => format!(" ON CONFLICT ({key}) DO NOTHING"),
+        false => format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", ")),
     }
 }
 
