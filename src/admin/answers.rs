@@ -144,6 +144,52 @@ pub struct InDoubtDescription {
     pub error: Option<String>,
 }
 
+/// The body of `POST /v1/transactions/force`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForceRequest {
+    /// As `GET /v1/transactions` has it: any part of the commit.
+    pub gid: String,
+    pub outcome: ForcedOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForcedOutcome {
+    Commit,
+    Rollback,
+}
+
+/// The answer to `POST /v1/transactions/force`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forced {
+    /// The shards on which a part was ended.
+    pub ended_on: Vec<String>,
+    /// Those that could not be asked, beside the one that decides: they may have a part, too.
+    pub unread: Vec<String>,
+}
+
+/// The body of `POST /v1/tables/{table}/kind`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindRequest {
+    /// Absent: it becomes a reference table.
+    #[serde(default)]
+    pub key_column: Option<String>,
+    #[serde(default)]
+    pub keyspace: Option<String>,
+    /// All is done, and taken back.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The answer to `POST /v1/tables/{table}/kind`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KindChanged {
+    pub rows: usize,
+    pub dry_run: bool,
+}
+
 /// An element of `GET /v1/tables`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableSummary {

@@ -6,7 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::answers::{AnalyzedStatement, InDoubtDescription, NewShard, ReplicaDescription};
+use super::answers::{
+    AnalyzedStatement, ForceRequest, Forced, InDoubtDescription, KindRequest, NewShard, ReplicaDescription,
+};
 use crate::error::Result;
 use crate::topology::{Drift, Topology};
 use crate::types::ShardId;
@@ -46,6 +48,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// Ends them as was decided, or rolls them back where nothing was. Gives those that are left.
     fn resolve_in_doubt(&self) -> Pending<'_, Result<Vec<InDoubtDescription>>>;
+
+    /// Makes a table sharded, or a reference table. Gives how many rows it has.
+    fn change_kind(&self, table: String, request: KindRequest) -> Pending<'_, Result<usize>>;
+
+    /// Ends one without its decision, which is lost with its shard.
+    fn force_in_doubt(&self, request: ForceRequest) -> Pending<'_, Result<Forced>>;
 }
 
 /// Where in its life the server is.

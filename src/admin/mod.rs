@@ -22,9 +22,10 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 pub use answers::{
-    Analysis, AnalyzeRequest, AnalyzedStatement, ConfigLine, ExplainRequest, Explanation, InDoubtDescription,
-    KeyspaceSlots, KeyspaceStatus, LogEntry, LogPage, NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff,
-    SchemaFinding, ShardDescription, ShardHealth, ShardSummary, Status, TableSummary, VersionAnswer,
+    Analysis, AnalyzeRequest, AnalyzedStatement, ConfigLine, ExplainRequest, Explanation, ForceRequest, Forced,
+    ForcedOutcome, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, KindChanged, KindRequest, LogEntry, LogPage,
+    NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth,
+    ShardSummary, Status, TableSummary, VersionAnswer,
 };
 pub use control::{Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;
@@ -122,9 +123,11 @@ fn guarded_routes() -> Vec<(&'static str, MethodRouter<Arc<Door>>)> {
         ("/v1/shards", get(routes::shards).post(routes::add_shard)),
         ("/v1/shards/{shard}", get(routes::describe)),
         ("/v1/tables", get(routes::tables)),
+        ("/v1/tables/{table}/kind", post(routes::change_kind)),
         ("/v1/schema/diff", get(routes::schema_diff)),
         ("/v1/transactions", get(routes::transactions)),
         ("/v1/transactions/resolve", post(routes::resolve_transactions)),
+        ("/v1/transactions/force", post(routes::force_transaction)),
         ("/v1/route", get(routes::route)),
         ("/v1/explain", post(routes::explain)),
         ("/v1/analyze", post(routes::analyze)),

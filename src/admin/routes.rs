@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use tracing::Level;
 
 use super::answers::{
-    Analysis, AnalyzeRequest, ExplainRequest, Explanation, NewShard, ShardSummary, Status, VersionAnswer,
+    Analysis, AnalyzeRequest, ExplainRequest, Explanation, ForceRequest, KindChanged, KindRequest, NewShard,
+    ShardSummary, Status, VersionAnswer,
 };
 use super::health::{health_of_all, state};
 use super::topology_view as view;
@@ -121,6 +122,30 @@ pub(super) async fn transactions(State(door): DoorState) -> Answer {
 /// `POST /v1/transactions/resolve`.
 pub(super) async fn resolve_transactions(State(door): DoorState) -> Answer {
     ok(&door.control.resolve_in_doubt().await?)
+}
+
+/// `POST /v1/transactions/force`.
+pub(super) async fn force_transaction(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
+    let request: ForceRequest = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
+    tracing::warn!(gid = request.gid, outcome = ?request.outcome, "an operator forces the outcome of a transaction");
+    ok(&door.control.force_in_doubt(request).await?)
+}
+
+/// `POST /v1/tables/{table}/kind`.
+pub(super) async fn change_kind(
+    State(door): DoorState,
+    Path(table): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let request: KindRequest = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
+    let dry_run = request.dry_run;
+    let change = format!("{request:?}");
+    let rows = door.control.change_kind(table.clone(), request).await?;
+    if !dry_run {
+        tracing::info!(table, change, rows, "a table was made another kind");
+    }
+    ok(&KindChanged { rows, dry_run })
 }
 
 /// `GET /v1/tables`.

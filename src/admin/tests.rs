@@ -107,6 +107,14 @@ impl Control for MadeUp {
         Box::pin(async move { Ok(Vec::new()) })
     }
 
+    fn change_kind(&self, table: String, _: KindRequest) -> Pending<'_, Result<usize>> {
+        Box::pin(async move { Err(Error::new(SqlState::UNDEFINED_TABLE, format!("no {table}"))) })
+    }
+
+    fn force_in_doubt(&self, request: ForceRequest) -> Pending<'_, Result<Forced>> {
+        Box::pin(async move { Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("no {}", request.gid))) })
+    }
+
     fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {
         Box::pin(async move { Err(Error::new(SqlState::DUPLICATE_OBJECT, format!("shard {} exists", shard.shard))) })
     }

@@ -91,6 +91,20 @@ async fn a_shard_is_added_once_and_durably() {
 }
 
 #[tokio::test]
+async fn there_is_no_1025th_shard_even_after_others_were_removed() {
+    let fixture = Fixture::new();
+    let catalog = fixture.seeded().await;
+    let insert = "INSERT INTO shards (number, name, url, weight, removed_in_epoch) VALUES (1023, 'gone', 'sqlite:gone.db', 1, 1)";
+    sqlx::query(insert).execute(&catalog.pool).await.unwrap();
+    let (last, after) = catalog.add_shard(Epoch(1), &fixture.shard(3), &[], "test").await.unwrap();
+    assert_eq!(last, ShardId(1024));
+    assert!(matches!(catalog.next_shard_number().await, Err(CatalogError::NumbersExhausted)));
+    let refused = catalog.add_shard(after.epoch, &fixture.shard(4), &[], "test").await;
+    assert!(matches!(refused, Err(CatalogError::NumbersExhausted)), "{refused:?}");
+    assert_same(&catalog.load().await.unwrap().unwrap(), &after);
+}
+
+#[tokio::test]
 async fn a_change_planned_for_another_epoch_changes_nothing() {
     let fixture = Fixture::new();
     let catalog = fixture.seeded().await;

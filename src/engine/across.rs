@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Across, InsertAcross, Move, Plan, Write};
 use crate::shard::{Program, Rows, Written};
 use crate::sql::{self, InsertClauses, quote_identifier};
-use crate::topology::Table;
+use crate::topology::{Identity, Table};
 use crate::types::ShardId;
 
 impl Session {
@@ -169,6 +169,8 @@ impl Move {
         let quoted = |number: &usize| quote_identifier(&self.table.columns[*number].name);
         let columns: Vec<String> = self.columns.iter().map(quoted).collect();
         let alias = self.alias.as_deref().map(|alias| format!(" AS {}", quote_identifier(alias))).unwrap_or_default();
-        format!("INSERT INTO {}{alias} ({})", quote_identifier(&self.table.name), columns.join(", "))
+        let counts = self.table.columns.iter().any(|column| column.identity == Some(Identity::Always));
+        let overriding = if counts { " OVERRIDING SYSTEM VALUE" } else { "" };
+        format!("INSERT INTO {}{alias} ({}){overriding}", quote_identifier(&self.table.name), columns.join(", "))
     }
 }

@@ -62,7 +62,8 @@ impl Statement {
         }
         let declared = self.placeholder_types();
         let client_parameters = declared.len();
-        let types = ParameterTypes { text: "", declared: &declared, client_parameters, lifted: &[] };
+        let overriding = self.parsed.overriding;
+        let types = ParameterTypes { text: "", declared: &declared, client_parameters, lifted: &[], overriding };
         sql::with_deep_stack(self.parsed.deep, || dialect::translate(tree, schema, types))
     }
 
@@ -90,6 +91,7 @@ impl Statement {
             declared: &declared,
             client_parameters: self.parsed.client_parameters,
             lifted: &self.parsed.lifted,
+            overriding: None,
         };
         let translated = sql::with_deep_stack(self.parsed.deep, || dialect::translate(tree, schema, types));
         translated.map_err(Error::without_position)
@@ -101,10 +103,20 @@ impl Statement {
     /// It has no translation.
     pub(super) fn derive(&self, tree: &ast::Statement) -> Result<Program> {
         if let Some(Program::Postgres(whole)) = &self.program {
-            let template = sql::with_deep_stack(self.parsed.deep, || tree.to_string());
+            let mut template = sql::with_deep_stack(self.parsed.deep, || tree.to_string());
+            if let (Some(overriding), ast::Statement::Insert(_)) = (self.parsed.overriding, tree) {
+                template = with_overriding(&template, overriding)?;
+            }
             let derived = postgres::Program::derived(tag_of(tree), template, whole);
             return Ok(Program::Postgres(Arc::new(derived.described_each_time(whole.described_each_time))));
         }
         Ok(Program::Sqlite(Arc::new(self.translate_over(tree, &self.schema)?)))
     }
+}
+
+/// An INSERT that was printed from its tree, with the clause that trees have no place for.
+fn with_overriding(printed: &str, overriding: sql::Overriding) -> Result<String> {
+    let clauses = sql::insert_clauses(printed)?.ok_or_else(|| Error::internal("an INSERT has no rows"))?;
+    let sql::InsertClauses { with, target, source, rest } = clauses;
+    Ok(format!("{with} {target} {} {source} {rest}", overriding.clause()))
 }

@@ -147,7 +147,7 @@ impl Session {
 
     fn counted_at_once(&self) -> Counted {
         let engine = &self.engine;
-        Counted::new(engine.metrics_of(RanOn::Nowhere), engine.metrics.door(self.door).start())
+        Counted::new(engine.metrics_of(RanOn::Nowhere), engine.in_flight(self.door))
     }
 
     fn count(&self, counted: Counted) {

@@ -85,6 +85,7 @@ impl Session {
             tree: Tree::Local(Local::OnKeyShard { tag }),
             client_parameters: lifted.client_parameters,
             lifted: Vec::new(),
+            overriding: None,
             deep: false,
         };
         Ok(Some(Prepared {
@@ -341,7 +342,7 @@ impl Session {
     pub(super) fn describing_shard(&self, plan: &Plan) -> Result<Option<ShardId>> {
         let Plan::Local(local) = plan else { return Ok(None) };
         match &**local {
-            Local::AdvisoryLock(_) | Local::Notify { tag: "SELECT" } => self.any_shard().map(Some),
+            Local::AdvisoryLock(_) | Local::Notify { tag: "SELECT" } | Local::Sequence(_) => self.any_shard().map(Some),
             Local::OnTemporaryTables { shard } => Ok(Some(*shard)),
             // Locks that name no key.
             Local::OnKeyShard { .. } if self.pools_by_session() && self.key_shard()?.is_none() => {
@@ -378,6 +379,7 @@ pub(super) fn is_passed_on(plan: &Plan) -> bool {
             | Local::Listen
             | Local::Notify { .. }
             | Local::Load
+            | Local::Sequence(_)
     )
 }
 

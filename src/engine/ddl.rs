@@ -6,9 +6,10 @@ use super::answer::Answer;
 use super::down::Need;
 use super::session::{Execution, Session};
 use crate::error::{Error, Result};
+use crate::plan::Concurrent;
 use crate::shard::sqlite::dialect;
 use crate::shard::{ShardKind, TransactionMode};
-use crate::sql::ast;
+use crate::sql::{self, ast, quote_identifier};
 use crate::topology::{KV_TABLES, Schema, Table};
 use crate::types::ShardId;
 
@@ -19,12 +20,57 @@ impl Session {
         {
             return Ok(answer);
         }
+        if let (ShardKind::Postgres, ast::Statement::CreateIndex(index)) = (self.engine.kind, tree)
+            && index.concurrently
+        {
+            return self.create_index_concurrently(index, execution).await;
+        }
         let own = self.open_spanning(execution)?;
         let outcome = match self.engine.kind {
             ShardKind::Sqlite => self.change_everywhere(tree).await,
             ShardKind::Postgres => self.change_servers(tree, &execution.prepared.text).await,
         };
         self.close_spanning(own, outcome).await.map(Answer::command)
+    }
+
+    /// CREATE and ALTER SEQUENCE, in the client's own text.
+    pub(super) async fn change_sequence(
+        &mut self,
+        tag: &'static str,
+        name: &[String],
+        execution: &Execution,
+    ) -> Result<Answer> {
+        if self.engine.kind == ShardKind::Sqlite {
+            return Err(Error::unsupported(
+                "sequences other than those of serial and identity columns",
+                "Use a serial or identity column; SELECT setval('...', n) sets the number after which it goes on.",
+            ));
+        }
+        super::everywhere::refuse_temporary(name)?;
+        let own = self.open_spanning(execution)?;
+        let named = |sequence: &str, _: &str| name.last().is_some_and(|name| is_last_part(sequence, name));
+        let outcome = self.change_servers_by(&execution.prepared.text, tag, named).await;
+        self.close_spanning(own, outcome).await.map(Answer::command)
+    }
+
+    /// DROP INDEX and REINDEX with CONCURRENTLY.
+    pub(super) async fn change_concurrently(&mut self, change: &Concurrent, execution: &Execution) -> Result<Answer> {
+        match (self.engine.kind, change) {
+            (ShardKind::Postgres, _) => self.concurrently(change, execution).await,
+            (ShardKind::Sqlite, Concurrent::Reindex) => Err(Error::unsupported(
+                "maintenance of tables by SQL",
+                "Run it on each shard directly; SQLite shards need none.",
+            )),
+            (ShardKind::Sqlite, Concurrent::DropIndex { name, if_exists }) => {
+                // Nobody waits for long on a SQLite shard: it is dropped as any other.
+                let exists = if *if_exists { "IF EXISTS " } else { "" };
+                let text = format!("DROP INDEX {exists}{}", quote_identifier(name));
+                let sql::Tree::Sql(tree) = sql::parse(&text, 0, Vec::new())?.tree else {
+                    return Err(Error::internal("a DROP INDEX was not read as one"));
+                };
+                self.change_schema(&tree, execution).await
+            }
+        }
     }
 
     /// Gives the command tag.
@@ -56,6 +102,11 @@ impl Session {
         self.notices.extend(change.notices);
         Ok(change.tag)
     }
+}
+
+/// Of a `schema.name` whose parts are quoted where SQL needs it.
+fn is_last_part(whole: &str, name: &str) -> bool {
+    whole.strip_suffix(&*quote_identifier(name)).is_some_and(|schema| schema.ends_with('.'))
 }
 
 /// The HTTP door's entries are in tables that a client may read and not change: without them the door answers nothing.

@@ -43,6 +43,7 @@ pub(super) enum Need {
     ReferenceWrite,
     SchemaChange,
     NewShard,
+    Sequence,
 }
 
 impl Need {
@@ -52,6 +53,7 @@ impl Need {
             Need::Write => "The statement writes on several shards, and this is one of them. Nothing was written.",
             Need::ReferenceWrite => "A reference table is written on every shard. Nothing was written.",
             Need::SchemaChange => "The schema is changed on every shard. Nothing was changed.",
+            Need::Sequence => "A sequence is set on every shard. Nothing was set.",
             Need::NewShard => "A shard is added when all others are open. Nothing was added.",
         }
     }

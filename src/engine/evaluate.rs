@@ -36,8 +36,13 @@ impl Session {
         let declared = execution.statement.placeholder_types();
         let parsed = sql::parse(&text, declared.len(), Vec::new()).map_err(Error::without_position)?;
         let Tree::Sql(tree) = &parsed.tree else { return Err(Error::internal("a SELECT was not read as one")) };
-        let parameters =
-            ParameterTypes { text: &text, declared: &declared, client_parameters: declared.len(), lifted: &[] };
+        let parameters = ParameterTypes {
+            text: &text,
+            declared: &declared,
+            client_parameters: declared.len(),
+            lifted: &[],
+            overriding: None,
+        };
         let program = dialect::translate(tree, &Schema::default(), parameters).map_err(Error::without_position)?;
         self.look_around(&program, execution).await?;
         let call = self.sqlite_call(execution, &Arc::new(program), Formats::AllBinary);

@@ -9,13 +9,15 @@ use super::Engine;
 use super::ddl::keep_entries;
 use super::down::Need;
 use super::recording::RanOn;
-use super::session::Session;
+use super::sequence::set_apart;
+use super::session::{Execution, Session};
+use super::transaction::Transaction;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::plan::ReferenceWrite;
 use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
 use crate::sql::{self, ast, function_name, walk_expressions};
-use crate::topology::{Schema, Table};
+use crate::topology::{Column, Schema, Table, Topology};
 use crate::types::ShardId;
 
 /// Functions that answer the same on every shard, whenever they are called.
@@ -89,6 +91,29 @@ impl Session {
     /// A shard refused it, or it would make tables that cannot be sharded.
     pub(super) async fn change_servers(&mut self, tree: &ast::Statement, text: &str) -> Result<&'static str> {
         refuse_outside_of_transactions(tree)?;
+        let tables: Vec<String> = match tree {
+            ast::Statement::AlterTable(alter) => sql::name_parts(&alter.name).and_then(|mut parts| parts.pop()),
+            _ => None,
+        }
+        .into_iter()
+        .map(std::borrow::Cow::into_owned)
+        .collect();
+        let restarts = matches!(tree, ast::Statement::Truncate(truncate)
+            if truncate.identity == Some(ast::TruncateIdentityOption::Restart));
+        let named = |_: &str, table: &str| restarts || tables.iter().any(|named| named == table);
+        let before = self.schema();
+        let tag = self.change_servers_by(text, tag_of(tree), named).await?;
+        refuse_renamed_kind(tree, &before, &self.schema())?;
+        Ok(tag)
+    }
+
+    /// The same by its text. `named`: whether it may have changed a sequence, by that one's name and its table's.
+    pub(super) async fn change_servers_by(
+        &mut self,
+        text: &str,
+        tag: &'static str,
+        named: impl Fn(&str, &str) -> bool,
+    ) -> Result<&'static str> {
         let engine = Arc::clone(&self.engine);
         engine.require_all(Need::SchemaChange)?;
         let transaction = self.open_transaction()?;
@@ -106,30 +131,32 @@ impl Session {
                 notices = told;
             }
         }
-        let first = shards.first().copied().ok_or_else(|| Error::internal("there are no shards"))?;
-        let participant = transaction.join_as_writer(&engine, first, TransactionMode::Schema).await?;
-        let mut found = participant.transaction.postgres()?.schema(&topology.keyspaces).await?;
-        let statements = sequences_to_set_apart(&found, &before);
-        if !statements.is_empty() {
-            for &shard in &shards {
-                let own: Vec<String> = statements.iter().map(|(name, from)| set_apart(name, *from, shard)).collect();
-                let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
-                participant.transaction.run_batch(&own).await?;
+        let mut read = transaction.read_schemas(&engine, &shards, &topology).await?;
+        let apart = set_apart(&read, &before, &named);
+        if !apart.is_empty() {
+            for (shard, statements) in &apart {
+                let participant = transaction.join_as_writer(&engine, *shard, TransactionMode::Schema).await?;
+                participant.transaction.run_batch(statements).await?;
             }
-            let participant = transaction.join_as_writer(&engine, first, TransactionMode::Schema).await?;
-            found = participant.transaction.postgres()?.schema(&topology.keyspaces).await?;
-        }
-        let mut read = Vec::with_capacity(shards.len());
-        for &shard in &shards {
-            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
-            read.push((shard, participant.transaction.postgres()?.schema(&topology.keyspaces).await?));
+            read = transaction.read_schemas(&engine, &shards, &topology).await?;
         }
         let after = survey(&read, &topology.keyspaces);
         keep_entries(&before, &after)?;
-        refuse_what_cannot_be_sharded(&found, &before, &after, first)?;
+        refuse_other_kinds(&before, &after)?;
+        refuse_what_cannot_be_sharded(&read, &before, &after, named)?;
+        if let Some((_, first)) = read.first()
+            && let Some(left) = first.placements.only(|table| first.tables.contains_key(table))
+        {
+            // A table of that name that is made later is placed as any other.
+            let statement = super::kind::remembering(&left)?;
+            for &shard in &shards {
+                let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+                participant.transaction.run_batch(std::slice::from_ref(&statement)).await?;
+            }
+        }
         transaction.schema = Some(Arc::new(after));
         self.notices.extend(notices);
-        Ok(tag_of(tree))
+        Ok(tag)
     }
 
     /// Writes to a reference table, alike on every server.
@@ -141,18 +168,30 @@ impl Session {
         write: &ReferenceWrite,
         call: &Call,
         shards: &[ShardId],
+        execution: &Execution,
     ) -> Result<Written> {
         let engine = Arc::clone(&self.engine);
-        let schema = Arc::clone(&engine.live.snapshot().schema);
-        refuse_different_effects(&write.statement, schema.table(&write.table).map(|table| &**table))?;
+        let schema = self.schema();
+        let table = schema.table(&write.table);
+        let mut filled = None;
+        if let Err(reason) = refuse_different_effects(&write.statement, table.map(|table| &**table)) {
+            let (Some(table), Call::Postgres(call)) = (table, call) else { return Err(reason) };
+            self.require_fillable(&write.statement, table, call, reason)?;
+            filled = Some((table, call));
+        }
         engine.require(shards, Need::ReferenceWrite)?;
         self.require_prepared(shards)?;
         self.ran_on = RanOn::Several;
-        let transaction = self.open_transaction()?;
         // In one order by everybody, so that nobody waits in a circle.
         let mut shards = shards.to_vec();
         shards.sort_unstable();
         let shards_written = shards.len();
+        if let Some((table, call)) = filled {
+            let written = self.fill_and_copy(write, table, call, &shards, execution).await?;
+            refuse_new_shards(&engine, &write.keyspace, shards_written)?;
+            return Ok(written);
+        }
+        let transaction = self.open_transaction()?;
         let mut first: Option<Written> = None;
         for shard in shards {
             let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
@@ -189,50 +228,102 @@ pub(super) fn copies_differ(table: &str, shard: &str) -> Error {
     .hint("Nothing was written. Make the copies equal on the servers first.")
 }
 
-/// Sequences of new sharded tables that would give the same numbers on every shard, and where they stand.
-pub(super) fn sequences_to_set_apart(found: &ShardSchema, before: &Schema) -> Vec<(String, i64)> {
-    let new = found.tables.iter().filter(|(name, table)| {
-        before.table(name).is_none_or(|known| known.columns.len() != table.table.columns.len())
-            && table.table.key_column().is_some()
-    });
-    let names = new.flat_map(|(_, table)| table.sequences.values());
-    let sequences = names.filter_map(|name| Some((name, found.sequences.get(name)?)));
-    sequences
-        .filter(|(_, sequence)| sequence.increment == 1)
-        .map(|(name, sequence)| (name.clone(), sequence.position.unwrap_or(sequence.start)))
-        .collect()
-}
-
-/// The statement that makes a sequence count what is `shard`'s alone: its number, and every 1,024th after it.
-pub(super) fn set_apart(name: &str, from: i64, shard: ShardId) -> String {
-    let step = i64::from(crate::topology::SHARD_NUMBER_MAX);
-    let ahead = (i64::from(shard.0) - from).rem_euclid(step);
-    let start = from.saturating_add(ahead);
-    format!("ALTER SEQUENCE {name} INCREMENT BY {step} MINVALUE 1 START WITH {start} RESTART WITH {start}")
-}
-
 /// A change that leaves a table with what would be wrong on several shards is taken back.
-fn refuse_what_cannot_be_sharded(found: &ShardSchema, before: &Schema, after: &Schema, shard: ShardId) -> Result<()> {
+pub(super) fn refuse_what_cannot_be_sharded(
+    read: &[(ShardId, ShardSchema)],
+    before: &Schema,
+    after: &Schema,
+    named: impl Fn(&str, &str) -> bool,
+) -> Result<()> {
     let changed = |name: &str| before.table(name) != after.table(name);
-    let wrong = found.problems(shard.0).into_iter().find(|problem| {
-        problem.severity == Severity::WritesWouldBeWrong && problem.table.as_deref().is_some_and(changed)
+    for (shard, found) in read {
+        let is_named = |name: &str| {
+            let table = found.tables.get(name);
+            table.is_some_and(|table| table.sequences.values().any(|sequence| named(sequence, name)))
+        };
+        let wrong = found.problems(shard.0).into_iter().find(|problem| {
+            let about = problem.table.as_deref().is_some_and(|table| changed(table) || is_named(table));
+            problem.severity == Severity::WritesWouldBeWrong && about
+        });
+        if let Some(problem) = wrong {
+            return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, problem.message).hint(problem.hint));
+        }
+    }
+    Ok(())
+}
+
+/// A table that gets, loses or renames the key column would be another kind of table, with the rows of the one that it was.
+fn refuse_other_kinds(before: &Schema, after: &Schema) -> Result<()> {
+    let is_sharded = |table: &Table| table.key_column().is_some();
+    let changed = before.tables.values().find(|table| {
+        after
+            .table(&table.name)
+            .is_some_and(|after| is_sharded(after) != is_sharded(table) || after.keyspace != table.keyspace)
     });
-    match wrong {
+    match changed {
         None => Ok(()),
-        Some(problem) => Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, problem.message).hint(problem.hint)),
+        Some(table) => Err(other_kind(&table.name)),
+    }
+}
+
+/// A table's name may say what it is.
+fn refuse_renamed_kind(tree: &ast::Statement, before: &Schema, after: &Schema) -> Result<()> {
+    let ast::Statement::AlterTable(alter) = tree else { return Ok(()) };
+    let last =
+        |name: &ast::ObjectName| sql::name_parts(name).and_then(|mut parts| parts.pop()).map(|part| part.into_owned());
+    for operation in &alter.operations {
+        let ast::AlterTableOperation::RenameTable { table_name } = operation else { continue };
+        let new = match table_name {
+            ast::RenameTableNameKind::As(name) | ast::RenameTableNameKind::To(name) => last(name),
+        };
+        let old = last(&alter.name).and_then(|name| before.table(&name).cloned());
+        let new = new.and_then(|name| after.table(&name).cloned());
+        if let (Some(old), Some(new)) = (old, new)
+            && (old.key_column() != new.key_column() || old.keyspace != new.keyspace)
+        {
+            return Err(other_kind(&old.name));
+        }
+    }
+    Ok(())
+}
+
+fn other_kind(table: &str) -> Error {
+    Error::unsupported(
+        format!("a change of the schema that makes table \"{table}\" sharded, or no longer sharded as it is,"),
+        "Its rows would have to move: make a new table and INSERT ... SELECT, or see `shardctl table --help` for small ones.",
+    )
+    .table(table)
+}
+
+impl Transaction {
+    /// The schemas of servers, as this transaction sees them.
+    pub(super) async fn read_schemas(
+        &mut self,
+        engine: &Engine,
+        shards: &[ShardId],
+        topology: &Topology,
+    ) -> Result<Vec<(ShardId, ShardSchema)>> {
+        let mut read = Vec::with_capacity(shards.len());
+        for &shard in shards {
+            let participant = self.join_as_writer(engine, shard, TransactionMode::Schema).await?;
+            read.push((shard, participant.transaction.postgres()?.schema(&topology.keyspaces).await?));
+        }
+        Ok(read)
     }
 }
 
 fn refuse_outside_of_transactions(tree: &ast::Statement) -> Result<()> {
     match tree {
-        ast::Statement::CreateIndex(index) if index.concurrently => Err(Error::unsupported(
-            "CREATE INDEX CONCURRENTLY",
-            "Create the index without CONCURRENTLY, or with it on each server directly.",
-        )),
         // Those that say so by TEMPORARY are made elsewhere.
         _ if tree.to_string().to_ascii_lowercase().contains("pg_temp") => Err(temporary()),
         _ => Ok(()),
     }
+}
+
+/// # Errors
+/// 0A000: what is named by these parts would be in a connection's own schema.
+pub(super) fn refuse_temporary(name: &[String]) -> Result<()> {
+    if name.iter().any(|part| part.starts_with("pg_temp")) { Err(temporary()) } else { Ok(()) }
 }
 
 fn temporary() -> Error {
@@ -262,34 +353,78 @@ pub(super) fn refuse_different_effects(statement: &ast::Statement, table: Option
         ));
     }
     let Some(table) = table else { return Ok(()) };
-    match statement {
-        ast::Statement::Insert(insert) => refuse_computed_default(&insert.columns, table),
-        ast::Statement::Merge(merge) => merge.clauses.iter().try_for_each(|clause| match &clause.action {
-            ast::MergeAction::Insert(insert) => refuse_computed_default(&insert.columns, table),
-            _ => Ok(()),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// `columns`: those that an INSERT gives; empty for all.
-fn refuse_computed_default(columns: &[ast::ObjectName], table: &Table) -> Result<()> {
-    let given: Vec<String> = match columns {
-        [] => table.columns.iter().map(|column| column.name.clone()).collect(),
-        columns => columns.iter().map(|column| column.to_string().trim_matches('"').to_owned()).collect(),
-    };
-    let filled = table.columns.iter().find(|column| {
+    let is_computed = |column: &Column| {
         let is_computed = |text: &str| text.contains('(') || sql::is_clock(&text.to_ascii_lowercase());
-        let computed = column.identity.is_some() || column.default.as_deref().is_some_and(is_computed);
-        computed && !given.contains(&column.name)
+        column.identity.is_some() || column.default.as_deref().is_some_and(is_computed)
+    };
+    let mut computed = table.columns.iter().enumerate().filter(|(_, column)| is_computed(column));
+    let filled = computed.find(|(number, column)| match write_of(statement) {
+        ast::Statement::Insert(insert) => {
+            let rows = insert.source.as_ref().map(|source| &*source.body);
+            !is_given(&insert.columns, rows, *number, column) || sets_to_default(&insert.on)
+        }
+        ast::Statement::Update(update) => sets_to_default(&update.assignments),
+        ast::Statement::Merge(merge) => merge.clauses.iter().any(|clause| match &clause.action {
+            ast::MergeAction::Insert(insert) => {
+                let rows = match &insert.kind {
+                    ast::MergeInsertKind::Values(values) => Some(ast::SetExpr::Values(values.clone())),
+                    _ => None,
+                };
+                !is_given(&insert.columns, rows.as_ref(), *number, column)
+            }
+            ast::MergeAction::Update(update) => sets_to_default(update),
+            _ => false,
+        }),
+        _ => false,
     });
     match filled {
         None => Ok(()),
-        Some(column) => Err(Error::unsupported(
+        Some((_, column)) => Err(Error::unsupported(
             format!("a computed default (column \"{}\") in a reference table", column.name),
             "Give the column's value: every shard would compute another one.",
         )),
     }
+}
+
+/// The write of a statement that may begin with WITH.
+fn write_of(statement: &ast::Statement) -> &ast::Statement {
+    let ast::Statement::Query(query) = statement else { return statement };
+    match &*query.body {
+        ast::SetExpr::Insert(write)
+        | ast::SetExpr::Update(write)
+        | ast::SetExpr::Delete(write)
+        | ast::SetExpr::Merge(write) => write,
+        _ => statement,
+    }
+}
+
+/// Whether every one of the rows that are inserted into `columns` (none: all) gives a column (a number of the table's) a value.
+fn is_given(columns: &[ast::ObjectName], rows: Option<&ast::SetExpr>, number: usize, column: &Column) -> bool {
+    let is_named = |name: &ast::ObjectName| {
+        sql::name_parts(name).and_then(|mut parts| parts.pop()).is_some_and(|name| name == column.name)
+    };
+    let place = if columns.is_empty() { Some(number) } else { columns.iter().position(is_named) };
+    let (Some(place), Some(rows)) = (place, rows) else { return false };
+    match rows {
+        ast::SetExpr::Values(values) => {
+            values.rows.iter().all(|row| row.content.get(place).is_some_and(|value| !is_default(value)))
+        }
+        // A query without a list may give fewer columns than there are.
+        _ => !columns.is_empty(),
+    }
+}
+
+fn is_default(value: &ast::Expr) -> bool {
+    matches!(value, ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
+}
+
+/// Whether DEFAULT is assigned to any column.
+fn sets_to_default<T: ast::Visit>(assignments: &T) -> bool {
+    walk_expressions(assignments, |expression| match is_default(expression) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    })
+    .is_break()
 }
 
 pub(super) fn tag_of(tree: &ast::Statement) -> &'static str {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::down::Need;
-use super::everywhere::{sequences_to_set_apart, set_apart};
+use super::sequence::set_apart;
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::shard::postgres::PostgresShard;
 use crate::shard::postgres::schema::{Aspect, Severity, ShardSchema, diff, survey};
@@ -67,6 +67,13 @@ impl Engine {
         let planned = current.with_shard(spec.numbered(shard.id()), &[]).map_err(crate::catalog::CatalogError::from)?;
         self.refuse_same_server(shard).await?;
         let mut read = self.read_with(shard, &planned).await?;
+        if let Some((_, first)) = read.iter().find(|(id, found)| *id != shard.id() && !found.placements.is_empty()) {
+            // Which tables are of another kind than their columns say.
+            let remembering = super::kind::remembering(&first.placements)?;
+            shard.postgres()?.make_ready_to_prepare().await?;
+            shard.postgres()?.rows_of(&remembering).await?;
+            read = self.read_with(shard, &planned).await?;
+        }
         if !has_own_tables(shard.id(), &read) {
             examine(shard.id(), &read, Examined::UsersTables)?;
             make_own_tables(shard.postgres()?, own_tables, &planned).await?;
@@ -154,9 +161,9 @@ async fn make_own_tables(shard: &PostgresShard, statements: &[&str], planned: &T
     let statements: Vec<String> = statements.iter().map(|text| (*text).to_owned()).collect();
     transaction.run_batch(&statements).await?;
     let found = transaction.schema(&planned.keyspaces).await?;
-    let sequences = sequences_to_set_apart(&found, &before).into_iter();
-    let apart: Vec<String> = sequences.map(|(name, from)| set_apart(&name, from, shard.id())).collect();
-    transaction.run_batch(&apart).await?;
+    for (_, apart) in set_apart(&[(shard.id(), found)], &before, |_, _| false) {
+        transaction.run_batch(&apart).await?;
+    }
     transaction.commit().await
 }
 

@@ -45,6 +45,10 @@ pub(super) fn describe(plan: &Plan, placeholders: usize) -> (Vec<PgType>, Option
             }
             calls.iter().map(|call| text_column(&call.column)).collect()
         }
+        Local::Sequence(call) => {
+            let columns = vec![super::sequence::number_column(call.column())];
+            return (types, Some(Arc::from(columns)));
+        }
         Local::VoidCall { column } => vec![OutputColumn { data_type: PgType::Void, ..text_column(column) }],
         // What its text asks for is asked again when it is executed.
         Local::Prepare { .. } => return (Vec::new(), None),
@@ -91,6 +95,9 @@ impl Session {
             Local::Notify { tag } => self.notify(tag, execution).await,
             Local::Load => self.load(execution).await,
             Local::OnTemporaryTables { shard } => self.run_on_temporary_tables(*shard, execution).await,
+            Local::Sequence(call) => self.sequence(call, execution).await,
+            Local::ChangeSequence { tag, name } => self.change_sequence(tag, name, execution).await,
+            Local::Concurrently(change) => self.change_concurrently(change, execution).await,
             Local::VoidCall { .. } => {
                 self.give_all_locks_back().await?;
                 self.text_answer(execution, "SELECT", &[vec![String::new()]])

@@ -214,7 +214,7 @@ pub(super) fn column_slices(frame: &[u8]) -> Result<Vec<Option<&[u8]>>> {
 }
 
 /// Appends a DataRow frame with only its first columns.
-fn append_visible(frame: &[u8], visible: usize, out: &mut BytesMut) -> Result<()> {
+pub(super) fn append_visible(frame: &[u8], visible: usize, out: &mut BytesMut) -> Result<()> {
     let count = usize::from(u16::from_be_bytes([frame[5], frame[6]]));
     if count == visible {
         out.extend_from_slice(frame);

@@ -8,6 +8,8 @@
 //! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
+//! `sequence` is nextval and setval, `filling` what one server fills in for all, `concurrently` what indexes need no lock for, `kind` what makes a
+//! table another kind, `forcing` the end of what nobody can decide any more.
 
 mod across;
 mod advisory;
@@ -19,6 +21,7 @@ mod asking;
 mod at_once;
 mod by_key;
 mod carrying;
+mod concurrently;
 mod connecting;
 mod copy_in;
 mod copy_out;
@@ -30,10 +33,13 @@ mod drift;
 mod evaluate;
 mod everywhere;
 mod explain;
+mod filling;
+mod forcing;
 mod gather;
 mod gid;
 mod joining;
 mod keeping;
+mod kind;
 mod local;
 mod merge;
 mod merge_into;
@@ -45,6 +51,7 @@ mod read;
 mod recording;
 mod resolver;
 mod row_by_row;
+mod sequence;
 mod servers;
 mod session;
 mod settings;
@@ -73,6 +80,7 @@ pub use ahead::Submitted;
 pub use answer::{Answer, Copying, RowBatch, Rows, TagCount};
 pub use at_once::{Commit, Control, Ending};
 pub use copy_in::CopyIn;
+pub use kind::KindChange;
 pub use pass_through::PassThrough;
 pub use resolver::InDoubtTransaction;
 pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};
@@ -81,7 +89,7 @@ pub use statement::Prepared;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::live_topology::LiveTopology;
-use crate::metrics::{Metrics, ShardMetrics};
+use crate::metrics::{Door, InFlight, Metrics, ShardMetrics};
 use crate::shard::sqlite::{self, Scratch};
 use crate::shard::{Shard, ShardKind};
 use crate::topology::{Schema, Topology};
@@ -138,6 +146,8 @@ pub struct Engine {
     /// Held by whoever changes the schema or the set of shards, from the first statement to the commit.
     schema_change: Arc<tokio::sync::Mutex<()>>,
     two_phases: TwoPhases,
+    /// Held by every statement on Postgres shards from before it looks at the schema until it has been answered.
+    turns: ArcSwap<()>,
     /// The transactions that wait for each other.
     waits: Arc<Waits>,
 }
@@ -200,6 +210,7 @@ impl Engine {
             gathers: Arc::new(Semaphore::new(GATHERS)),
             waits: Waits::new(parts.limits.deadlock_wait),
             two_phases: TwoPhases::default(),
+            turns: ArcSwap::default(),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,
@@ -241,6 +252,34 @@ impl Engine {
 
     pub(crate) fn shard_name(&self, id: ShardId) -> String {
         self.live.snapshot().shard(id).map_or_else(|| format!("number {id}"), |shard| shard.name.clone())
+    }
+
+    /// A statement begins to be answered.
+    fn in_flight(&self, door: Door) -> InFlight {
+        let in_flight = self.metrics.door(door).start();
+        match self.kind {
+            ShardKind::Postgres => in_flight.in_turn(self.turns.load_full()),
+            ShardKind::Sqlite => in_flight,
+        }
+    }
+
+    /// Waits until every statement has been answered that may have been planned by an earlier schema than the one of now.
+    ///
+    /// # Errors
+    /// 55P03: one takes too long.
+    async fn statements_have_ended(&self) -> Result<()> {
+        let before = self.turns.swap(Arc::new(()));
+        let ended = async {
+            while Arc::strong_count(&before) > 1 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(self.limits.lock_wait, ended).await.map_err(|_| {
+            Error::new(SqlState::LOCK_NOT_AVAILABLE, "statements that began before are still being answered")
+                .detail(format!("Waited {} ms.", self.limits.lock_wait.as_millis()))
+                .retry(Retry::Safe)
+                .hint("Try again when they have ended; a client that takes its rows slowly is one, too.")
+        })
     }
 
     fn metrics_of(&self, ran_on: RanOn) -> Arc<ShardMetrics> {

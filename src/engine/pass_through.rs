@@ -83,11 +83,13 @@ impl Session {
     /// Sends a simple query, whole as it came, where `text` is one statement that goes straight to a shard. `None`: nothing
     /// was sent.
     pub fn pass_text(&mut self, text: &str, frame: &[u8]) -> Option<PassThrough> {
+        let in_flight = self.engine.in_flight(self.door);
         let topology = self.engine.live.load();
         let (statement, value) = remembered_text(text, &topology.schema)?;
         let shard = statement.straight.as_ref()?.shard(value.as_ref(), &topology)?;
         drop(topology);
-        self.pass(&statement, shard, None, Form::Taken, |form, out| match form {
+        let straight = (&statement, shard);
+        self.pass(in_flight, straight, None, Form::Taken, |form, out| match form {
             Form::AsItCame => out.extend_from_slice(frame),
             Form::Taken => request::text_to_sync(out, text),
         })
@@ -101,6 +103,7 @@ impl Session {
         value: impl FnOnce(usize) -> Option<(Format, &'v [u8])>,
         write: impl FnOnce(Option<&StatementName>, &mut BytesMut),
     ) -> Option<PassThrough> {
+        let in_flight = self.engine.in_flight(self.door);
         let statement = &prepared.statement;
         let topology = self.engine.live.load();
         let straight = statement.straight.as_ref().filter(|_| Arc::ptr_eq(&statement.schema, &topology.schema))?;
@@ -118,7 +121,7 @@ impl Session {
         let shard = straight.shard(value.as_ref(), &topology)?;
         drop(topology);
         let name = prepared.named().then(|| Arc::clone(prepared.name_on_shards(&self.engine.statement_names)));
-        self.pass(statement, shard, name.as_deref(), Form::AsItCame, |_, out| write(name.as_deref(), out))
+        self.pass(in_flight, (statement, shard), name.as_deref(), Form::AsItCame, |_, out| write(name.as_deref(), out))
     }
 
     /// Whether anything may pass through now: outside a transaction, or in one that the client opened and that has changed no
@@ -137,8 +140,8 @@ impl Session {
     /// `behind_begin`: how it is sent when BEGIN has to go before it.
     fn pass(
         &mut self,
-        statement: &Arc<Statement>,
-        shard: ShardId,
+        in_flight: InFlight,
+        (statement, shard): (&Arc<Statement>, ShardId),
         name: Option<&StatementName>,
         behind_begin: Form,
         write: impl FnOnce(Form, &mut BytesMut),
@@ -170,7 +173,6 @@ impl Session {
             }
         };
         engine.metrics.plan_cache_hits.inc();
-        let in_flight = engine.metrics.door(self.door).start();
         let counted = Counted::new(Arc::clone(&open.metrics), in_flight);
         Some(PassThrough { passing, shard: Arc::clone(&open.shard), statement: Arc::clone(statement), counted })
     }

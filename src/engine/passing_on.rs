@@ -269,6 +269,7 @@ pub(super) fn asks_of_its_session(parsed: &Parsed, plan: &Plan, type_oids: &[u32
         declared: &declared,
         client_parameters: parsed.client_parameters,
         lifted: &parsed.lifted,
+        overriding: None,
     };
     let translated = sql::with_deep_stack(parsed.deep, || dialect::translate_over_catalog(&read.statement, types));
     translated.ok().filter(|program| {

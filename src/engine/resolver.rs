@@ -38,12 +38,12 @@ pub struct InDoubtTransaction {
 
 /// What one look has found.
 #[derive(Debug, Default)]
-struct Found {
-    prepared: Vec<(ShardId, InDoubt)>,
+pub(super) struct Found {
+    pub(super) prepared: Vec<(ShardId, InDoubt)>,
     decisions: Vec<(ShardId, DecisionRow)>,
     /// Every shard of the topology was read.
     whole: bool,
-    unread: Vec<(ShardId, Error)>,
+    pub(super) unread: Vec<(ShardId, Error)>,
 }
 
 impl Engine {
@@ -198,7 +198,7 @@ impl Engine {
     }
 
     /// Decisions first: what belongs to one was prepared before it, and so is found by the second look if it is still there.
-    async fn look_for_prepared(&self) -> Found {
+    pub(super) async fn look_for_prepared(&self) -> Found {
         let names = Gid::of_cluster(&self.cluster);
         let set = self.shards.load_full();
         let shards: Vec<(ShardId, Arc<Shard>)> =

@@ -297,7 +297,7 @@ impl Session {
         scope: Scope,
     ) -> Result<Answer> {
         let started = Instant::now();
-        let in_flight = self.engine.metrics.door(self.door).start();
+        let in_flight = self.engine.in_flight(self.door);
         self.cancel.clear();
         self.ran_on = RanOn::Nowhere;
         let mut answer = self.run(prepared, parameters, formats, scope).await;

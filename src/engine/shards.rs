@@ -232,7 +232,7 @@ async fn copy_rows(
 }
 
 /// A program in SQLite's own text, whose parameters are its columns.
-fn plain_program(sql: String, columns: &[(&str, PgType)], effect: Effect) -> Program {
+pub(super) fn plain_program(sql: String, columns: &[(&str, PgType)], effect: Effect) -> Program {
     let column = |(name, data_type): &(&str, PgType)| OutputColumn {
         name: (*name).to_owned(),
         data_type: *data_type,
@@ -254,7 +254,7 @@ fn plain_program(sql: String, columns: &[(&str, PgType)], effect: Effect) -> Pro
 }
 
 /// A call that asks nothing of a session.
-fn plain_call(program: &Arc<Program>, parameters: Vec<Datum>) -> Call {
+pub(super) fn plain_call(program: &Arc<Program>, parameters: Vec<Datum>) -> Call {
     Call {
         program: Arc::clone(program),
         parameters: parameters.into(),

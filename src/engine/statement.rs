@@ -75,7 +75,7 @@ impl Statement {
             };
         }
         let declared = &declared_types(type_oids)?;
-        let types = ParameterTypes { text, declared, client_parameters, lifted };
+        let types = ParameterTypes { text, declared, client_parameters, lifted, overriding: parsed.overriding };
         if let Some(tree) = whole_statement(&plan) {
             let program = sql::with_deep_stack(parsed.deep, || match &plan {
                 Plan::Read(read) if read.source != ReadSource::Shards => dialect::translate_over_catalog(tree, types),

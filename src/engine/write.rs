@@ -104,13 +104,13 @@ impl Session {
         let own = self.open_spanning(execution)?;
         let outcome = match self.engine.kind {
             ShardKind::Sqlite => self.copy_effect(call, *first, others).await,
-            ShardKind::Postgres => self.run_everywhere(write, &call, &shards).await,
+            ShardKind::Postgres => self.run_everywhere(write, &call, &shards, execution).await,
         };
         let written = self.close_spanning(own, outcome).await?;
         Ok(written_answer(execution, written))
     }
 
-    async fn copy_effect(&mut self, call: Call, first: ShardId, others: &[ShardId]) -> Result<Written> {
+    pub(super) async fn copy_effect(&mut self, call: Call, first: ShardId, others: &[ShardId]) -> Result<Written> {
         let engine = Arc::clone(&self.engine);
         self.ran_on = RanOn::Several;
         // Writers are taken in one order by everybody, so that nobody waits in a circle.
@@ -304,7 +304,9 @@ pub(super) async fn held(mut output: Output) -> Result<Written> {
         rows.frames.unsplit(batch.frames);
         rows.rows += batch.rows;
     }
-    Ok(Written { rows, affected: output.affected, columns: output.columns, row_description: output.row_description })
+    // Of many rows the number was not told yet when they began; what returns rows returns one for each.
+    let affected = output.affected.max(rows.rows as u64);
+    Ok(Written { rows, affected, columns: output.columns, row_description: output.row_description })
 }
 
 /// Several shards' results, shard after shard.

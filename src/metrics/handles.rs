@@ -397,16 +397,30 @@ impl DoorMetrics {
     /// Counts a statement as being answered until the guard is dropped.
     pub fn start(self: &Arc<Self>) -> InFlight {
         self.in_flight.inc();
-        InFlight(Arc::clone(self))
+        InFlight { door: Arc::clone(self), _turn: None }
     }
 }
 
 /// A statement that is being answered.
 #[derive(Debug)]
-pub struct InFlight(Arc<DoorMetrics>);
+pub struct InFlight {
+    door: Arc<DoorMetrics>,
+    _turn: Option<Arc<()>>,
+}
+
+impl InFlight {
+    /// Holds something until the statement has been answered, so that it can be waited for.
+    #[must_use]
+    pub fn in_turn(self, turn: Arc<()>) -> InFlight {
+        // Dropping `self` would count it as answered.
+        let mut held = self;
+        held._turn = Some(turn);
+        held
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.dec();
+        self.door.in_flight.dec();
     }
 }

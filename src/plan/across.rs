@@ -15,7 +15,7 @@ use crate::sql::ast::{
     SetExpr, Statement, TableFactor, Update, UpdateTableFromKind, With,
 };
 use crate::sql::{fold, ident, name_parts};
-use crate::topology::{Identity, Schema, Table, TableKind};
+use crate::topology::{Schema, Table, TableKind};
 use crate::types::{Datum, Key, KeyType};
 
 /// How a write is done that no shard can do by itself.
@@ -155,9 +155,6 @@ pub(super) fn movement(
     };
     if update.returning.is_some() && (using.is_some() || calls(&update.returning).subquery) {
         return Err(cannot(table, "FROM or a subquery beside RETURNING"));
-    }
-    if table.columns.iter().any(|column| column.identity == Some(Identity::Always)) {
-        return Err(cannot(table, "a column GENERATED ALWAYS AS IDENTITY"));
     }
     let alias = match &update.table.relation {
         TableFactor::Table { alias, .. } => alias.as_ref().map(|alias| fold(&alias.name).into_owned()),

@@ -15,8 +15,8 @@ use super::predicate::{Facts, KeyColumn, facts};
 use super::scope::{Scope, Source};
 use super::write::Written;
 use crate::error::{Error, Result, SqlState};
-use crate::sql::Parsed;
 use crate::sql::ast::Expr;
+use crate::sql::{Overriding, Parsed};
 use crate::topology::{Keyspace, Schema, Table, TableKind};
 use crate::types::KeyType;
 
@@ -32,6 +32,7 @@ pub(super) struct Analysis<'a> {
     pub(super) keyspaces: &'a [Arc<Keyspace>],
     pub(super) text: &'a str,
     pub(super) deep: bool,
+    pub(super) overriding: Option<Overriding>,
     pub(super) graph: Graph,
     pub(super) key_type: KeyType,
     pub(super) keyspace: Option<String>,
@@ -55,6 +56,7 @@ impl<'a> Analysis<'a> {
             keyspaces,
             text: &statement.text,
             deep: statement.deep,
+            overriding: statement.overriding,
             graph: Graph::default(),
             key_type: keyspaces.first().map_or(KeyType::Bigint, |keyspace| keyspace.key_type),
             keyspace: None,

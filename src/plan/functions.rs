@@ -176,9 +176,14 @@ fn forbidden(name: &str) -> Option<&'static str> {
         return Some("Connect to the shard directly.");
     }
     match name {
-        "nextval" | "setval" | "currval" | "lastval" => {
-            Some("Use a serial or identity column, and INSERT ... RETURNING to learn the id.")
-        }
+        "nextval" | "setval" => Some(
+            "Call it in a SELECT of its own: it depends on the sequence on which shards it has to run. A serial or identity column \
+             fills itself when it is left out.",
+        ),
+        "currval" | "lastval" => Some(
+            "Use INSERT ... RETURNING, or keep what nextval() has returned: connections to the shards, which remember it, are \
+             shared by sessions.",
+        ),
         "pg_notify" => {
             Some("Call it in a SELECT of its own (Postgres shards only), or poll an outbox table by its key.")
         }

@@ -10,7 +10,7 @@ use super::scope::Scope;
 use super::write::{Written, refuse_key_assignment, target};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, Expr, OnConflictAction, OnInsert, Query, SelectItem, SetExpr, TableObject, Values};
-use crate::sql::name_parts;
+use crate::sql::{Overriding, name_parts};
 use crate::topology::{Table, TableKind};
 use crate::types::{Datum, KeyType, PgType};
 
@@ -36,6 +36,7 @@ pub(super) fn analyse(
         analysis.subqueries(&update.selection, &scope, place, &[], &mut strays)?;
     }
     analysis.subqueries(&insert.returning, &scope, place, &[], &mut strays)?;
+    refuse_overridden_key(analysis, &table)?;
     let key_place = key_place(&table, &insert.columns)?;
     let mut row_keys = None;
     match (&insert.source, key) {
@@ -109,6 +110,18 @@ fn refuse_foreign_insert(insert: &ast::Insert) -> Result<()> {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error: this form of INSERT is not Postgres's"));
     }
     Ok(())
+}
+
+/// The row would have another key than the one that decides its shard.
+fn refuse_overridden_key(analysis: &Analysis<'_>, table: &Table) -> Result<()> {
+    let key = table.key_column().and_then(|key| table.columns.get(key));
+    match key.filter(|key| key.identity.is_some()) {
+        Some(key) if analysis.overriding == Some(Overriding::UserValue) => Err(Error::unsupported(
+            format!("OVERRIDING USER VALUE for \"{}\", the sharding key of \"{}\"", key.name, table.name),
+            "The key decides the shard, so the application has to give it: leave the clause out.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Which of the inserted values is the key; `None` when it is not given, or the table has none.

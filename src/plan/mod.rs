@@ -55,7 +55,7 @@ pub use spoiled::{has_unlike_columns, spoiled};
 pub use straight::Straight;
 
 use crate::error::{Error, Result, SqlState};
-pub use crate::sql::{AdvisoryLock, Discard, Isolation, Local};
+pub use crate::sql::{AdvisoryLock, Concurrent, Discard, Isolation, Local, SequenceCall};
 use crate::sql::{Parsed, Tree, ast, with_deep_stack};
 use crate::topology::{Keyspace, Schema};
 use crate::types::{Datum, Key, KeyType};
@@ -293,6 +293,9 @@ fn plan_sql(tree: &ast::Statement, analysis: analysis::Analysis<'_>) -> Result<P
         ast::Statement::Query(query) => {
             if let Some(local) = read::local_call(query)? {
                 return Ok(Plan::Local(Box::new(local)));
+            }
+            if let Some(call) = crate::sql::sequence_call(query) {
+                return Ok(Plan::Local(Box::new(Local::Sequence(call))));
             }
             functions::refuse_forbidden(tree, analysis.text)?;
             read::plan(analysis, query)

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::open::ShardOpener;
-use crate::admin::{AnalyzedStatement, Control, InDoubtDescription, NewShard, Pending, ReplicaDescription};
-use crate::engine::{Engine, Identity, InDoubtTransaction};
+use crate::admin::{
+    AnalyzedStatement, Control, ForceRequest, Forced, ForcedOutcome, InDoubtDescription, KindRequest, NewShard,
+    Pending, ReplicaDescription,
+};
+use crate::engine::{Engine, Identity, InDoubtTransaction, KindChange};
 use crate::error::{Error, Result, SqlState};
 use crate::front::http::CREATE_TABLES;
 use crate::shard::ShardKind;
+use crate::shard::postgres::Outcome;
 use crate::shard::sqlite::ShardFile;
 use crate::topology::{Drift, SHARD_NAME_RULE, ShardSpec, ShardUrl, Topology, is_shard_name};
 use crate::types::ShardId;
@@ -79,6 +83,31 @@ impl Control for EngineControl {
                 }
             }
             Ok(left)
+        })
+    }
+
+    fn change_kind(&self, table: String, request: KindRequest) -> Pending<'_, Result<usize>> {
+        let KindRequest { key_column, keyspace, dry_run } = request;
+        let change = KindChange { table, key_column, keyspace, dry_run };
+        let (engine, identity) = (Arc::clone(&self.0), self.identity());
+        Box::pin(async move {
+            // It is taken to its end though nobody waits for it any more.
+            let changing = tokio::spawn(async move { engine.session(identity, &[])?.change_kind(&change).await });
+            changing.await.map_err(|error| Error::internal(error.to_string()))?
+        })
+    }
+
+    fn force_in_doubt(&self, request: ForceRequest) -> Pending<'_, Result<Forced>> {
+        let outcome = match request.outcome {
+            ForcedOutcome::Commit => Outcome::Commit,
+            ForcedOutcome::Rollback => Outcome::Abort,
+        };
+        Box::pin(async move {
+            let (ended, unread) = self.0.force(&request.gid, outcome).await?;
+            let topology = self.topology();
+            let name =
+                |id: &ShardId| topology.shard(*id).map_or_else(|| format!("number {id}"), |shard| shard.name.clone());
+            Ok(Forced { ended_on: ended.iter().map(name).collect(), unread: unread.iter().map(name).collect() })
         })
     }
 

@@ -71,6 +71,9 @@ pub(super) enum Command {
     },
     /// List the tables, and how each is sharded
     Tables,
+    /// Make a small table sharded, or a reference table
+    #[command(subcommand)]
+    Table(TableCommand),
     /// Show where the rows of a key live: slot, shard, and why
     Route {
         /// The table's name
@@ -124,19 +127,62 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Subcommand)]
+pub(super) enum TableCommand {
+    /// Make a table sharded by a column. It is locked meanwhile, and can be as large as limits.gather_max_bytes
+    Shard {
+        /// The table's name
+        table: String,
+        /// The column that decides where each row lives
+        #[arg(long, value_name = "COLUMN")]
+        key: String,
+        /// The keyspace, where the column's name does not tell it
+        #[arg(long)]
+        keyspace: Option<String>,
+        /// Do all of it, and take it back
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Make a table a reference table, with a full copy on every shard. It is locked meanwhile, and can be as large as
+    /// limits.gather_max_bytes
+    Reference {
+        /// The table's name
+        table: String,
+        /// Do all of it, and take it back
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(super) enum SchemaCommand {
     /// Read the Postgres shards' schemas anew, and show what differs and what is wrong with one; exits with 1 unless all of it
     /// is harmless
     Diff,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum TransactionsCommand {
     /// List the transactions that are prepared on a shard, and that this server is not about to end
     List,
     /// End them as was decided, or roll them back where nothing was, without waiting until they are old; exits with 1 when some
     /// are left
-    Resolve,
+    Resolve(ResolveArguments),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ResolveArguments {
+    /// End this one (its GID in the list) without its decision, where the shard that decides is lost for good
+    #[arg(long, value_name = "GID", requires = "outcome")]
+    pub(super) force: Option<String>,
+    /// With --force: commit its parts on all shards
+    #[arg(long, group = "outcome", requires = "force")]
+    pub(super) commit: bool,
+    /// With --force: roll its parts back on all shards
+    #[arg(long, group = "outcome", requires = "force")]
+    pub(super) rollback: bool,
+    /// With --force: do not ask whether the risk is understood
+    #[arg(long, requires = "force")]
+    pub(super) yes: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -232,6 +278,9 @@ mod tests {
             "shardctl nope",
             "shardctl route events",
             "shardctl logs -n 0",
+            "shardctl transactions resolve --commit",
+            "shardctl transactions resolve --force a",
+            "shardctl transactions resolve --force a --commit --rollback",
             "shardctl -o yaml status",
             "shardctl add-shard a sqlite:a.db --weight NaN",
         ] {

@@ -8,15 +8,16 @@ use serde_json::json;
 
 use super::analyze;
 use super::arguments::{
-    Arguments, Command, ConfigCommand, Format, LogsArguments, SchemaCommand, TransactionsCommand, command,
+    Arguments, Command, ConfigCommand, Format, LogsArguments, ResolveArguments, SchemaCommand, TableCommand,
+    TransactionsCommand, command,
 };
 use super::client::{Client, escaped};
 use super::failure::Failure;
 use super::output::Output;
 use super::print;
 use crate::admin::{
-    ConfigLine, ExplainRequest, Explanation, InDoubtDescription, LogPage, NewShard, RouteAnswer, SchemaDiff,
-    ShardDescription, ShardSummary, Status, TableSummary, VersionAnswer,
+    ConfigLine, ExplainRequest, Explanation, InDoubtDescription, KindChanged, KindRequest, LogPage, NewShard,
+    RouteAnswer, SchemaDiff, ShardDescription, ShardSummary, Status, TableSummary, VersionAnswer,
 };
 use crate::config::{Config, Sources};
 
@@ -31,6 +32,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
         Command::Shards => shards(&client()?, output)?,
         Command::Describe { shard } => describe(&client()?, output, shard)?,
         Command::Tables => tables(&client()?, output)?,
+        Command::Table(command) => change_kind(&client()?, output, command)?,
         Command::Route { table, key } => route(&client()?, output, table, key)?,
         Command::Explain { statement } => explain(&client()?, output, statement)?,
         Command::Analyze { file, log } => return analyze::run(&client()?, output, file.as_deref(), log.as_deref()),
@@ -39,7 +41,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
             add_shard(&client()?, output, &new)?;
         }
         Command::Schema(SchemaCommand::Diff) => return schema_diff(&client()?, output),
-        Command::Transactions(command) => return transactions(&client()?, output, *command),
+        Command::Transactions(command) => return transactions(&client()?, output, command),
         Command::Config(ConfigCommand::Check { config }) => check_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: true, config }) => show_local_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: false, .. }) => {
@@ -86,10 +88,32 @@ fn tables(client: &Client, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn transactions(client: &Client, output: &mut Output, command: TransactionsCommand) -> Result<ExitCode, Failure> {
+fn change_kind(client: &Client, output: &mut Output, command: &TableCommand) -> Result<(), Failure> {
+    let (table, request, word) = match command {
+        TableCommand::Shard { table, key, keyspace, dry_run } => {
+            let request = KindRequest { key_column: Some(key.clone()), keyspace: keyspace.clone(), dry_run: *dry_run };
+            (table, request, format!("sharded by \"{key}\""))
+        }
+        TableCommand::Reference { table, dry_run } => {
+            let request = KindRequest { key_column: None, keyspace: None, dry_run: *dry_run };
+            (table, request, "a reference table".to_owned())
+        }
+    };
+    let changed: KindChanged = client.post(&format!("/v1/tables/{}/kind", escaped(table)), &request)?;
+    if output.format() == Format::Json {
+        return output.json(&changed);
+    }
+    let would = if changed.dry_run { "can become" } else { "is now" };
+    output.line(&print::visible(&format!("Table {table} {would} {word}: {} rows.", changed.rows)))
+}
+
+fn transactions(client: &Client, output: &mut Output, command: &TransactionsCommand) -> Result<ExitCode, Failure> {
+    if let TransactionsCommand::Resolve(ResolveArguments { force: Some(gid), commit, yes, .. }) = command {
+        return super::force::run(client, output, gid, *commit, *yes);
+    }
     let (found, code): (Vec<InDoubtDescription>, _) = match command {
         TransactionsCommand::List => (client.get("/v1/transactions")?, ExitCode::SUCCESS),
-        TransactionsCommand::Resolve => {
+        TransactionsCommand::Resolve(_) => {
             let left: Vec<InDoubtDescription> = client.post("/v1/transactions/resolve", &json!({}))?;
             let code = if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
             (left, code)

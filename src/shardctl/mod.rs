@@ -8,6 +8,7 @@ mod arguments;
 mod client;
 mod commands;
 mod failure;
+mod force;
 mod output;
 mod print;
 

@@ -19,6 +19,44 @@ pub struct InsertClauses<'t> {
     pub rest: &'t str,
 }
 
+/// What an INSERT does with values that are given for identity columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overriding {
+    /// They are taken, also where the column always counts by itself.
+    SystemValue,
+    /// They are left out.
+    UserValue,
+}
+
+impl Overriding {
+    /// As it is written behind the columns.
+    pub fn clause(self) -> &'static str {
+        match self {
+            Overriding::SystemValue => "OVERRIDING SYSTEM VALUE",
+            Overriding::UserValue => "OVERRIDING USER VALUE",
+        }
+    }
+}
+
+/// What an INSERT says of it; `None` when it says nothing, or is none.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn overriding(text: &str) -> Result<Option<Overriding>> {
+    // Nearly all texts are done with here.
+    if !text.as_bytes().windows(10).any(|window| window.eq_ignore_ascii_case(b"overriding")) {
+        return Ok(None);
+    }
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    let begin = outer.find(0..outer.tokens.len(), |at| {
+        outer.is(at, "overriding")
+            && (outer.is(at + 1, "system") || outer.is(at + 1, "user"))
+            && outer.is(at + 2, "value")
+    });
+    Ok(begin.map(|at| if outer.is(at + 1, "system") { Overriding::SystemValue } else { Overriding::UserValue }))
+}
+
 /// Takes an INSERT apart; `None` when it has no rows to insert, or cannot be read.
 ///
 /// # Errors
@@ -62,6 +100,19 @@ pub fn returning_clause(text: &str) -> Result<&str> {
     let all = 0..outer.tokens.len();
     let begin = outer.find(all.clone(), |at| outer.is(at, "returning"));
     Ok(begin.map_or("", |begin| outer.slice(begin..all.end)))
+}
+
+/// The same statement, returning these columns too.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn with_more_returned(text: &str, columns: &str) -> Result<String> {
+    let cursor = Cursor::new(text)?;
+    let returns = !returning_clause(text)?.is_empty();
+    // Behind it there may be a comment.
+    let end = cursor.tokens().last().map_or(0, |last| last.end as usize);
+    let begin = if returns { ", " } else { " RETURNING " };
+    Ok(format!("{}{begin}{columns}", &text[..end]))
 }
 
 /// Tokens, looked through for those that are in no parentheses.
@@ -247,8 +298,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_overridden_is_said_in_no_parentheses() {
+        for (text, expected) in [
+            ("INSERT INTO t (a) overriding User value VALUES (1)", Some(Overriding::UserValue)),
+            ("INSERT INTO t OVERRIDING SYSTEM VALUE TABLE u", Some(Overriding::SystemValue)),
+            ("INSERT INTO t VALUES ('OVERRIDING SYSTEM VALUE')", None),
+            ("WITH x AS (INSERT INTO t (a) OVERRIDING SYSTEM VALUE VALUES (1)) SELECT 1", None),
+        ] {
+            assert_eq!(overriding(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn returning_begins_in_no_parentheses() {
         assert_eq!(returning_clause("UPDATE t SET a = 1 RETURNING a, b;").unwrap(), "RETURNING a, b");
         assert_eq!(returning_clause("UPDATE t SET a = 'x RETURNING y'").unwrap(), "");
+        let more = |text| with_more_returned(text, "b").unwrap();
+        assert_eq!(more("INSERT INTO t VALUES (1); -- all"), "INSERT INTO t VALUES (1) RETURNING b");
+        assert_eq!(more("INSERT INTO t VALUES (1) RETURNING a -- all"), "INSERT INTO t VALUES (1) RETURNING a, b");
     }
 }

@@ -4,12 +4,14 @@
 //! what matters here (how a value was quoted, where an inner statement's text begins), so they are read exactly.
 
 use super::ast;
+use super::changes::{Concurrent, change_of_sequence, concurrent};
 use super::copy::{Copy, copy};
 use super::cursor::Cursor;
 use super::kept::{close, declare, fetch, listen, load, notify, unlisten};
 use super::lexer::TokenKind;
 use super::name::quote_identifier;
 use super::parse::{parse_data_types, parse_expressions};
+use super::sequence::SequenceCall;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{Interval, ShardId, Zone};
 
@@ -107,6 +109,16 @@ pub enum Local {
     VoidCall {
         column: String,
     },
+    /// nextval() or setval() by itself.
+    Sequence(SequenceCall),
+    /// CREATE and ALTER SEQUENCE: on every shard.
+    ChangeSequence {
+        tag: &'static str,
+        /// The parts of its name.
+        name: Vec<String>,
+    },
+    /// DROP INDEX or REINDEX with CONCURRENTLY: on every shard by itself.
+    Concurrently(Concurrent),
     Empty,
 }
 
@@ -188,6 +200,13 @@ pub(super) fn parse_local(cursor: &mut Cursor<'_>) -> Result<Option<Local>> {
         "notify" => notify(cursor)?,
         "load" => load(cursor)?,
         "copy" => Local::Copy(Box::new(copy(cursor)?)),
+        "alter" if cursor.second_word().is_some_and(|word| word.eq_ignore_ascii_case("sequence")) => {
+            return change_of_sequence(cursor, "ALTER SEQUENCE").map(Some);
+        }
+        "create" if cursor.second_word().is_some_and(|word| word.eq_ignore_ascii_case("sequence")) => {
+            return change_of_sequence(cursor, "CREATE SEQUENCE").map(Some);
+        }
+        "drop" | "reindex" if let Some(change) = concurrent(cursor)? => Local::Concurrently(change),
         other => return for_shards(cursor, other).map(|()| None),
     };
     cursor.expect_end()?;

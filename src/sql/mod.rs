@@ -3,6 +3,7 @@
 //! A client's text is first read by a lexer that replaces its literals by placeholders (numbered after the client's
 //! own `$n`), so that texts that differ only in inline values share one parsed, planned and translated statement.
 
+mod changes;
 mod check;
 mod clauses;
 mod clock;
@@ -16,6 +17,7 @@ mod name;
 mod parse;
 mod precedence;
 mod qualifier;
+mod sequence;
 mod spelling;
 mod split;
 mod stack;
@@ -26,7 +28,11 @@ mod walk;
 
 use std::sync::Arc;
 
-pub use clauses::{InsertClauses, MergeClauses, insert_clauses, merge_clauses, returning_clause};
+pub use changes::Concurrent;
+pub use clauses::{
+    InsertClauses, MergeClauses, Overriding, insert_clauses, merge_clauses, overriding, returning_clause,
+    with_more_returned,
+};
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
@@ -35,6 +41,7 @@ pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
 pub use parse::{parse, parse_expression, parse_query, position_of};
 pub use qualifier::without_schema;
+pub use sequence::{SequenceCall, SetvalParts, sequence_call, setval_parts};
 pub use split::split;
 pub use sqlparser::ast;
 pub use sqlparser::tokenizer::Span;
@@ -53,6 +60,8 @@ pub struct Parsed {
     pub client_parameters: usize,
     /// What the placeholders after the client's own stand for: `$client_parameters + 1` is `lifted[0]`.
     pub lifted: Vec<LiteralKind>,
+    /// What an INSERT says of values for identity columns, for which the tree has no place.
+    pub overriding: Option<Overriding>,
     /// The tree may be so deep that an ordinary thread's stack is too small to work on it: see [`with_deep_stack`].
     pub deep: bool,
 }

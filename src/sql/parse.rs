@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 
+use super::clauses::overriding;
 use super::cursor::Cursor;
 use super::lexer::{Token, TokenKind, position, syntax_error_at};
 use super::local::{Local, parse_local};
@@ -34,7 +35,8 @@ pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> 
     {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement"));
     }
-    let parsed = |tree, deep| Parsed { text: Arc::from(text), tree, client_parameters, lifted, deep };
+    let overriding = overriding(text)?;
+    let parsed = |tree, deep| Parsed { text: Arc::from(text), tree, client_parameters, lifted, overriding, deep };
     if cursor.at_end() {
         return Ok(parsed(Tree::Local(Local::Empty), false));
     }

@@ -17,7 +17,7 @@ mod rows;
 mod tables;
 mod views;
 
-use crate::topology::Schema;
+use crate::topology::{Column, KV_KEYSPACE, Schema, Table};
 use crate::types::Datum;
 
 pub use fixed::{namespace_name, procedure_name, procedure_oid, type_name};
@@ -49,6 +49,13 @@ pub fn contents(schema: &Schema, surroundings: &Surroundings) -> Vec<Relation> {
     views::add(&mut rows, &model, surroundings);
     information::add(&mut rows, &model, surroundings);
     rows.finish()
+}
+
+/// The table and the column that a sequence of this name is of.
+pub fn sequence_of<'s>(schema: &'s Schema, name: &str) -> Option<(&'s Table, &'s Column)> {
+    let tables = schema.tables.values().filter(|table| table.keyspace != KV_KEYSPACE);
+    let mut columns = tables.flat_map(|table| table.columns.iter().map(move |column| (&**table, column)));
+    columns.find(|(table, column)| column.identity.is_some() && model::sequence_name(table, column) == name)
 }
 
 #[cfg(test)]

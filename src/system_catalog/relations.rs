@@ -42,6 +42,7 @@ pub fn relations() -> &'static Schema {
         refused: Default::default(),
         drift: Arc::default(),
         temporary: Default::default(),
+        filled_by: Default::default(),
         tables: definitions().values().map(|known| (known.name.to_owned(), Arc::clone(&known.table))).collect(),
     });
     &SCHEMA

@@ -1,6 +1,9 @@
 //! Where a table lives: sharded by its keyspace's key, or a full copy on every shard.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Column, Keyspace, TableKind};
 use crate::types::{KeyType, PgType};
@@ -14,6 +17,78 @@ pub struct Placement<'k> {
     pub mistyped: Vec<(&'k Keyspace, usize)>,
 }
 
+/// A table that was made another kind than its columns' names say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placed {
+    pub keyspace: String,
+    /// Absent for a reference table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_column: Option<String>,
+}
+
+/// All such tables, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placements {
+    shardd_tables: BTreeMap<String, Placed>,
+}
+
+impl Placements {
+    /// What [`Placements::to_text`] wrote; `None` for a text that is somebody else's.
+    ///
+    /// # Errors
+    /// It is meant to be one, and cannot be read.
+    pub fn read(text: &str) -> Option<Result<Placements, serde_json::Error>> {
+        text.contains("shardd_tables").then(|| serde_json::from_str(text))
+    }
+
+    /// # Errors
+    /// None is known.
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    pub fn insert(&mut self, table: String, placed: Placed) {
+        self.shardd_tables.insert(table, placed);
+    }
+
+    pub fn get(&self, table: &str) -> Option<&Placed> {
+        self.shardd_tables.get(table)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.shardd_tables.is_empty()
+    }
+
+    /// Those of the tables that are wanted; `None` when all are.
+    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Option<Placements> {
+        let kept = self.shardd_tables.iter().filter(|(table, _)| wanted(table));
+        let kept: BTreeMap<String, Placed> = kept.map(|(table, placed)| (table.clone(), placed.clone())).collect();
+        (kept.len() < self.shardd_tables.len()).then_some(Placements { shardd_tables: kept })
+    }
+}
+
+/// As [`place`] has it, unless the table was made another kind.
+pub fn place_as<'k>(
+    table: &str,
+    columns: &[Column],
+    keyspaces: &'k [Arc<Keyspace>],
+    placed: Option<&Placed>,
+) -> Option<Placement<'k>> {
+    let own = placed.and_then(|placed| {
+        let keyspace = &**keyspaces.iter().find(|keyspace| keyspace.name == placed.keyspace)?;
+        let reference = Placement { keyspace, kind: TableKind::Reference, mistyped: Vec::new() };
+        let Some(wanted) = &placed.key_column else { return Some(reference) };
+        let key_column = columns.iter().position(|column| column.name == *wanted)?;
+        Some(match can_be_key(columns[key_column].data_type, keyspace.key_type) {
+            true => Placement { kind: TableKind::Sharded { key_column, key_type: keyspace.key_type }, ..reference },
+            false => Placement { mistyped: vec![(keyspace, key_column)], ..reference },
+        })
+    });
+    own.or_else(|| place(table, columns, keyspaces))
+}
+
 /// The first keyspace whose key column the table has makes it sharded; with none, it is a reference table of the first
 /// keyspace. `None` when there is no keyspace.
 ///
@@ -23,7 +98,7 @@ pub fn place<'k>(table: &str, columns: &[Column], keyspaces: &'k [Arc<Keyspace>]
     for keyspace in keyspaces {
         let wanted = keyspace.key_column_of(table);
         let Some(key_column) = columns.iter().position(|column| column.name == wanted) else { continue };
-        if !fits(columns[key_column].data_type, keyspace.key_type) {
+        if !can_be_key(columns[key_column].data_type, keyspace.key_type) {
             mistyped.push((&**keyspace, key_column));
             continue;
         }
@@ -33,7 +108,8 @@ pub fn place<'k>(table: &str, columns: &[Column], keyspaces: &'k [Arc<Keyspace>]
     Some(Placement { keyspace: keyspaces.first()?, kind: TableKind::Reference, mistyped })
 }
 
-fn fits(data_type: PgType, key_type: KeyType) -> bool {
+/// Whether a column of this type can be a key of that one.
+pub fn can_be_key(data_type: PgType, key_type: KeyType) -> bool {
     match key_type {
         KeyType::Bigint => matches!(data_type, PgType::Int2 | PgType::Int4 | PgType::Int8),
         KeyType::Text => matches!(data_type, PgType::Text | PgType::Varchar),

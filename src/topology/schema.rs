@@ -25,6 +25,10 @@ pub struct Schema {
     /// Those of the tables that are one session's own, and on one shard. Never stored, nor seen by others.
     #[serde(skip)]
     pub temporary: BTreeSet<String>,
+    /// Of Postgres shards: the tables with columns that a sequence fills, by the sequence's `schema.name`, quoted where SQL
+    /// needs it. Never stored: they say it themselves.
+    #[serde(skip)]
+    pub filled_by: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Why a relation of the shards is not served.

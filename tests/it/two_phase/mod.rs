@@ -261,9 +261,14 @@ fn without_prepared_transactions_a_second_shard_is_refused() {
 
 /// A transaction that a process has left prepared on `s2`, and that `s1` was to decide.
 fn leave_prepared(shardd: &Shardd, key: u32) -> String {
+    leave_prepared_by(shardd, key, 1)
+}
+
+/// The same, which the shard of this number was to decide.
+fn leave_prepared_by(shardd: &Shardd, key: u32, decider: u16) -> String {
     let catalog = rusqlite::Connection::open(shardd.data_dir().join("catalog.db")).expect("the catalog");
     let cluster: String = catalog.query_row("SELECT cluster_id FROM cluster", [], |row| row.get(0)).expect("an id");
-    let gid = format!("shardd:{cluster}:1:{:032x}", 77);
+    let gid = format!("shardd:{cluster}:{decider}:{:032x}", 77);
     let mut client = shardd.postgres().expect("a server").client_of("s2");
     // As a client with SET ROLE does: another role may not end it.
     client.run("CREATE ROLE alice; GRANT ALL ON accounts TO alice; SET ROLE alice");
@@ -321,6 +326,44 @@ fn an_operator_sees_what_is_in_doubt_and_ends_it() {
     assert_eq!(shardctl(&shardd, "resolve"), "No transaction is in doubt.\n");
     assert_eq!(prepared(shardd.postgres().expect("a server")), Vec::<String>::new());
     assert_eq!(totals(&mut shardd.client()), vec!["0"; keys.len()]);
+}
+
+#[test]
+fn an_operator_ends_what_nobody_can_decide_any_more() {
+    for (outcome, total) in [("--commit", "5"), ("--rollback", "0")] {
+        let shardd = Shardd::start_over_postgres_with("[limits]\nresolve_after_ms = 3600000");
+        let keys = keys(&shardd);
+        let force = |gid: &str, more: &[&str]| {
+            let mut shardctl = std::process::Command::new(env!("CARGO_BIN_EXE_shardctl"));
+            shardctl.args(["--url", &shardd.admin_url(), "transactions", "resolve", "--force", gid, outcome]);
+            let output = shardctl.args(more).stdin(std::process::Stdio::null()).output().expect("shardctl runs");
+            (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+        };
+        // The shard that decides is none of the topology's any more.
+        let gid = format!("{}:2", leave_prepared_by(&shardd, keys[1], 999));
+        let (code, told) = force(&gid, &[]);
+        assert!(code == Some(2) && told.contains("lost for good") && told.contains("--yes"), "{told}");
+        assert_eq!(prepared(shardd.postgres().expect("a server")), std::slice::from_ref(&gid));
+        let (code, told) = force(&gid, &["--yes"]);
+        assert!(code == Some(0) && told.contains("on s2."), "{told}");
+        assert_eq!(prepared(shardd.postgres().expect("a server")), Vec::<String>::new());
+        let found = shardd.client().query(&format!("SELECT total FROM accounts WHERE event_id = {}", keys[1]));
+        assert_eq!(found.value(), total);
+        assert!(shardd.log().contains("BY FORCE"), "{}", shardd.log());
+        assert_eq!(force(&gid, &["--yes"]).0, Some(1));
+    }
+}
+
+#[test]
+fn nobody_forces_what_can_be_decided() {
+    let shardd = Shardd::start_over_postgres_with("[limits]\nresolve_after_ms = 3600000");
+    let keys = keys(&shardd);
+    let gid = format!("{}:2", leave_prepared(&shardd, keys[1]));
+    let body = serde_json::json!({"gid": gid, "outcome": "commit"}).to_string();
+    let headers = [("Content-Type", "application/json")];
+    let refused = shardd.admin(&Request::new("POST", "/v1/transactions/force", &headers, body.as_bytes()));
+    assert!(refused.text().contains("s1") && refused.text().contains("without --force"), "{}", refused.text());
+    assert_eq!(prepared(shardd.postgres().expect("a server")), [gid]);
 }
 
 #[test]

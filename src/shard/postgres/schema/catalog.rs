@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer};
 pub(super) struct Document {
     pub(super) search_path: String,
     pub(super) server: Server,
+    /// The comment on shardd's own schema, which tells what tables were made another kind.
+    #[serde(default)]
+    pub(super) placements: Option<String>,
     #[serde(deserialize_with = "list")]
     pub(super) schemas: Vec<String>,
     #[serde(deserialize_with = "list")]

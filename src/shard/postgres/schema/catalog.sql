@@ -233,6 +233,9 @@ SELECT pg_catalog.json_build_object(
         LEFT JOIN members m ON m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND m.objid = p.oid
         WHERE m.objid IS NULL
     ),
+    'placements', (
+        SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'shardd'
+    ),
     'sequences', (
         SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
             'oid', c.oid::pg_catalog.int8,

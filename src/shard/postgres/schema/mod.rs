@@ -31,7 +31,7 @@ pub use table::{ShardTable, UniqueIndex};
 
 use crate::error::{Error, Fault, Result, SqlState};
 pub use crate::topology::Severity;
-use crate::topology::{Keyspace, Refused, Schema, Table};
+use crate::topology::{Keyspace, Placements, Refused, Schema, Table};
 use crate::types::ShardId;
 use fact::Facts;
 
@@ -72,6 +72,8 @@ pub struct ShardSchema {
     pub tables: BTreeMap<String, ShardTable>,
     /// What is there and not served: by name for the schema `public`, by `schema.name` for others.
     pub refused: BTreeMap<String, Refused>,
+    /// The tables whose kind was changed.
+    pub placements: Placements,
 }
 
 /// The server and the database as a whole.
@@ -145,7 +147,16 @@ impl ShardSchema {
             let hint = "Upgrade the server: shardd serves Postgres 12 and later.";
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message).hint(hint).fault(Fault::Shard));
         }
-        Ok(table::assemble((id, shard), document, keyspaces))
+        let placements = match document.placements.as_deref().and_then(Placements::read) {
+            None => Placements::default(),
+            Some(read) => read.map_err(|error| {
+                let message = format!("the comment on schema shardd of shard \"{shard}\" is not what shardd wrote: {error}");
+                Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+                    .hint("It says which tables were made another kind: give it the text that it has on the other shards.")
+                    .fault(Fault::Shard)
+            })?,
+        };
+        Ok(table::assemble((id, shard), document, keyspaces, placements))
     }
 
     /// The schema that statements are planned by: the tables of all shards, each as the first that has it says. What is a
@@ -157,6 +168,11 @@ impl ShardSchema {
                 // Each shard has OIDs of its own.
                 let table = || Arc::new(Table { oid: 0, ..Table::clone(&table.table) });
                 schema.tables.entry(name.clone()).or_insert_with(table);
+            }
+            for (name, table) in &shard.tables {
+                for sequence in table.sequences.values() {
+                    schema.filled_by.entry(sequence.clone()).or_default().insert(name.clone());
+                }
             }
             for (name, refused) in &shard.refused {
                 schema.refused.entry(name.clone()).or_insert_with(|| refused.clone());

@@ -21,6 +21,8 @@ pub struct Sequence {
     pub readable: bool,
     /// Where it stands, once [`ShardSchema::set_positions`] told it.
     pub position: Option<i64>,
+    /// The number where it stands was given out; told with it.
+    pub given: bool,
 }
 
 impl Sequence {
@@ -34,6 +36,7 @@ impl Sequence {
             cycle: raw.cycle,
             readable: raw.readable,
             position: None,
+            given: false,
         }
     }
 
@@ -66,11 +69,16 @@ impl Sequence {
         // One that stood at a number may have given it.
         stands_at.saturating_add(if ahead == 0 { STEP } else { ahead })
     }
+
+    /// The first number that it has not given, whoever it is for.
+    pub fn next(&self) -> i64 {
+        self.position.unwrap_or(self.start).saturating_add(i64::from(self.given))
+    }
 }
 
 impl ShardSchema {
-    /// A query for where the sequences stand that fill columns: (name, position) in each row. `None` when there are none
-    /// that may be read.
+    /// A query for where the sequences stand that fill columns: (name, position, whether that was given out) in each row.
+    /// `None` when there are none that may be read.
     pub fn positions_query(&self) -> Option<String> {
         let used = self.tables.values().flat_map(|table| table.sequences.values());
         let readable = used.filter(|name| self.sequences.get(*name).is_some_and(|sequence| sequence.readable));
@@ -81,7 +89,7 @@ impl ShardSchema {
         for name in names {
             let union = if query.is_empty() { "" } else { " UNION ALL " };
             // The name is quoted as an identifier already; as a string its quotes are doubled.
-            let _ = write!(query, "{union}SELECT '{}', last_value FROM {name}", name.replace('\'', "''"));
+            let _ = write!(query, "{union}SELECT '{}', last_value, is_called FROM {name}", name.replace('\'', "''"));
         }
         (!query.is_empty()).then_some(query)
     }
@@ -92,12 +100,15 @@ impl ShardSchema {
     /// 08P01: the rows are not those of the query.
     pub fn set_positions(&mut self, rows: &[TextRow]) -> Result<()> {
         for row in rows {
-            let [Some(name), Some(position)] = row.as_slice() else {
+            let [Some(name), Some(position), Some(given)] = row.as_slice() else {
                 return Err(strange(&self.shard, "a sequence's position without name or value"));
             };
             let position = position.parse().map_err(|_| strange(&self.shard, format_args!("position {position}")))?;
             match self.sequences.get_mut(name) {
-                Some(sequence) => sequence.position = Some(position),
+                Some(sequence) => {
+                    sequence.position = Some(position);
+                    sequence.given = given == "t";
+                }
                 None => return Err(strange(&self.shard, format_args!("a sequence {name}"))),
             }
         }

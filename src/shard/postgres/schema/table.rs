@@ -7,7 +7,8 @@ use super::catalog::{self, Document, Relation};
 use super::fact::{self, Facts, Fingerprint};
 use super::{Function, Sequence, Server, ShardSchema, UserType, column_type, refusal};
 use crate::topology::{
-    self, Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, Keyspace, Placement, Table, UniqueKey,
+    self, Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, Keyspace, Placement, Placements, Table,
+    UniqueKey,
 };
 use crate::types::ShardId;
 
@@ -56,6 +57,7 @@ pub(super) fn assemble(
     (shard, shard_name): (ShardId, &str),
     document: Document,
     keyspaces: &[Arc<Keyspace>],
+    placements: Placements,
 ) -> ShardSchema {
     let held = keyspaces.iter().filter(|keyspace| keyspace.shards.contains(&shard));
     let catalog = Catalog {
@@ -71,7 +73,10 @@ pub(super) fn assemble(
             None => {
                 let columns = catalog.columns(relation);
                 // There always is one: the HTTP door's.
-                let Some(placement) = topology::place(&relation.name, &columns, keyspaces) else { continue };
+                let placed = placements.get(&relation.name);
+                let Some(placement) = topology::place_as(&relation.name, &columns, keyspaces, placed) else {
+                    continue;
+                };
                 // Another keyspace's, which nobody asks this shard for.
                 if !placement.keyspace.shards.contains(&shard) {
                     continue;
@@ -99,6 +104,7 @@ pub(super) fn assemble(
         functions: document.functions.into_iter().map(function).collect(),
         tables,
         refused,
+        placements,
     }
 }
 

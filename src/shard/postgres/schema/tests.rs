@@ -445,8 +445,8 @@ fn a_server_that_cannot_be_a_shard_is_told() {
 fn positions_decide_whether_a_sequence_meets_others() {
     let mut schema = captured();
     let query = schema.positions_query().unwrap();
-    assert_eq!(query.matches("last_value FROM").count(), 3, "{query}");
-    let row = |name: &str, position: &str| vec![Some(name.to_owned()), Some(position.to_owned())];
+    assert_eq!(query.matches("last_value, is_called FROM").count(), 3, "{query}");
+    let row = |name: &str, position: &str| [name, position, "t"].map(|value| Some(value.to_owned())).to_vec();
     schema.set_positions(&[row("public.orders_id_seq", "3073")]).unwrap();
     assert_eq!(schema.sequences["public.orders_id_seq"].collides(1), None);
     schema.set_positions(&[row("public.orders_id_seq", "3075")]).unwrap();

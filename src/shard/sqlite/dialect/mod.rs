@@ -42,7 +42,7 @@ pub use refusal::{REFUSALS, Refusal};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::{Effect, Program};
 use crate::shard::{OutputColumn, Tag};
-use crate::sql::{LiteralKind, ast};
+use crate::sql::{LiteralKind, Overriding, ast};
 use crate::system_catalog;
 use crate::topology::Schema;
 use crate::types::PgType;
@@ -62,6 +62,8 @@ pub struct ParameterTypes<'a> {
     pub lifted: &'a [LiteralKind],
     /// The text that the tree was parsed from, which the positions of errors count in; empty when there is none.
     pub text: &'a str,
+    /// Of an INSERT.
+    pub overriding: Option<Overriding>,
 }
 
 /// The type that PREPARE gives a parameter.
@@ -131,6 +133,7 @@ struct Written {
 struct Translator<'a> {
     schema: &'a Schema,
     text: &'a str,
+    overriding: Option<Overriding>,
     parameters: parameters::Parameters<'a>,
     /// How many aliases were given out.
     aliases: usize,
@@ -144,10 +147,12 @@ struct Translator<'a> {
 
 impl<'a> Translator<'a> {
     fn new(schema: &'a Schema, known: ParameterTypes<'a>) -> Translator<'a> {
+        let (text, overriding) = (known.text, known.overriding);
         let parameters = parameters::Parameters::new(known);
         Translator {
             schema,
-            text: known.text,
+            text,
+            overriding,
             parameters,
             aliases: 0,
             frames: Vec::new(),

@@ -54,8 +54,14 @@ impl Sequences {
         Sequences { shard, schema, state: Mutex::default() }
     }
 
-    /// Makes `pg_next_id('table', 'column')` known to a connection that writes.
+    /// Makes `pg_next_id('table', 'column')` and `pg_set_next_id('table', 'column', number)` known to a connection that writes.
     pub(super) fn register(self: &Arc<Sequences>, connection: &Connection) -> rusqlite::Result<()> {
+        let sequences = Arc::clone(self);
+        connection.create_scalar_function("pg_set_next_id", 3, FunctionFlags::SQLITE_UTF8, move |context| {
+            let table = context.get_raw(0).as_str().map_err(|e| rusqlite::Error::UserFunctionError(e.into()))?;
+            let column = context.get_raw(1).as_str().map_err(|e| rusqlite::Error::UserFunctionError(e.into()))?;
+            sequences.set(table, column, context.get(2)?).map_err(|error| functions::raise(&error))
+        })?;
         let sequences = Arc::clone(self);
         connection.create_scalar_function("pg_next_id", 2, FunctionFlags::SQLITE_UTF8, move |context| {
             let table = context.get_raw(0).as_str().map_err(|e| rusqlite::Error::UserFunctionError(e.into()))?;
@@ -72,19 +78,7 @@ impl Sequences {
             state.replayed.push_back(again);
             return Ok(again);
         }
-        if !state.tables.contains_key(table) {
-            state.tables.insert(table.into(), Vec::new());
-        }
-        let Some(sequences) = state.tables.get_mut(table) else { return Err(Error::internal("a sequence was lost")) };
-        let at = match sequences.iter().position(|sequence| &*sequence.column == column) {
-            Some(at) => at,
-            None => {
-                let (next, step) = self.beginning(&state.stored, table)?;
-                sequences.push(Sequence { column: column.into(), next, step, changed: false });
-                sequences.len() - 1
-            }
-        };
-        let sequence = &mut sequences[at];
+        let sequence = self.entry(state, table, column)?;
         let value = sequence.next;
         sequence.next = value.checked_add(sequence.step).ok_or_else(|| exhausted(table, column, i64::MAX))?;
         sequence.changed = true;
@@ -93,6 +87,33 @@ impl Sequences {
             state.given.push(value);
         }
         self.check_range(table, column, value).map(|()| value)
+    }
+
+    /// Makes a number the next one, and gives it.
+    fn set(&self, table: &str, column: &str, next: i64) -> Result<i64, Error> {
+        let state = &mut *self.state.lock();
+        let sequence = self.entry(state, table, column)?;
+        sequence.next = next;
+        sequence.changed = true;
+        state.changed = true;
+        Ok(next)
+    }
+
+    fn entry<'s>(&self, state: &'s mut State, table: &str, column: &str) -> Result<&'s mut Sequence, Error> {
+        let State { tables, stored, .. } = state;
+        if !tables.contains_key(table) {
+            tables.insert(table.into(), Vec::new());
+        }
+        let Some(sequences) = tables.get_mut(table) else { return Err(Error::internal("a sequence was lost")) };
+        let at = match sequences.iter().position(|sequence| &*sequence.column == column) {
+            Some(at) => at,
+            None => {
+                let (next, step) = self.beginning(stored, table)?;
+                sequences.push(Sequence { column: column.into(), next, step, changed: false });
+                sequences.len() - 1
+            }
+        };
+        Ok(&mut sequences[at])
     }
 
     /// A statement begins: what it is given can be given again.

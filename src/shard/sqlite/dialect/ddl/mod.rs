@@ -171,7 +171,10 @@ const FIRST_OID: u32 = 16_384;
 
 /// A translator for expressions that stand in the schema: there is no client, and nothing to bind.
 fn schema_translator(schema: &Schema) -> Translator<'_> {
-    Translator::new(schema, ParameterTypes { declared: &[], client_parameters: 0, lifted: &[], text: "" })
+    Translator::new(
+        schema,
+        ParameterTypes { declared: &[], client_parameters: 0, lifted: &[], text: "", overriding: None },
+    )
 }
 
 /// A name for a new relation.

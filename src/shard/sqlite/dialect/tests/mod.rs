@@ -63,7 +63,7 @@ impl Shard {
             | ast::Statement::Insert(_)
             | ast::Statement::Update(_)
             | ast::Statement::Delete(_) => {
-                let known = ParameterTypes { declared: &[], client_parameters, lifted: &[], text };
+                let known = ParameterTypes { declared: &[], client_parameters, lifted: &[], text, overriding: None };
                 translate(&tree, &self.schema, known).map(Some)
             }
             _ => Ok(None),
@@ -248,7 +248,7 @@ fn lifted_literals_have_the_types_that_they_would_have_in_the_text() {
     let parsed = crate::sql::parse(text, 1, Vec::new()).unwrap();
     let Tree::Sql(tree) = parsed.tree else { panic!("not SQL") };
     let lifted = [LiteralKind::Int4, LiteralKind::Numeric, LiteralKind::Text];
-    let known = ParameterTypes { declared: &[], client_parameters: 1, lifted: &lifted, text };
+    let known = ParameterTypes { declared: &[], client_parameters: 1, lifted: &lifted, text, overriding: None };
     let program = translate(&tree, &shard.schema, known).unwrap();
     assert_eq!(program.parameters, [PgType::Int4, PgType::Int4, PgType::Numeric, PgType::Text]);
 }

@@ -10,7 +10,7 @@ use super::super::query::Untyped;
 use super::super::scope::{Item, Scope};
 use super::super::typed::Typed;
 use super::super::{Translator, Written};
-use super::{check_identity, is_default, is_row_id};
+use super::{check_identity, is_default, is_overridden, is_row_id};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::Tag;
 use crate::sql::ast::{self, SetExpr};
@@ -126,7 +126,15 @@ impl Translator<'_> {
         let alias = self.alias();
         let mut texts = Vec::with_capacity(columns.given.len() + columns.left_out.len());
         for (index, (source, name)) in columns.given.iter().zip(output.columns.iter().zip(&output.column_names)) {
-            check_identity(&table.columns[*index], false)?;
+            let column = &table.columns[*index];
+            if is_overridden(column, self.overriding) {
+                let value = self.default_value(table, column)?;
+                texts.push(self.guard_row_id(table, *index, value).sql);
+                continue;
+            }
+            if self.overriding.is_none() {
+                check_identity(column, false)?;
+            }
             let mut value = Typed::computed(format!("{alias}.{name}"), source.data_type, []);
             value.origin = super::super::typed::Origin::Computed;
             value.modifier = source.modifier;
@@ -170,10 +178,12 @@ impl Translator<'_> {
         let mut cells = Vec::with_capacity(columns.given.len() + columns.left_out.len());
         for (index, value) in columns.given.iter().zip(values) {
             let column = &table.columns[*index];
-            let typed = if is_default(value) {
+            let typed = if is_default(value) || is_overridden(column, self.overriding) {
                 self.default_value(table, column)?
             } else {
-                check_identity(column, false)?;
+                if self.overriding.is_none() {
+                    check_identity(column, false)?;
+                }
                 let typed = self.expression(value, place)?;
                 self.assign(typed, column).map_err(|error| self.error_at(error, value.span()))?
             };

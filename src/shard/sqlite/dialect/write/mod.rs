@@ -19,7 +19,7 @@ use super::{Translator, Written};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::Effect;
 use crate::shard::{OutputColumn, Tag};
-use crate::sql::ast;
+use crate::sql::{Overriding, ast};
 use crate::topology::{Column, Identity, Table};
 use crate::types::PgType;
 
@@ -123,6 +123,11 @@ pub(super) fn is_row_id(table: &Table, index: usize) -> bool {
 /// `DEFAULT`, where a value may stand.
 fn is_default(value: &ast::Expr) -> bool {
     matches!(value, ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
+}
+
+/// Whether a value that is given for a column is left out, as OVERRIDING USER VALUE has it.
+fn is_overridden(column: &Column, overriding: Option<Overriding>) -> bool {
+    overriding == Some(Overriding::UserValue) && matches!(column.identity, Some(Identity::Always | Identity::ByDefault))
 }
 
 /// 428C9: an explicit value for a column that only counts by itself.

@@ -1,0 +1,256 @@
+//! INSERT into a reference table on Postgres shards, where each would fill a row in by itself: numbers of a sequence, random
+//! values, what a query finds.
+//!
+//! One shard, always the same, runs the client's statement. The rows that it has then are written on the others as values, and
+//! each must come to the same rows: a trigger may change them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::carrying::{sent_as, values};
+use super::everywhere::copies_differ;
+use super::merge::append_visible;
+use super::session::{Execution, Session};
+use super::write::held;
+use crate::error::{Error, Result};
+use crate::plan::ReferenceWrite;
+use crate::shard::postgres::{self, Program, Way};
+use crate::shard::{Call, Formats, OutputColumn, RawParameters, RowBatch, Tag, TransactionMode, Written};
+use crate::sql::{self, ast, quote_identifier};
+use crate::topology::{Identity, Table};
+use crate::types::{Format, ShardId};
+
+/// How many rows one statement writes on the other shards.
+const ROWS_AT_ONCE: usize = 256;
+
+/// Rows as the first shard has them.
+struct Filled {
+    columns: Vec<OutputColumn>,
+    formats: Vec<Format>,
+    rows: Vec<Vec<Option<Bytes>>>,
+}
+
+/// Where they are written on the others.
+#[derive(Clone, Copy)]
+struct Copying<'a> {
+    table: &'a Table,
+    /// Numbers of the table's.
+    columns: &'a [usize],
+    /// ON CONFLICT, where the first shard may have updated rows that the others have, too.
+    conflict: &'a str,
+}
+
+impl Session {
+    /// Whether one shard can fill the rows in for all. `reason`: why each cannot do it by itself.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) fn require_fillable(
+        &self,
+        statement: &ast::Statement,
+        table: &Table,
+        call: &postgres::Call,
+        reason: Error,
+    ) -> Result<()> {
+        let ast::Statement::Insert(insert) = statement else { return Err(reason) };
+        // By its primary key a row that was updated is found on the other shards.
+        let is_key = |name: &str| {
+            let key = table.primary_key.as_ref();
+            key.is_some_and(|key| key.columns.iter().any(|column| table.columns[*column].name == name))
+        };
+        if let Some(assigned) = assigned_on_conflict(insert)
+            && (table.primary_key.is_none() || assigned.iter().any(|name| is_key(name)))
+        {
+            return Err(reason);
+        }
+        // What the user's own functions do beside giving a value, they have to do everywhere.
+        let known = self.engine.servers.known();
+        let defaults = table.columns.iter().filter_map(|column| column.default.as_deref());
+        let called: Vec<Box<str>> = defaults.flat_map(functions_of).collect();
+        let defaults = Program::as_written(Tag::Merge, "".into(), called.into());
+        if call.program.calls(&known.hazards) || defaults.calls(&known.hazards) {
+            return Err(reason);
+        }
+        Ok(())
+    }
+
+    /// Runs an INSERT on the first shard, and writes its rows on the others, within the open transaction.
+    pub(super) async fn fill_and_copy(
+        &mut self,
+        write: &ReferenceWrite,
+        table: &Table,
+        call: &postgres::Call,
+        shards: &[ShardId],
+        execution: &Execution,
+    ) -> Result<Written> {
+        let [first, others @ ..] = shards else { return Err(Error::internal("there are no shards")) };
+        self.describe_as(&execution.prepared, &execution.statement).await?;
+        let visible =
+            if write.returning { execution.statement.columns().map_or(0, |columns| columns.len()) } else { 0 };
+        let columns: Vec<usize> =
+            (0..table.columns.len()).filter(|number| table.columns[*number].generated.is_none()).collect();
+        let (written, filled) = self.fill(*first, table, &columns, visible, call).await?;
+        let conflict = match &write.statement {
+            ast::Statement::Insert(insert) if assigned_on_conflict(insert).is_some() => taking_over(table, &columns),
+            _ => String::new(),
+        };
+        let copying = Copying { table, columns: &columns, conflict: &conflict };
+        for &shard in others {
+            for rows in filled.rows.chunks(ROWS_AT_ONCE.min(sql::MAX_PARAMETERS / columns.len().max(1)).max(1)) {
+                let copied = self.write_filled(shard, &copying, &filled, rows, call).await?;
+                if copied != rows {
+                    return Err(copies_differ(&table.name, &self.engine.shard_name(shard)));
+                }
+            }
+        }
+        Ok(written)
+    }
+
+    async fn fill(
+        &mut self,
+        shard: ShardId,
+        table: &Table,
+        columns: &[usize],
+        visible: usize,
+        call: &postgres::Call,
+    ) -> Result<(Written, Filled)> {
+        let text = sql::with_more_returned(&call.text, &named(table, columns).join(", "))?;
+        let formats: Vec<Format> = columns.iter().map(|number| own_format(table, *number)).collect();
+        let mut asked: Vec<Format> = (0..visible).map(|column| call.formats.of(column)).collect();
+        asked.extend(&formats);
+        let way = match &call.way {
+            Way::Simple => Way::Extended { type_oids: Arc::default(), parameters: Arc::default(), name: None },
+            Way::Extended { type_oids, parameters, .. } => {
+                Way::Extended { type_oids: Arc::clone(type_oids), parameters: Arc::clone(parameters), name: None }
+            }
+        };
+        let text: Arc<str> = text.into();
+        // It returns other columns than the client's, which the shard has to tell.
+        let program = Arc::new(Program::as_written(Tag::Insert, Arc::clone(&text), Box::default()));
+        let call = postgres::Call { program, text, way, formats: Formats::Each(asked), ..call.clone() };
+        let answer = self.write_as_participant(shard, call).await?;
+        let told = answer.columns.as_deref().unwrap_or_default();
+        let (own, more) =
+            told.split_at_checked(visible).ok_or_else(|| Error::internal("fewer columns than described"))?;
+        let mut rows = RowBatch::default();
+        let mut filled = Filled { columns: more.to_vec(), formats, rows: Vec::new() };
+        for frame in answer.rows.row_frames() {
+            if visible > 0 {
+                append_visible(frame, visible, &mut rows.frames)?;
+                rows.rows += 1;
+            }
+            let mut all = values(&Bytes::copy_from_slice(frame))?;
+            filled.rows.push(all.split_off(visible.min(all.len())));
+        }
+        let columns = (visible > 0).then(|| Arc::from(own));
+        Ok((Written { rows, affected: answer.affected, columns, row_description: None }, filled))
+    }
+
+    /// Writes rows as they are, and gives what they have become.
+    async fn write_filled(
+        &mut self,
+        shard: ShardId,
+        copying: &Copying<'_>,
+        filled: &Filled,
+        rows: &[Vec<Option<Bytes>>],
+        call: &postgres::Call,
+    ) -> Result<Vec<Vec<Option<Bytes>>>> {
+        let Copying { table, columns, conflict } = *copying;
+        let sent: Vec<(u32, Format)> = (filled.columns.iter().zip(&filled.formats).zip(columns))
+            .map(|((column, format), target)| sent_as(column, *format, table, *target))
+            .collect::<Result<_>>()?;
+        let names = named(table, columns).join(", ");
+        let counts = table.columns.iter().any(|column| column.identity == Some(Identity::Always));
+        let overriding = if counts { " OVERRIDING SYSTEM VALUE" } else { "" };
+        let mut text = format!("INSERT INTO public.{} ({names}){overriding} VALUES ", quote_identifier(&table.name));
+        let mut parameters = RawParameters { formats: Vec::new(), values: Vec::new() };
+        let mut type_oids = Vec::new();
+        for (number, row) in rows.iter().enumerate() {
+            text.push_str(if number == 0 { "(" } else { ", (" });
+            for (column, value) in row.iter().enumerate() {
+                let (oid, format) =
+                    *sent.get(column).ok_or_else(|| Error::internal("a row has more values than columns"))?;
+                type_oids.push(oid);
+                parameters.formats.push(format);
+                parameters.values.push(value.clone());
+                let comma = if column == 0 { "" } else { ", " };
+                // Writing to a String does not fail.
+                let _ = write!(text, "{comma}${}", parameters.values.len());
+            }
+            text.push(')');
+        }
+        let _ = write!(text, "{conflict} RETURNING {names}");
+        let text: Arc<str> = text.into();
+        let call = postgres::Call {
+            program: Arc::new(Program::as_written(Tag::Insert, Arc::clone(&text), Box::default())),
+            text,
+            way: Way::Extended { type_oids: type_oids.into(), parameters: Arc::new(parameters), name: None },
+            formats: Formats::Each(filled.formats.clone()),
+            ..call.clone()
+        };
+        let written = self.write_as_participant(shard, call).await?;
+        written.rows.row_frames().map(|frame| values(&Bytes::copy_from_slice(frame))).collect()
+    }
+
+    async fn write_as_participant(&mut self, shard: ShardId, call: postgres::Call) -> Result<Written> {
+        let engine = Arc::clone(&self.engine);
+        let transaction = self.open_transaction()?;
+        let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
+        held(participant.run(Call::Postgres(call)).await?).await
+    }
+}
+
+/// The columns that ON CONFLICT DO UPDATE assigns to; `None` without it.
+fn assigned_on_conflict(insert: &ast::Insert) -> Option<Vec<String>> {
+    let Some(ast::OnInsert::OnConflict(conflict)) = &insert.on else { return None };
+    let ast::OnConflictAction::DoUpdate(update) = &conflict.action else { return None };
+    let targets = update.assignments.iter().flat_map(|assignment| match &assignment.target {
+        ast::AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
+        ast::AssignmentTarget::Tuple(names) => names.as_slice(),
+    });
+    Some(targets.filter_map(|name| Some(sql::name_parts(name)?.pop()?.into_owned())).collect())
+}
+
+/// Makes a row that is there what it has become on the first shard.
+fn taking_over(table: &Table, columns: &[usize]) -> String {
+    let Some(key) = &table.primary_key else { return String::new() };
+    let others = columns
+        .iter()
+        .filter(|number| !key.columns.contains(*number) && table.columns[**number].identity != Some(Identity::Always));
+    let set = others.map(|number| {
+        let name = quote_identifier(&table.columns[*number].name);
+        format!("{name} = excluded.{name}")
+    });
+    let set: Vec<String> = set.collect();
+    let key = named(table, &key.columns).join(", ");
+    match set.is_empty() {
+        true => format!(" ON CONFLICT ({key}) DO NOTHING"),
+        false => format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", ")),
+    }
+}
+
+fn named(table: &Table, columns: &[usize]) -> Vec<String> {
+    columns.iter().map(|number| quote_identifier(&table.columns[*number].name)).collect()
+}
+
+/// Binary where shardd knows the type; text where its number may be another on each shard.
+fn own_format(table: &Table, column: usize) -> Format {
+    if table.columns[column].known_type().is_some() { Format::Binary } else { Format::Text }
+}
+
+/// The functions that a default calls.
+fn functions_of(default: &str) -> Vec<Box<str>> {
+    let Ok(tree) = sql::parse_expression(default) else { return Vec::new() };
+    let mut names = Vec::new();
+    let _: std::ops::ControlFlow<()> = sql::walk_expressions(&tree, |expression| {
+        if let ast::Expr::Function(function) = expression
+            && let Some(name) = sql::name_parts(&function.name).and_then(|mut parts| parts.pop())
+        {
+            names.push(Box::from(&*name));
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    names
+}

@@ -1,0 +1,372 @@
+//! Changing what a table is: sharded by a column, or a reference table.
+//!
+//! Its rows are read, which bounds how large it can be; then every shard is emptied of them, learns the new kind, and is given
+//! the rows that it has to have. All of it is one transaction over all shards, which hold the table locked meanwhile. Every
+//! shard knows the kind by itself, so that none can be asked for rows by the wrong one after a crash.
+
+use std::sync::{Arc, OnceLock};
+
+use super::carrying::Inserting;
+use super::down::Need;
+use super::everywhere::refuse_what_cannot_be_sharded;
+use super::sequence::{next_own, number_of, set_apart};
+use super::session::{Execution, Scope, Session};
+use super::transaction::Opened;
+use crate::error::{Error, Result, SqlState};
+use crate::shard::postgres::schema::survey;
+use crate::shard::sqlite::store_table_statement;
+use crate::shard::{Formats, RawParameters, ShardKind, TransactionMode};
+use crate::sql::{self, ast, quote_identifier};
+use crate::topology::{
+    Identity, KV_KEYSPACE, Keyspace, Placed, Placements, Refused, Schema, Table, TableKind, Topology, can_be_key,
+};
+use crate::types::ShardId;
+
+/// What a table is to become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindChange {
+    pub table: String,
+    /// `None`: a reference table.
+    pub key_column: Option<String>,
+    /// Where the key column's name does not tell it.
+    pub keyspace: Option<String>,
+    /// All is done, and taken back.
+    pub dry_run: bool,
+}
+
+impl Session {
+    /// Changes a table's kind. Gives how many rows it has.
+    ///
+    /// # Errors
+    /// It cannot be of that kind, with the reason; 54000 when it is too large; a shard refused. Nothing has changed then.
+    pub async fn change_kind(&mut self, change: &KindChange) -> Result<usize> {
+        let engine = Arc::clone(&self.engine);
+        let mut hidden = None;
+        let outcome = Box::pin(self.change_kind_within(change, &mut hidden)).await;
+        let Some(transaction) = self.transaction.take() else { return outcome };
+        match outcome {
+            Ok(rows) if !change.dry_run => {
+                let committed = self.commit_transaction(transaction).await;
+                if committed.is_err() {
+                    // The shards know what has become of it.
+                    engine.review_schema().await?;
+                }
+                committed.map(|()| rows)
+            }
+            outcome => {
+                // While the schema is locked.
+                let shown = hidden.map_or(Ok(()), |before| engine.adopt_schema(before));
+                self.roll_back(transaction).await;
+                shown.and(outcome)
+            }
+        }
+    }
+
+    /// `hidden`: the schema as it was before the table was taken out of it.
+    async fn change_kind_within(&mut self, change: &KindChange, hidden: &mut Option<Arc<Schema>>) -> Result<usize> {
+        let engine = Arc::clone(&self.engine);
+        engine.require_all(Need::SchemaChange)?;
+        self.transaction = Some(self.new_transaction(Opened::Statement));
+        self.open_transaction()?.lock_schema(&engine).await?;
+        let topology = engine.live.snapshot();
+        let changed = changed(&topology.schema, &topology.keyspaces, change)?;
+        let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
+        shards.sort_unstable();
+        self.require_prepared(&shards)?;
+        if engine.kind == ShardKind::Postgres {
+            // A statement that waits for the table's lock would find the rows of another kind of table than it was planned for.
+            self.open_transaction()?.schema = Some(Arc::clone(&topology.schema));
+            *hidden = Some(Arc::clone(&topology.schema));
+            engine.adopt_schema(Arc::new(without(&topology.schema, &change.table)))?;
+            engine.statements_have_ended().await?;
+        }
+        self.lock_table(&changed, &shards).await?;
+
+        let columns: Vec<usize> =
+            (0..changed.columns.len()).filter(|number| changed.columns[*number].generated.is_none()).collect();
+        let names: Vec<String> =
+            columns.iter().map(|number| quote_identifier(&changed.columns[*number].name)).collect();
+        let (names, quoted) = (names.join(", "), quote_identifier(&changed.name));
+        let reading = format!("SELECT {names} FROM {quoted}");
+        let prepared = Arc::new(self.prepare_checked(&reading, &[])?);
+        let execution = Execution {
+            statement: Arc::clone(&prepared.statement),
+            prepared,
+            raw: Arc::new(RawParameters::default()),
+            parameters: Arc::from([]),
+            formats: Formats::AllText,
+            scope: Scope::Alone,
+            environment: OnceLock::new(),
+        };
+        let carried = self.carried_by(&reading, &changed, &execution).await?;
+        let rows = carried.rows().len();
+        match engine.kind {
+            ShardKind::Postgres => self.become_on_servers(&changed, &shards, &topology).await?,
+            ShardKind::Sqlite => self.become_on_files(&changed, &shards, &topology).await?,
+        }
+        let counts = changed.columns.iter().any(|column| column.identity == Some(Identity::Always));
+        let overriding = if counts { " OVERRIDING SYSTEM VALUE" } else { "" };
+        let head = format!("INSERT INTO {quoted} ({names}){overriding}");
+        let into = Inserting { table: &changed, columns: &columns, head: &head, rest: "", at_once: false };
+        self.insert_carried(carried, &into, &execution).await?;
+        Ok(rows)
+    }
+
+    /// On SQLite shards their writers are taken.
+    async fn lock_table(&mut self, table: &Table, shards: &[ShardId]) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let wait_ms = engine.limits.lock_wait.as_millis();
+        let locking = [
+            format!("SET LOCAL lock_timeout = {wait_ms}"),
+            format!("LOCK TABLE public.{} IN ACCESS EXCLUSIVE MODE", quote_identifier(&table.name)),
+        ];
+        let transaction = self.open_transaction()?;
+        for &shard in shards {
+            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+            if engine.kind == ShardKind::Postgres {
+                participant.transaction.run_batch(&locking).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn become_on_servers(&mut self, table: &Table, shards: &[ShardId], topology: &Topology) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let transaction = self.open_transaction()?;
+        let mut read = transaction.read_schemas(&engine, shards, topology).await?;
+        for (_, found) in &read {
+            let Some(known) = found.tables.get(&table.name) else {
+                return Err(cannot(
+                    table,
+                    "while it is not on every shard",
+                    "`shardctl schema diff` shows the differences.",
+                ));
+            };
+            if let Some(trigger) = known.triggers.first() {
+                let why = format!("which has the trigger \"{trigger}\"");
+                return Err(cannot(
+                    table,
+                    &why,
+                    "Its rows are taken out and written anew: drop the trigger, and create it afterwards.",
+                ));
+            }
+            if known.row_security {
+                return Err(cannot(table, "whose rows a policy may hide", "Disable row security on it meanwhile."));
+            }
+        }
+        let mut placements = read.first().map(|(_, found)| found.placements.clone()).unwrap_or_default();
+        let key_column = table.key_column().map(|key| table.columns[key].name.clone());
+        placements.insert(table.name.clone(), Placed { keyspace: table.keyspace.clone(), key_column });
+        let statements =
+            [format!("TRUNCATE TABLE public.{}", quote_identifier(&table.name)), remembering(&placements)?];
+        for &shard in shards {
+            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+            participant.transaction.run_batch(&statements).await?;
+        }
+        read = transaction.read_schemas(&engine, shards, topology).await?;
+        let named = |_: &str, of: &str| of == table.name;
+        let sequences = match table.kind {
+            TableKind::Sharded { .. } => set_apart(&read, &topology.schema, named),
+            TableKind::Reference => {
+                let all =
+                    read.first().and_then(|(_, found)| found.tables.get(&table.name)).map(|known| &known.sequences);
+                let together = all.into_iter().flat_map(|all| all.values()).filter_map(|name| {
+                    let next =
+                        read.iter().filter_map(|(_, found)| found.sequences.get(name)).map(|one| one.next()).max()?;
+                    Some(format!("ALTER SEQUENCE {name} INCREMENT BY 1 START WITH 1 RESTART WITH {next}"))
+                });
+                let together: Vec<String> = together.collect();
+                shards.iter().map(|shard| (*shard, together.clone())).collect()
+            }
+        };
+        for (shard, statements) in sequences.iter().filter(|(_, statements)| !statements.is_empty()) {
+            let participant = transaction.join_as_writer(&engine, *shard, TransactionMode::Schema).await?;
+            participant.transaction.run_batch(statements).await?;
+        }
+        read = transaction.read_schemas(&engine, shards, topology).await?;
+        let after = survey(&read, &topology.keyspaces);
+        if after.table(&table.name).map(|after| after.kind) != Some(table.kind) {
+            return Err(Error::internal(format!("the table \"{}\" did not become what it was told to be", table.name)));
+        }
+        refuse_what_cannot_be_sharded(&read, &topology.schema, &after, named)?;
+        transaction.schema = Some(Arc::new(after));
+        Ok(())
+    }
+
+    async fn become_on_files(&mut self, table: &Table, shards: &[ShardId], topology: &Topology) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let quoted = |name: &str| format!("'{}'", name.replace('\'', "''"));
+        let mut together = Vec::new();
+        if table.kind == TableKind::Reference {
+            let counting = table.columns.iter().filter(|column| column.identity.is_some());
+            for column in counting {
+                let mut next = 1;
+                for &shard in shards {
+                    let transaction = self.open_transaction()?;
+                    let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+                    next = next.max(number_of(participant, &table.name, &column.name).await?);
+                }
+                together.push(format!(
+                    "INSERT INTO shardd_sequence (table_name, column_name, next, step) VALUES ({}, {}, {next}, 1) \
+                     ON CONFLICT DO UPDATE SET next = excluded.next, step = excluded.step",
+                    quoted(&table.name),
+                    quoted(&column.name)
+                ));
+            }
+        }
+        for &shard in shards {
+            let mut statements =
+                vec![format!("DELETE FROM \"{}\"", table.name.replace('"', "\"\"")), store_table_statement(table)?];
+            statements.extend(together.iter().cloned());
+            if table.kind != TableKind::Reference {
+                let zero = next_own(0, shard);
+                statements.push(format!(
+                    "UPDATE shardd_sequence SET step = 1024, next = next + (({zero} - next) % 1024 + 1024) % 1024 \
+                     WHERE table_name = {}",
+                    quoted(&table.name)
+                ));
+            }
+            let transaction = self.open_transaction()?;
+            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+            participant.run_ddl(&statements).await?;
+        }
+        let mut after = Schema::clone(&topology.schema);
+        after.tables.insert(table.name.clone(), Arc::new(table.clone()));
+        self.open_transaction()?.schema = Some(Arc::new(after));
+        Ok(())
+    }
+}
+
+/// The schema for everybody else meanwhile.
+fn without(schema: &Schema, table: &str) -> Schema {
+    let mut hidden = Schema::clone(schema);
+    hidden.tables.remove(table);
+    let what = format!("the table \"{table}\", while it is made another kind,");
+    hidden.refused.insert(table.to_owned(), Refused { what, hint: "Try again in a moment.".to_owned() });
+    hidden
+}
+
+/// What makes a server remember the tables whose kind was changed.
+pub(super) fn remembering(placements: &Placements) -> Result<String> {
+    let text = placements.to_text().map_err(|error| Error::internal(error.to_string()))?;
+    Ok(format!("COMMENT ON SCHEMA shardd IS '{}'", text.replace('\'', "''")))
+}
+
+/// The table as it is to be.
+///
+/// # Errors
+/// It cannot be.
+fn changed(schema: &Schema, keyspaces: &[Arc<Keyspace>], change: &KindChange) -> Result<Table> {
+    let name = &change.table;
+    let Some(table) = schema.table(name).filter(|table| table.keyspace != KV_KEYSPACE) else {
+        return Err(Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
+            .hint("`shardctl tables` lists the tables."));
+    };
+    let referring = schema
+        .tables
+        .values()
+        .find(|other| other.name != *name && other.foreign_keys.iter().any(|key| key.references == *name));
+    if let Some(other) = referring {
+        let why = format!("which a foreign key of \"{}\" refers to", other.name);
+        return Err(cannot(table, &why, "Drop the foreign key; where it can still hold, create it again afterwards."));
+    }
+    let mut changed = Table::clone(table);
+    changed.kind = match &change.key_column {
+        None => TableKind::Reference,
+        Some(column) => {
+            let keyspace = keyspace_for(column, keyspaces, change)?;
+            changed.keyspace.clone_from(&keyspace.name);
+            sharded(table, column, keyspace)?
+        }
+    };
+    if changed.kind == table.kind && changed.keyspace == table.keyspace {
+        return Err(Error::new(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("the table \"{name}\" is that already"),
+        )
+        .hint("`shardctl tables` shows how each is sharded."));
+    }
+    let apart = changed.foreign_keys.iter().find(|key| {
+        let Some(target) = schema.table(&key.references).filter(|target| target.name != *name) else { return false };
+        let Some(target_key) = target.key_column() else { return false };
+        let place = key.referenced_columns.iter().position(|column| *column == target_key);
+        let own = place.and_then(|place| key.columns.get(place)).copied();
+        own.is_none() || own != changed.key_column() || target.keyspace != changed.keyspace
+    });
+    match apart {
+        None => Ok(changed),
+        Some(key) => {
+            let why = format!("whose foreign key \"{}\" refers to rows of other shards then", key.name);
+            Err(cannot(table, &why, "Drop the foreign key, or include the key columns of both tables in it."))
+        }
+    }
+}
+
+fn keyspace_for<'k>(column: &str, keyspaces: &'k [Arc<Keyspace>], change: &KindChange) -> Result<&'k Keyspace> {
+    let mut users = keyspaces.iter().filter(|keyspace| keyspace.name != KV_KEYSPACE);
+    let found = match &change.keyspace {
+        Some(name) => users.find(|keyspace| keyspace.name == *name),
+        None if users.clone().count() == 1 => users.next(),
+        None => users.find(|keyspace| keyspace.key_column == column),
+    };
+    found.map(|keyspace| &**keyspace).ok_or_else(|| {
+        let message = match &change.keyspace {
+            Some(name) => format!("there is no keyspace \"{name}\""),
+            None => format!("no keyspace's key column is \"{column}\""),
+        };
+        Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
+            .hint("Name one with --keyspace; `shardctl status` lists them.")
+    })
+}
+
+fn sharded(table: &Table, column: &str, keyspace: &Keyspace) -> Result<TableKind> {
+    let Some((key_column, found)) = table.column(column) else {
+        let message = format!("column \"{column}\" of relation \"{}\" does not exist", table.name);
+        return Err(Error::new(SqlState::UNDEFINED_COLUMN, message));
+    };
+    if !can_be_key(found.data_type, keyspace.key_type) || found.generated.is_some() || found.collation.is_some() {
+        let why = format!(
+            "to sharded by \"{column}\" of type {}, which is no key of keyspace \"{}\",",
+            found.type_name(),
+            keyspace.name
+        );
+        return Err(cannot(
+            table,
+            &why,
+            "The key is a plain column of the keyspace's type, in the database's own collation.",
+        ));
+    }
+    if !found.not_null {
+        return Err(cannot(
+            table,
+            &format!("to sharded by \"{column}\", which takes NULL,"),
+            &format!(
+                "ALTER TABLE {} ALTER COLUMN {} SET NOT NULL",
+                quote_identifier(&table.name),
+                quote_identifier(column)
+            ),
+        ));
+    }
+    let keys = table.primary_key.iter().chain(&table.unique_keys);
+    let lacking = keys.filter(|key| !key.columns.contains(&key_column)).map(|key| &key.name);
+    let indexes = table.indexes.iter().filter(|index| index.unique && !includes(&index.definition, column));
+    if let Some(name) = lacking.chain(indexes.map(|index| &index.name)).next() {
+        let why = format!("to sharded by \"{column}\", which the unique \"{name}\" does not include,");
+        return Err(cannot(table, &why, "Uniqueness can be held within one shard only: include the key column in it."));
+    }
+    Ok(TableKind::Sharded { key_column, key_type: keyspace.key_type })
+}
+
+/// Whether an index is on the column itself, among others.
+fn includes(definition: &str, column: &str) -> bool {
+    let Ok(sql::Parsed { tree: sql::Tree::Sql(tree), .. }) = sql::parse(definition, 0, Vec::new()) else {
+        return false;
+    };
+    let ast::Statement::CreateIndex(index) = &*tree else { return false };
+    let is_it = |found: &ast::IndexColumn| matches!(&found.column.expr, ast::Expr::Identifier(name) if sql::fold(name) == column);
+    index.columns.iter().any(is_it)
+}
+
+fn cannot(table: &Table, why: &str, hint: &str) -> Error {
+    Error::unsupported(format!("changing the kind of table \"{}\" {why}", table.name), hint).table(&table.name)
+}

@@ -1,0 +1,188 @@
+//! Calls of `nextval()` and `setval()` that are a statement's only ones, and ALTER SEQUENCE.
+//!
+//! A sequence is on every shard, so what such a call does depends on whom its numbers are for, which the session knows.
+
+use super::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr, TableFactor,
+};
+use super::cursor::Cursor;
+use super::lexer::TokenKind;
+use super::name::{fold, function_name};
+use super::walk::names_relation;
+use crate::error::Result;
+
+/// A statement that does nothing but ask a sequence for numbers, or set it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SequenceCall {
+    /// `SELECT nextval(...)`: for as many rows as FROM gives, which names no table.
+    Next {
+        sequence: Expr,
+        /// There is no FROM.
+        once: bool,
+        column: String,
+    },
+    /// `SELECT setval(...)`, whose value may come from a query.
+    Set { sequence: Expr, column: String },
+}
+
+impl SequenceCall {
+    pub fn sequence(&self) -> &Expr {
+        match self {
+            SequenceCall::Next { sequence, .. } | SequenceCall::Set { sequence, .. } => sequence,
+        }
+    }
+
+    /// The name of the result's column.
+    pub fn column(&self) -> &str {
+        match self {
+            SequenceCall::Next { column, .. } | SequenceCall::Set { column, .. } => column,
+        }
+    }
+}
+
+/// `None` when it is another query.
+pub fn sequence_call(query: &Query) -> Option<SequenceCall> {
+    let SetExpr::Select(select) = &*query.body else { return None };
+    let (call, column) = match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(Expr::Function(call))] => (call, function_name(&call.name)?.into_owned()),
+        [SelectItem::ExprWithAlias { expr: Expr::Function(call), alias }] => (call, fold(alias).into_owned()),
+        _ => return None,
+    };
+    let arguments = plain_arguments(call)?;
+    match (function_name(&call.name)?.as_ref(), arguments.as_slice()) {
+        ("nextval", [sequence]) => {
+            let names_none = |factor: &TableFactor| match factor {
+                TableFactor::Table { args, .. } => args.is_some(),
+                TableFactor::TableFunction { .. } | TableFactor::Function { .. } => true,
+                _ => false,
+            };
+            let functions_only = select.from.iter().all(|from| from.joins.is_empty() && names_none(&from.relation));
+            let rest_names = query.with.is_some() || names_relation(&select.selection, |_| true);
+            (functions_only && !rest_names).then(|| SequenceCall::Next {
+                sequence: (*sequence).clone(),
+                once: select.from.is_empty() && select.selection.is_none(),
+                column,
+            })
+        }
+        ("setval", [sequence, _] | [sequence, _, _]) => {
+            Some(SequenceCall::Set { sequence: (*sequence).clone(), column })
+        }
+        _ => None,
+    }
+}
+
+fn plain_arguments(call: &Function) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = &call.args else { return None };
+    let argument = |argument| match argument {
+        &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref expression)) => Some(expression),
+        _ => None,
+    };
+    list.args.iter().map(argument).collect()
+}
+
+/// The parts of a client's `SELECT setval(...)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetvalParts<'t> {
+    pub sequence: &'t str,
+    /// The same query with the other arguments in place of the call.
+    pub reading: String,
+    /// Whether it says if the value has been given out.
+    pub tells_called: bool,
+}
+
+/// Takes it apart; `None` when it is none.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn setval_parts(text: &str) -> Result<Option<SetvalParts<'_>>> {
+    let cursor = Cursor::new(text)?;
+    let tokens = cursor.tokens();
+    let is_call = |at: usize| {
+        let named = tokens[at].text(text).trim_matches('"').eq_ignore_ascii_case("setval");
+        named && tokens.get(at + 1).is_some_and(|next| next.kind == TokenKind::LeftParen)
+    };
+    let mut depth = 0_usize;
+    let (mut call, mut commas) = (None, Vec::new());
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
+            TokenKind::LeftParen | TokenKind::LeftBracket => depth += 1,
+            TokenKind::RightParen | TokenKind::RightBracket => {
+                depth = depth.saturating_sub(1);
+                let Some(name) = call.filter(|_| depth == 0) else { continue };
+                return Ok(parts(text, &cursor, name, &commas, at));
+            }
+            TokenKind::Comma if depth == 1 && call.is_some() => commas.push(at),
+            _ if depth == 0 && call.is_none() && is_call(at) => call = Some(at),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// `name` and `end`: the places of the function's name and of its closing parenthesis among the tokens.
+fn parts<'t>(text: &'t str, cursor: &Cursor<'_>, name: usize, commas: &[usize], end: usize) -> Option<SetvalParts<'t>> {
+    let tokens = cursor.tokens();
+    let first = *commas.first()?;
+    let qualified = name >= 2 && tokens[name - 1].kind == TokenKind::Dot;
+    let begin = tokens[if qualified { name - 2 } else { name }].start as usize;
+    let sequence = &text[tokens[name + 1].end as usize..tokens[first].start as usize];
+    let others = &text[tokens[first].end as usize..tokens[end].start as usize];
+    let reading = format!("{}{}{}", &text[..begin], others, &text[tokens[end].end as usize..]);
+    Some(SetvalParts { sequence: sequence.trim(), reading, tells_called: commas.len() == 2 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse_query;
+
+    #[test]
+    fn only_a_call_by_itself_is_one() {
+        let read = |text: &str| sequence_call(&parse_query(text).expect(text));
+        assert!(matches!(read("SELECT nextval('s')"), Some(SequenceCall::Next { once: true, .. })));
+        assert!(
+            matches!(read("SELECT pg_catalog.nextval('s'::regclass) AS id"), Some(SequenceCall::Next { column, .. }) if column == "id")
+        );
+        assert!(matches!(
+            read("SELECT nextval('s') FROM generate_series(1, 3)"),
+            Some(SequenceCall::Next { once: false, .. })
+        ));
+        assert!(matches!(read("SELECT setval('s', max(a)) FROM t"), Some(SequenceCall::Set { .. })));
+        for other in [
+            "SELECT nextval('s') FROM t",
+            "SELECT nextval('s') FROM generate_series(1, 3), t",
+            "SELECT nextval('s') WHERE EXISTS (SELECT 1 FROM t)",
+            "SELECT nextval('s'), 1",
+            "SELECT nextval('s') + 1",
+            "SELECT other.nextval('s')",
+            "SELECT setval('s')",
+        ] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_a_setval_reads_is_the_rest_of_its_text() {
+        let read = |text| setval_parts(text).unwrap().map(|parts| (parts.sequence, parts.reading, parts.tells_called));
+        let is = |sequence, reading: &str, called| Some((sequence, reading.to_owned(), called));
+        for (text, expected) in [
+            ("SELECT pg_catalog.setval('public.s', 42, true);", is("'public.s'", "SELECT  42, true;", true)),
+            ("SELECT setval('s', (SELECT max(id) FROM t))", is("'s'", "SELECT  (SELECT max(id) FROM t)", false)),
+            (
+                "SELECT setval(pg_get_serial_sequence('\"t\"','id'), coalesce(max(\"id\"), 1), max(\"id\") IS NOT null) FROM \"t\"",
+                is(
+                    "pg_get_serial_sequence('\"t\"','id')",
+                    "SELECT  coalesce(max(\"id\"), 1), max(\"id\") IS NOT null FROM \"t\"",
+                    true,
+                ),
+            ),
+            (
+                "WITH m AS (SELECT setval('x', 1)) SELECT setval ('s', m) AS v FROM m",
+                is("'s'", "WITH m AS (SELECT setval('x', 1)) SELECT  m AS v FROM m", false),
+            ),
+            ("SELECT 1", None),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+}

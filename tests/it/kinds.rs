@@ -1,0 +1,213 @@
+//! A table is made sharded, or a reference table, with every row where it belongs, or nothing has happened.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::support::shardd::Request;
+use crate::support::{Client, Shardd};
+
+fn shardctl(shardd: &Shardd, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut shardctl = Command::new(env!("CARGO_BIN_EXE_shardctl"));
+    let output =
+        shardctl.args(["--url", &shardd.admin_url(), "table"]).args(arguments).output().expect("shardctl runs");
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+fn kind(shardd: &Shardd, table: &str) -> (String, Option<String>) {
+    let tables = shardd.admin(&Request::get("/v1/tables")).json();
+    let all = tables.as_array().expect("tables").iter();
+    let found = all.clone().find(|one| one["table"] == table).unwrap_or_else(|| panic!("no {table} in {tables}"));
+    (found["kind"].as_str().expect("a kind").to_owned(), found["key_column"].as_str().map(str::to_owned))
+}
+
+fn all(client: &mut Client) -> Vec<Vec<Option<String>>> {
+    client.query("SELECT person_id, name, tag FROM people ORDER BY 1").texts()
+}
+
+fn filled(shardd: &Shardd) -> Client {
+    let mut client = shardd.client();
+    client.run("CREATE TABLE people (person_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, tag jsonb)");
+    client.run("CREATE INDEX by_name ON people (name)");
+    let rows: Vec<String> = (1..=400).map(|n| format!("('p{n}', '{{\"n\": {n}}}')")).collect();
+    client.run(&format!("INSERT INTO people (name, tag) VALUES {}", rows.join(", ")));
+    client
+}
+
+/// How many rows each shard has itself.
+fn held(shardd: &Shardd) -> Option<Vec<u64>> {
+    let postgres = shardd.postgres()?;
+    let count = |shard: String| {
+        postgres.client_of(&shard).query("SELECT count(*) FROM people").value().parse().expect("a count")
+    };
+    Some(shardd.shard_names().into_iter().map(count).collect())
+}
+
+#[test]
+fn a_table_becomes_sharded_and_a_reference_table_again() {
+    for mut shardd in Shardd::of_each_kind() {
+        let mut client = filled(&shardd);
+        let rows = all(&mut client);
+        assert_eq!(rows.len(), 400);
+        let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id", "--dry-run"]);
+        assert_eq!((code, told.contains("can become")), (Some(0), true), "{told}");
+        assert_eq!(kind(&shardd, "people"), ("reference".to_owned(), None));
+        assert_eq!(all(&mut client), rows);
+
+        let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+        assert_eq!((code, told.contains("400 rows")), (Some(0), true), "{told}");
+        assert_eq!(kind(&shardd, "people"), ("sharded".to_owned(), Some("person_id".to_owned())));
+        assert_eq!(all(&mut client), rows);
+        if let Some(held) = held(&shardd) {
+            assert_eq!(held.iter().sum::<u64>(), 400, "{held:?}");
+            assert!(held.iter().all(|count| *count > 50), "{held:?}");
+        }
+        for id in [1, 77, 400] {
+            assert_eq!(
+                client.query(&format!("SELECT name FROM people WHERE person_id = {id}")).value(),
+                format!("p{id}")
+            );
+        }
+        client.run(
+            "INSERT INTO people (person_id, name) OVERRIDING SYSTEM VALUE VALUES (100000, 'late'), (100001, 'later')",
+        );
+        let rows = all(&mut client);
+        drop(client);
+
+        // Everybody agrees after a restart.
+        shardd.stop();
+        shardd.launch();
+        let mut client = shardd.client();
+        assert_eq!(kind(&shardd, "people"), ("sharded".to_owned(), Some("person_id".to_owned())));
+        assert_eq!(all(&mut client), rows);
+        assert_eq!(client.query("SELECT count(*) FROM people").value(), "402");
+
+        let (code, told) = shardctl(&shardd, &["reference", "people"]);
+        assert_eq!((code, told.contains("402 rows")), (Some(0), true), "{told}");
+        assert_eq!(kind(&shardd, "people"), ("reference".to_owned(), None));
+        assert_eq!(all(&mut client), rows);
+        assert_eq!(held(&shardd).unwrap_or_default().iter().filter(|count| **count != 402).count(), 0);
+        client.run("SELECT setval(pg_get_serial_sequence('people', 'person_id'), (SELECT max(person_id) FROM people))");
+        client.run("INSERT INTO people (name) VALUES ('one'), ('two')");
+        assert_eq!(
+            client.query("SELECT count(*), count(DISTINCT person_id) FROM people").texts()[0],
+            vec![Some("404".to_owned()); 2]
+        );
+        client.run("DROP TABLE people");
+        client.run("CREATE TABLE people (person_id bigint PRIMARY KEY, name text)");
+        assert_eq!(kind(&shardd, "people"), ("reference".to_owned(), None));
+    }
+}
+
+#[test]
+fn a_table_that_cannot_be_of_a_kind_stays_what_it_is() {
+    for shardd in Shardd::of_each_kind_with("[limits]\ngather_max_bytes = 65536") {
+        let mut client = shardd.client();
+        client.run("CREATE TABLE venues (venue_id bigint PRIMARY KEY, name text UNIQUE, boss bigint)");
+        client.run("CREATE TABLE halls (hall_id bigint PRIMARY KEY, venue_id bigint NOT NULL REFERENCES venues)");
+        client.run("CREATE TABLE seats (event_id bigint, hall_id bigint, PRIMARY KEY (event_id, hall_id))");
+        client.run("CREATE TABLE notes (note_id bigint PRIMARY KEY, body text)");
+        client.run("INSERT INTO notes SELECT n, repeat('x', 1000) FROM generate_series(1, 100) n");
+        for (arguments, told) in [
+            (&["shard", "nope", "--key", "a"][..], "does not exist"),
+            (&["shard", "venues", "--key", "venue_id"], "foreign key of \"halls\""),
+            (&["shard", "halls", "--key", "nope"], "does not exist"),
+            (&["shard", "halls", "--key", "venue_id"], "does not include"),
+            (&["shard", "notes", "--key", "body"], "no key of keyspace"),
+            (&["shard", "notes", "--key", "note_id", "--keyspace", "nope"], "there is no keyspace"),
+            (&["shard", "notes", "--key", "note_id"], "bytes"),
+            (&["reference", "notes"], "is that already"),
+            (&["shard", "seats", "--key", "event_id"], "is that already"),
+        ] {
+            let (code, answer) = shardctl(&shardd, arguments);
+            assert!(code != Some(0) && answer.contains(told), "{arguments:?}: {answer}");
+        }
+        assert_eq!(kind(&shardd, "notes"), ("reference".to_owned(), None));
+        assert_eq!(client.query("SELECT count(*) FROM notes").value(), "100");
+        // Its key is changed.
+        client.run("INSERT INTO seats SELECT n, n * 7 FROM generate_series(1, 100) n");
+        let (code, told) = shardctl(&shardd, &["shard", "seats", "--key", "hall_id"]);
+        assert_eq!(code, Some(0), "{told}");
+        assert_eq!(client.query("SELECT event_id FROM seats WHERE hall_id = 70").value(), "10");
+        assert_eq!(client.query("SELECT count(*) FROM seats").value(), "100");
+    }
+}
+
+#[test]
+fn a_change_of_columns_does_not_change_a_kind_unseen() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = shardd.client();
+    client.run("CREATE TABLE seats (event_id bigint PRIMARY KEY, note text)");
+    client.run("CREATE TABLE venues (venue_id bigint PRIMARY KEY, name text)");
+    client.run("INSERT INTO seats SELECT n, 'x' FROM generate_series(1, 50) n");
+    for statement in [
+        "ALTER TABLE seats RENAME COLUMN event_id TO eid",
+        "ALTER TABLE seats DROP COLUMN event_id",
+        "ALTER TABLE venues ADD COLUMN event_id bigint NOT NULL DEFAULT 1",
+        "ALTER TABLE venues RENAME COLUMN venue_id TO event_id",
+    ] {
+        assert_eq!(client.query(statement).sqlstate(), "0A000", "{statement}");
+    }
+    assert_eq!(client.query("SELECT count(*) FROM seats").value(), "50");
+    assert_eq!(shardctl(&shardd, &["shard", "venues", "--key", "venue_id"]).0, Some(0));
+    assert_eq!(client.query("ALTER TABLE venues RENAME TO places").sqlstate(), "0A000");
+    client.run("ALTER TABLE seats RENAME TO chairs");
+    assert_eq!(client.query("SELECT count(*) FROM chairs").value(), "50");
+}
+
+#[test]
+fn readers_see_every_row_while_a_kind_changes_and_no_write_is_lost() {
+    for shardd in Shardd::of_each_kind() {
+        drop(filled(&shardd));
+        let stop = AtomicBool::new(false);
+        let written = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for reader in 0..3 {
+                let (shardd, stop, written) = (&shardd, &stop, &written);
+                scope.spawn(move || {
+                    let mut client = shardd.client();
+                    while !stop.load(Ordering::SeqCst) {
+                        let least = 400 + written.load(Ordering::SeqCst);
+                        let answer = match reader {
+                            0 => client.query("SELECT count(*) FROM people"),
+                            1 => client.query("SELECT count(*) FROM people p WHERE EXISTS (SELECT 1 FROM people q WHERE q.name = p.name)"),
+                            _ => client.extended("SELECT count(*) FROM people", &[]),
+                        };
+                        match &answer.error {
+                            Some(error) => assert!(["0A000", "55P03"].contains(&error.sqlstate()), "{error:?}"),
+                            None => {
+                                let count = answer.value().parse::<u64>().unwrap();
+                                assert!(count >= least && count <= 400 + written.load(Ordering::SeqCst) + 1, "{count}, at least {least}");
+                            }
+                        }
+                    }
+                });
+            }
+            let (writing, stopped, counted) = (&shardd, &stop, &written);
+            scope.spawn(move || {
+                let mut client = writing.client();
+                for number in 0.. {
+                    if stopped.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let answer = client.query(&format!(
+                        "INSERT INTO people (person_id, name) OVERRIDING SYSTEM VALUE VALUES ({}, 'w')",
+                        1_000_000 + number
+                    ));
+                    match &answer.error {
+                        Some(error) => assert!(["0A000", "55P03"].contains(&error.sqlstate()), "{error:?}"),
+                        None => _ = counted.fetch_add(1, Ordering::SeqCst),
+                    }
+                }
+            });
+            for arguments in [&["shard", "people", "--key", "person_id"][..], &["reference", "people"]].repeat(3) {
+                let (code, told) = shardctl(&shardd, arguments);
+                assert_eq!(code, Some(0), "{told}");
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+        let total = 400 + written.load(Ordering::SeqCst);
+        assert!(total > 400, "nothing was written meanwhile");
+        assert_eq!(shardd.client().query("SELECT count(*) FROM people").value(), total.to_string());
+        assert!(held(&shardd).unwrap_or_default().iter().all(|count| *count == total));
+    }
+}
