@@ -38,5 +38,6 @@ mod support_works;
 mod system_catalog;
 mod text_order;
 mod tls_drivers;
+mod tpch;
 mod two_phase;
 mod writes_across;
