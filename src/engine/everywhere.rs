@@ -11,7 +11,7 @@ use super::down::Need;
 use super::recording::RanOn;
 use super::session::Session;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
-use crate::plan::ReferenceWrite;
+use crate::plan::{self, ReferenceWrite};
 use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
 use crate::sql::{self, ast, function_name, walk_expressions};
@@ -95,6 +95,7 @@ impl Session {
         transaction.lock_schema(&engine).await?;
         let topology = engine.live.snapshot();
         let before = transaction.schema.clone().unwrap_or_else(|| Arc::clone(&topology.schema));
+        refuse_rows_of_each_shard(tree, &before)?;
         let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
         shards.sort_unstable();
         let mut notices = Vec::new();
@@ -233,6 +234,22 @@ fn refuse_outside_of_transactions(tree: &ast::Statement) -> Result<()> {
         _ if tree.to_string().to_ascii_lowercase().contains("pg_temp") => Err(temporary()),
         _ => Ok(()),
     }
+}
+
+/// A table that is made of a query's rows would have others on each shard.
+fn refuse_rows_of_each_shard(tree: &ast::Statement, schema: &Schema) -> Result<()> {
+    let ast::Statement::CreateTable(ast::CreateTable { query: Some(query), .. }) = tree else { return Ok(()) };
+    let is_sharded = |name: &ast::ObjectName| {
+        let name = sql::name_parts(name).and_then(|mut parts| parts.pop());
+        name.and_then(|name| schema.table(&name)).is_some_and(|table| table.key_column().is_some())
+    };
+    if sql::names_relation(&**query, is_sharded) || plan::calls_volatile(tree) {
+        return Err(Error::unsupported(
+            "CREATE TABLE ... AS a query whose rows differ between shards",
+            "Create the table, and INSERT INTO it what the query gives.",
+        ));
+    }
+    Ok(())
 }
 
 fn temporary() -> Error {
