@@ -26,7 +26,10 @@ impl Session {
         match across {
             Across::Insert(insert) => self.insert_across(insert, execution).await,
             Across::Move(movement) => self.move_rows(movement, execution).await,
-            Across::RowByRow(plan) => self.write_row_by_row(plan, &write.route, execution).await,
+            Across::RowByRow(plan) => {
+                execution.statement.require_whole_tree()?;
+                self.write_row_by_row(plan, &write.route, execution).await
+            }
         }
     }
 

@@ -86,6 +86,7 @@ impl Session {
             client_parameters: lifted.client_parameters,
             lifted: Vec::new(),
             deep: false,
+            hidden: None,
         };
         Ok(Some(Prepared {
             text: text.into(),

@@ -13,8 +13,8 @@ use super::graph::{Graph, Variable};
 use super::predicate::{Facts, KeyColumn, facts};
 use super::scope::{Scope, Source};
 use crate::error::{Error, Result, SqlState};
-use crate::sql::Parsed;
 use crate::sql::ast::Expr;
+use crate::sql::{Hidden, Parsed};
 use crate::topology::{Keyspace, Schema, Table, TableKind};
 use crate::types::KeyType;
 
@@ -30,6 +30,8 @@ pub(super) struct Analysis<'a> {
     pub(super) keyspaces: &'a [Arc<Keyspace>],
     pub(super) text: &'a str,
     pub(super) deep: bool,
+    /// What the tree does not show.
+    pub(super) hidden: Option<&'a Hidden>,
     pub(super) graph: Graph,
     pub(super) key_type: KeyType,
     pub(super) keyspace: Option<String>,
@@ -53,6 +55,7 @@ impl<'a> Analysis<'a> {
             keyspaces,
             text: &statement.text,
             deep: statement.deep,
+            hidden: statement.hidden.as_ref(),
             graph: Graph::default(),
             key_type: KeyType::Bigint,
             keyspace: None,

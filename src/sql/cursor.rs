@@ -41,12 +41,6 @@ impl<'a> Cursor<'a> {
         self.peek().filter(|token| token.kind == TokenKind::Word).map(|token| token.text(self.text))
     }
 
-    /// The word after the next token.
-    pub(super) fn second_word(&self) -> Option<&'a str> {
-        let token = self.tokens.get(self.at + 1).filter(|token| token.kind == TokenKind::Word)?;
-        Some(token.text(self.text))
-    }
-
     pub(super) fn advance(&mut self) {
         self.at += 1;
     }

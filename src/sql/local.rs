@@ -202,10 +202,18 @@ fn for_shards(cursor: &Cursor<'_>, word: &str) -> Result<()> {
     match word {
         "select" | "insert" | "update" | "delete" | "with" | "values" | "table" | "truncate" | "comment" => Ok(()),
         "create" | "alter" | "drop" => {
-            let object = cursor.second_word().unwrap_or_default().to_ascii_lowercase();
+            let mut after = cursor.clone();
+            after.advance();
+            let replaces = after.eat_words(&["or", "replace"]);
+            let object = after.peek_word().unwrap_or_default().to_ascii_lowercase();
             match object.as_str() {
-                "table" | "temp" | "temporary" | "unlogged" | "index" | "unique" | "view" | "materialized"
-                | "sequence" | "schema" | "type" | "domain" | "extension" | "or" => Ok(()),
+                "view" | "temp" | "temporary" | "recursive" | "or" => Ok(()),
+                "table" | "unlogged" | "index" | "unique" | "materialized" | "sequence" | "schema" | "type"
+                | "domain" | "extension"
+                    if !replaces =>
+                {
+                    Ok(())
+                }
                 _ => Err(Error::unsupported(
                     format!("{} {}", word.to_ascii_uppercase(), object.to_ascii_uppercase()),
                     "Tables, indexes and their columns are kept by shardd; run anything else on each shard directly.",
@@ -225,7 +233,9 @@ fn refused(word: &str) -> Option<Error> {
         }
         "do" | "call" | "import" | "security" | "reassign" | "refresh" => {
             let construct = word.to_ascii_uppercase();
-            return Some(Error::unsupported(construct, "Run it on each shard directly."));
+            let hint = "Run it on each shard directly. A Postgres shard runs DO and CALL when its key is named: BEGIN; SET LOCAL \
+                        shardd.key = '...'.";
+            return Some(Error::unsupported(construct, hint));
         }
         "grant" | "revoke" => ("GRANT/REVOKE", "Users are set in shardd's configuration."),
         "merge" => ("MERGE", "Use INSERT ... ON CONFLICT."),
