@@ -103,6 +103,7 @@ impl Here<'_> {
             }
             "conflict" if self.is(-1, "on") => self.conflict_target(),
             "content" | "document" if self.follows_paren_of(&["xmlserialize"]) => self.xml(1, Vec::new()),
+            "current" if self.is(-1, "where") && self.is(1, "of") => self.current_of()?,
             "cycle" if self.follows_query() => self.cycle(),
             "distinct" if self.groups_by() => self.hide("GROUP BY DISTINCT", "Leave DISTINCT out.", 1, Vec::new()),
             "document" if self.is(-1, "is") || (self.is(-1, "not") && self.is(-2, "is")) => {
@@ -232,6 +233,15 @@ impl Here<'_> {
         let is_target = (follows && self.text_at(taken) == "=") || in_columns().is_some();
         let hint = "Assign the whole column.";
         is_target.then(|| self.hide("assigning to a part of a column", hint, taken as usize, Vec::new())).flatten()
+    }
+
+    /// `CURRENT OF name`, which stands for one row, as a condition that all satisfy.
+    fn current_of(&self) -> Result<Option<Respelled>> {
+        let Some(name) = self.name_at(2)? else { return Ok(None) };
+        let hint = "Give the key and the rest of the row's primary key in WHERE.";
+        let mut hides = Hidden::new(self.refuse("WHERE CURRENT OF", hint));
+        hides.current_of = Some(name);
+        Ok(Some(Respelled { taken: 3, tokens: vec![keyword(Keyword::TRUE)], hides: Some(hides) }))
     }
 
     fn hide(&self, construct: &str, hint: &str, taken: usize, tokens: Vec<ParserToken>) -> Option<Respelled> {
@@ -505,6 +515,7 @@ mod tests {
                 "INSERT INTO s.t (a, b) VALUES (c[1], 2)",
                 "assigning to a part of a column",
             ),
+            ("DELETE FROM t WHERE CURRENT OF \"C\"", "DELETE FROM t WHERE true", "WHERE CURRENT OF"),
             (
                 "INSERT INTO t VALUES (1) ON CONFLICT (lower(a), b) WHERE c DO NOTHING",
                 "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",

@@ -6,7 +6,7 @@
 use super::ast;
 use super::copy::{Copy, copy};
 use super::cursor::Cursor;
-use super::kept::{close, declare, fetch, listen, load, notify, unlisten};
+use super::kept::{Direction, close, declare, fetch, listen, load, notify, unlisten};
 use super::lexer::TokenKind;
 use super::name::quote_identifier;
 use super::parse::{parse_data_types, parse_expressions};
@@ -92,12 +92,16 @@ pub enum Local {
     Declare {
         name: String,
         hold: bool,
+        /// SCROLL or NO SCROLL, where one of them was written.
+        scroll: Option<bool>,
+        binary: bool,
         query: String,
     },
     Fetch {
         name: String,
         /// MOVE.
         moves: bool,
+        direction: Direction,
     },
     /// `None`: all.
     Close(Option<String>),

@@ -32,6 +32,7 @@ use std::sync::Arc;
 pub use clauses::{InsertClauses, insert_clauses, insert_of_rows, returning_clause};
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
+pub use kept::Direction;
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
 pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};

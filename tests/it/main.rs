@@ -12,6 +12,7 @@ mod cli;
 mod connecting;
 mod copy;
 mod crash;
+mod cursors;
 mod deployment;
 mod differential;
 mod documents;
