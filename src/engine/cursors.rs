@@ -10,7 +10,7 @@ use super::cursor_rows::CursorRows;
 use super::parameters;
 use super::session::{Execution, Scope, Session};
 use super::statement::Prepared;
-use super::transaction::{Cursor, Opened};
+use super::transaction::Opened;
 use super::write::{Part, written_answer};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::PinReason;
@@ -18,6 +18,16 @@ use crate::plan::{Local, Plan};
 use crate::shard::{Formats, OutputColumn, RawParameters, ShardKind};
 use crate::sql::Direction;
 use crate::types::ShardId;
+
+/// A SQL cursor: on the shard of its query.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) name: String,
+    pub(super) shard: ShardId,
+    pub(super) columns: Option<Arc<[OutputColumn]>>,
+    /// How many savepoints there were.
+    pub(super) level: usize,
+}
 
 /// A cursor whose rows are kept here.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 use super::Engine;
-use super::cursors::RowCursors;
+use super::cursors::{Cursor, RowCursors};
 use super::deadlock::{Party, SCHEMA_LOCK, WriterParty};
 use super::session::microseconds_since_2000;
 use super::settings::Settings;
@@ -20,9 +20,7 @@ use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
 use crate::shard::postgres::{CopyStream, Keeper, PostgresShard, SessionSettings};
 use crate::shard::sqlite::RedoStep;
-use crate::shard::{
-    Beginning, Call, CancelFlag, Output, OutputColumn, ShardKind, ShardTransaction, TransactionMode, Written,
-};
+use crate::shard::{Beginning, Call, CancelFlag, Output, ShardKind, ShardTransaction, TransactionMode, Written};
 use crate::topology::Schema;
 use crate::types::ShardId;
 
@@ -66,16 +64,6 @@ pub(super) struct Transaction {
     pub(super) keeper: Option<Arc<Keeper>>,
     /// What it holds and waits for, of SQLite shards' writers.
     writers: Option<Arc<WriterParty>>,
-}
-
-/// A SQL cursor: on the shard of its query.
-#[derive(Debug)]
-pub(super) struct Cursor {
-    pub(super) name: String,
-    pub(super) shard: ShardId,
-    pub(super) columns: Option<Arc<[OutputColumn]>>,
-    /// How many savepoints there were.
-    pub(super) level: usize,
 }
 
 #[derive(Debug)]
