@@ -27,7 +27,10 @@ impl Session {
             Across::Insert(insert) => self.insert_across(insert, execution).await,
             Across::Merge(merge) => self.merge_across(merge, execution).await,
             Across::Move(movement) => self.move_rows(movement, execution).await,
-            Across::RowByRow(plan) => self.write_row_by_row(plan, &write.route, execution).await,
+            Across::RowByRow(plan) => {
+                execution.statement.require_whole_tree()?;
+                self.write_row_by_row(plan, &write.route, execution).await
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use super::gather::Gathered;
 use super::statement::{Statement, tag_of};
 use crate::error::{Error, Result};
-use crate::plan::{self, Read, Scatter};
+use crate::plan::{self, Insert, Read, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::{Program, postgres, sqlite};
 use crate::sql::{self, ast};
@@ -42,9 +42,12 @@ impl Statement {
     /// It has no translation.
     pub(super) fn gathered(&self, read: &Read, keyspaces: &[Arc<Keyspace>]) -> Result<Arc<[Gathered]>> {
         let make = || {
+            if self.parsed.hidden.as_ref().is_some_and(|hidden| hidden.on_one_shard) {
+                self.require_whole_tree()?;
+            }
             let brought = plan::brought(read, &self.parsed, &self.schema, keyspaces)?;
             let gathered = brought.into_iter().map(|brought| {
-                let program = self.derive(&brought.statement)?;
+                let program = self.derived(&brought.statement)?;
                 Ok(Gathered { brought, program })
             });
             gathered.collect()
@@ -100,8 +103,36 @@ impl Statement {
     /// The program of a statement that was derived from this one and shares its parameters.
     ///
     /// # Errors
-    /// It has no translation.
+    /// It has no translation, or the tree that it was derived from does not show all that this one means.
     pub(super) fn derive(&self, tree: &ast::Statement) -> Result<Program> {
+        self.require_whole_tree()?;
+        self.derived(tree)
+    }
+
+    /// # Errors
+    /// The tree does not show all that the statement means.
+    pub(super) fn require_whole_tree(&self) -> Result<()> {
+        let on_sqlite = matches!(self.program, Some(Program::Sqlite(_)));
+        match &self.parsed.hidden {
+            Some(hidden) if !(hidden.on_postgres_only && on_sqlite) => Err(hidden.refusal.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// INSERT ... VALUES with only these of its rows: cut out of the client's own text for Postgres shards.
+    ///
+    /// # Errors
+    /// It has no translation.
+    pub(super) fn insert_of(&self, insert: &Insert, rows: &[usize]) -> Result<Program> {
+        let Some(Program::Postgres(whole)) = &self.program else { return self.derive(&insert.part(rows)) };
+        let text = sql::insert_of_rows(&self.parsed.text, rows, insert.row_keys.len())?;
+        let text = text.ok_or_else(|| Error::internal("the rows of an INSERT are not found in its text"))?;
+        let derived = postgres::Program::derived(tag_of(&insert.statement), text, whole);
+        Ok(Program::Postgres(Arc::new(derived.described_each_time(whole.described_each_time))))
+    }
+
+    /// The same for one of which only names and plain conditions are this one's.
+    fn derived(&self, tree: &ast::Statement) -> Result<Program> {
         if let Some(Program::Postgres(whole)) = &self.program {
             let mut template = sql::with_deep_stack(self.parsed.deep, || tree.to_string());
             if let (Some(overriding), ast::Statement::Insert(_)) = (self.parsed.overriding, tree) {

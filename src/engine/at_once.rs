@@ -161,6 +161,7 @@ fn ends_simply(transaction: &Transaction) -> bool {
         && transaction.schema.is_none()
         && transaction.local_settings.is_empty()
         && transaction.keeper.is_none()
+        && !transaction.row_cursors.hold()
 }
 
 #[cfg(test)]

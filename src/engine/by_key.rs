@@ -1,5 +1,4 @@
-//! Statements that name no key on Postgres shards: what `SET LOCAL shardd.key` sends to one shard, and cursors, which live
-//! on the shard of their query.
+//! Statements that name no key on Postgres shards: what `SET LOCAL shardd.key` sends to one shard.
 //!
 //! None of them is ever run on a shard that happened to be next: a lock taken there would exclude nobody.
 
@@ -7,15 +6,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use super::answer::{Answer, TagCount};
-use super::parameters;
 use super::session::{Execution, Session};
 use super::statement::{Prepared, Statement};
-use super::transaction::{Cursor, Opened};
 use crate::error::{Error, Result, SqlState};
-use crate::metrics::PinReason;
 use crate::plan::{Local, Plan, ReadSource};
 use crate::shard::postgres::Way;
-use crate::shard::{Call, Output, OutputColumn, Program, ShardKind, TransactionMode};
+use crate::shard::{Call, Output, Program, ShardKind, TransactionMode};
 use crate::sql::{self, Parsed, Tree};
 use crate::topology::{KV_KEYSPACE, Keyspace, Schema, Topology};
 use crate::types::{Datum, Key, KeyType, PgType, ShardId, TextStyle};
@@ -87,6 +83,7 @@ impl Session {
             lifted: Vec::new(),
             overriding: None,
             deep: false,
+            hidden: None,
         };
         Ok(Some(Prepared {
             text: text.into(),
@@ -203,120 +200,8 @@ impl Session {
         })
     }
 
-    /// DECLARE, FETCH, MOVE and CLOSE: on the shard of the cursor's query, inside a transaction.
-    pub(super) async fn cursor(&mut self, local: &Local, execution: &Execution) -> Result<Answer> {
-        if self.engine.kind != ShardKind::Postgres {
-            return match local {
-                Local::Close(Some(name)) => Err(unknown_cursor(name)),
-                Local::Close(None) => Ok(Answer::command("CLOSE CURSOR ALL")),
-                _ => Err(Error::unsupported(
-                    "a SQL cursor",
-                    "Use the protocol's portals (a fetch size in the driver), or LIMIT with a key condition.",
-                )),
-            };
-        }
-        match local {
-            Local::Declare { name, hold, query } => self.declare(name, *hold, query, execution).await,
-            Local::Fetch { name, moves } => {
-                let shard = self.cursor_shard(name)?;
-                let output = self.pass_on(shard, execution).await?;
-                Ok(self.passed_answer(if *moves { "MOVE" } else { "FETCH" }, output))
-            }
-            Local::Close(Some(name)) => {
-                let shard = self.cursor_shard(name)?;
-                self.pass_on(shard, execution).await?;
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.cursors.retain(|cursor| cursor.name != *name);
-                }
-                self.look_at_cursors(&[shard]).await;
-                Ok(Answer::command("CLOSE CURSOR"))
-            }
-            _ => {
-                let cursors = self.transaction.as_mut().map(|transaction| std::mem::take(&mut transaction.cursors));
-                let mut shards: Vec<_> = cursors.unwrap_or_default().iter().map(|cursor| cursor.shard).collect();
-                shards.extend(self.pinned_for(PinReason::HeldCursor));
-                shards.sort_unstable();
-                shards.dedup();
-                for shard in &shards {
-                    self.pass_on(*shard, execution).await?;
-                }
-                self.look_at_cursors(&shards).await;
-                Ok(Answer::command("CLOSE CURSOR ALL"))
-            }
-        }
-    }
-
-    async fn declare(&mut self, name: &str, hold: bool, query: &str, execution: &Execution) -> Result<Answer> {
-        if hold {
-            self.require_connection("a cursor WITH HOLD")?;
-            self.require_session_pooling("a cursor WITH HOLD")?;
-        } else if !self.transaction.as_ref().is_some_and(|transaction| transaction.opened == Opened::Client) {
-            let message = "DECLARE CURSOR can only be used in transaction blocks";
-            return Err(Error::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message));
-        }
-        let inner = self.prepare_checked(query, &execution.prepared.type_oids)?;
-        if !matches!(inner.statement.planned(), Plan::Read(_)) {
-            return Err(Error::new(SqlState::SYNTAX_ERROR, "a cursor is declared for a query"));
-        }
-        let mut values = parameters::decode(&inner.statement, &inner, &execution.raw, self.settings.text_style())?;
-        values.extend_from_slice(&inner.literals);
-        let shard = self.one_shard(&inner.statement, &values)?.ok_or_else(|| {
-            Error::unsupported(
-                "a cursor over several shards",
-                "Give the key in WHERE, or use the protocol's portals (a fetch size in the driver).",
-            )
-        })?;
-        // Its client may ask what it returns, by its name.
-        self.describe(&inner).await?;
-        let columns = inner.columns();
-        if hold {
-            self.join_batch(execution);
-            let declared = self.run_kept(shard, execution).await;
-            self.look().await;
-            declared?;
-            if let (Some(kept), Some(columns)) = (&mut self.kept, &columns) {
-                kept.held_columns.insert(name.to_owned(), Arc::clone(columns));
-            }
-        } else {
-            self.pass_on(shard, execution).await?;
-        }
-        if let Some(transaction) = &mut self.transaction {
-            transaction.cursors.push(Cursor { name: name.to_owned(), shard, columns });
-        }
-        Ok(Answer::command("DECLARE CURSOR"))
-    }
-
-    async fn look_at_cursors(&mut self, shards: &[ShardId]) {
-        let Some(keeper) = self.keeper() else { return };
-        shards.iter().for_each(|shard| keeper.look_at(*shard));
-        self.look().await;
-    }
-
-    pub(super) fn cursor_shard(&self, name: &str) -> Result<ShardId> {
-        let found = self.open_cursor(name).map(|cursor| cursor.shard);
-        let mut held = self.kept.iter().flat_map(|kept| &kept.found);
-        let held = || held.find(|(_, found)| found.cursors.iter().any(|known| known == name)).map(|(shard, _)| *shard);
-        found.or_else(held).ok_or_else(|| unknown_cursor(name))
-    }
-
-    fn open_cursor(&self, name: &str) -> Option<&Cursor> {
-        self.transaction.iter().flat_map(|transaction| &transaction.cursors).rev().find(|cursor| cursor.name == name)
-    }
-
-    /// What a SQL cursor returns, which is a portal of its name.
-    ///
-    /// # Errors
-    /// 34000: there is none.
-    pub fn cursor_columns(&self, name: &str) -> Result<Option<Arc<[OutputColumn]>>> {
-        self.cursor_shard(name)?;
-        match self.open_cursor(name) {
-            Some(cursor) => Ok(cursor.columns.clone()),
-            None => Ok(self.kept.as_ref().and_then(|kept| kept.held_columns.get(name).cloned())),
-        }
-    }
-
     /// Runs the client's own text in the open transaction on this shard, or by itself where the session keeps its connection.
-    async fn pass_on(&mut self, shard: ShardId, execution: &Execution) -> Result<Output> {
+    pub(super) async fn pass_on(&mut self, shard: ShardId, execution: &Execution) -> Result<Output> {
         self.ran_on.add(shard);
         if self.keeps_connections() {
             self.join_batch(execution);
@@ -351,6 +236,7 @@ impl Session {
             Local::OnKeyShard { .. } => {
                 self.key_shard()?.map(Some).ok_or_else(|| no_key("a statement that names no key"))
             }
+            Local::Fetch { name, .. } if self.row_cursor(name).is_some() => Ok(None),
             Local::Fetch { name, .. } => self.cursor_shard(name).map(Some),
             _ => Ok(None),
         }
@@ -415,10 +301,6 @@ pub(super) fn no_key(what: &str) -> Error {
         "Name the key that it belongs to, inside a transaction: SET LOCAL shardd.key = '...'. Then it runs on that key's \
          shard.",
     )
-}
-
-fn unknown_cursor(name: &str) -> Error {
-    Error::new(SqlState::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist"))
 }
 
 fn shard_of(value: &str, topology: &Topology) -> Result<ShardId> {

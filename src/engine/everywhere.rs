@@ -13,7 +13,7 @@ use super::sequence::set_apart;
 use super::session::{Execution, Session};
 use super::transaction::Transaction;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
-use crate::plan::ReferenceWrite;
+use crate::plan::{self, ReferenceWrite};
 use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
 use crate::sql::{self, ast, function_name, walk_expressions};
@@ -102,6 +102,7 @@ impl Session {
             if truncate.identity == Some(ast::TruncateIdentityOption::Restart));
         let named = |_: &str, table: &str| restarts || tables.iter().any(|named| named == table);
         let before = self.schema();
+        refuse_rows_of_each_shard(tree, &before)?;
         let tag = self.change_servers_by(text, tag_of(tree), named).await?;
         refuse_renamed_kind(tree, &before, &self.schema())?;
         Ok(tag)
@@ -324,6 +325,22 @@ fn refuse_outside_of_transactions(tree: &ast::Statement) -> Result<()> {
 /// 0A000: what is named by these parts would be in a connection's own schema.
 pub(super) fn refuse_temporary(name: &[String]) -> Result<()> {
     if name.iter().any(|part| part.starts_with("pg_temp")) { Err(temporary()) } else { Ok(()) }
+}
+
+/// A table that is made of a query's rows would have others on each shard.
+fn refuse_rows_of_each_shard(tree: &ast::Statement, schema: &Schema) -> Result<()> {
+    let ast::Statement::CreateTable(ast::CreateTable { query: Some(query), .. }) = tree else { return Ok(()) };
+    let is_sharded = |name: &ast::ObjectName| {
+        let name = sql::name_parts(name).and_then(|mut parts| parts.pop());
+        name.and_then(|name| schema.table(&name)).is_some_and(|table| table.key_column().is_some())
+    };
+    if sql::names_relation(&**query, is_sharded) || plan::calls_volatile(tree) {
+        return Err(Error::unsupported(
+            "CREATE TABLE ... AS a query whose rows differ between shards",
+            "Create the table, and INSERT INTO it what the query gives.",
+        ));
+    }
+    Ok(())
 }
 
 fn temporary() -> Error {

@@ -52,6 +52,8 @@ pub(super) fn describe(plan: &Plan, placeholders: usize) -> (Vec<PgType>, Option
         Local::VoidCall { column } => vec![OutputColumn { data_type: PgType::Void, ..text_column(column) }],
         // What its text asks for is asked again when it is executed.
         Local::Prepare { .. } => return (Vec::new(), None),
+        // They are its query's, which gives them their types.
+        Local::Declare { .. } => return (vec![PgType::Unknown; placeholders], None),
         _ => return (types, None),
     };
     (types, Some(Arc::from(columns)))
@@ -168,9 +170,13 @@ impl Session {
     pub(super) async fn commit_transaction(&mut self, mut transaction: Transaction) -> Result<()> {
         let local_settings = std::mem::take(&mut transaction.local_settings);
         let settings = transaction.settings.clone();
+        let row_cursors = std::mem::take(&mut transaction.row_cursors);
         let outcome = transaction.commit(&self.engine).await;
         match &outcome {
-            Ok(warning) => self.notices.extend(warning.clone()),
+            Ok(warning) => {
+                self.notices.extend(warning.clone());
+                self.row_cursors.keep(row_cursors);
+            }
             Err(_) => self.restore_settings(settings),
         }
         for (name, earlier) in local_settings {
@@ -409,6 +415,7 @@ impl Session {
             self.settings.restore("session_authorization", None);
             self.settings.restore("role", None);
             self.discard_kept();
+            self.row_cursors.clear();
         }
         if what == Discard::Temporary {
             for shard in self.pinned_for(PinReason::TemporaryTable) {

@@ -26,6 +26,8 @@ mod connecting;
 mod copy_in;
 mod copy_out;
 mod copy_rows;
+mod cursor_rows;
+mod cursors;
 mod ddl;
 mod deadlock;
 mod down;

@@ -94,7 +94,10 @@ impl Session {
     pub(super) async fn describe_as(&mut self, prepared: &Prepared, statement: &Statement) -> Result<()> {
         let Some(crate::shard::Program::Postgres(program)) = &statement.program else { return Ok(()) };
         let plan = &statement.plan;
-        let only = self.describing_shard(plan)?;
+        let only = match statement.parsed.current_of() {
+            Some(cursor) if self.row_cursor(cursor).is_none() => Some(self.cursor_shard(cursor)?),
+            _ => self.describing_shard(plan)?,
+        };
         if program.description().is_some() || (only.is_none() && matches!(plan, Plan::Ddl(_) | Plan::Local(_))) {
             return Ok(());
         }

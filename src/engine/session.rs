@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Engine;
 use super::answer::{Answer, Copying};
+use super::cursors::RowCursors;
 use super::keeping::Keeping;
 use super::parameters;
 use super::recording::{self, RanOn, Recording};
@@ -57,6 +58,8 @@ pub struct Session {
     pub(super) door: Door,
     /// What it keeps on Postgres shards, if anything.
     pub(super) kept: Option<Box<Keeping>>,
+    /// Of cursors WITH HOLD over several shards.
+    pub(super) row_cursors: RowCursors,
 }
 
 /// Whether a statement stands alone between two synchronisation points.
@@ -121,6 +124,7 @@ impl Session {
             cancel: CancelFlag::default(),
             ran_on: RanOn::default(),
             door,
+            row_cursors: RowCursors::default(),
         })
     }
 
@@ -163,6 +167,7 @@ impl Session {
         match &prepared.statement.plan {
             Plan::Local(local) => match &**local {
                 Local::Execute { name, .. } => self.statements.get(name)?.columns(),
+                Local::Fetch { name, moves: false, .. } => self.row_cursor_columns(name).or_else(|| prepared.columns()),
                 _ => prepared.columns(),
             },
             _ => prepared.columns(),
@@ -388,6 +393,9 @@ impl Session {
 
     /// The rarer ways are boxed: their state would take room in every statement's future.
     async fn dispatch(&mut self, execution: &Execution) -> Result<Answer> {
+        if let Some(cursor) = execution.statement.parsed.current_of() {
+            return Box::pin(self.write_current(cursor, execution)).await;
+        }
         match &execution.statement.plan {
             Plan::Read(read) => self.read(read, execution).await,
             Plan::Insert(insert) => self.insert(insert, execution).await,

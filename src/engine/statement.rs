@@ -66,10 +66,16 @@ impl Statement {
         {
             return Ok(Statement::as_written(parsed, Plan::Local(Box::new(local)), schema));
         }
+        if let Some(hidden) =
+            parsed.hidden.as_ref().filter(|hidden| kind == ShardKind::Sqlite && !hidden.on_postgres_only)
+        {
+            return Err(hidden.refusal.clone());
+        }
         let plan = plan::plan(&parsed, schema, keyspaces)?;
         refuse_on(kind, &plan)?;
         if kind == ShardKind::Postgres {
-            return match super::passing_on::asks_of_its_session(&parsed, &plan, type_oids) {
+            let asks = || super::passing_on::asks_of_its_session(&parsed, &plan, type_oids);
+            return match parsed.hidden.is_none().then(asks).flatten() {
                 Some(program) => Ok(Statement::translated(parsed, plan, schema, program)),
                 None => Ok(Statement::as_written(parsed, plan, schema)),
             };
@@ -134,7 +140,8 @@ impl Statement {
         let unlike = plan::has_unlike_columns(&plan, schema) || !schema.drift.unlike_types.is_empty();
         let tag = whole_statement(&plan).map(tag_of);
         let misfits: Box<[Misfit]> = plan::spoiled(&plan, schema).into();
-        let straight = if unlike || !misfits.is_empty() { None } else { Straight::of(&plan) };
+        let general = unlike || !misfits.is_empty() || parsed.current_of().is_some();
+        let straight = if general { None } else { Straight::of(&plan) };
         Statement {
             misfits,
             straight,

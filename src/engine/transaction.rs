@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 use super::Engine;
+use super::cursors::{Cursor, RowCursors};
 use super::deadlock::{Party, SCHEMA_LOCK, WriterParty};
 use super::session::microseconds_since_2000;
 use super::settings::Settings;
@@ -19,9 +20,7 @@ use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
 use crate::shard::postgres::{CopyStream, Keeper, PostgresShard, SessionSettings};
 use crate::shard::sqlite::RedoStep;
-use crate::shard::{
-    Beginning, Call, CancelFlag, Output, OutputColumn, ShardKind, ShardTransaction, TransactionMode, Written,
-};
+use crate::shard::{Beginning, Call, CancelFlag, Output, ShardKind, ShardTransaction, TransactionMode, Written};
 use crate::topology::Schema;
 use crate::types::ShardId;
 
@@ -58,20 +57,13 @@ pub(super) struct Transaction {
     /// Held from the first change of the schema to the end.
     schema_lock: Option<OwnedMutexGuard<()>>,
     pub(super) cursors: Vec<Cursor>,
+    pub(super) row_cursors: RowCursors,
     /// SET LOCAL: what the end of the transaction brings back.
     pub(super) local_settings: Vec<(String, Option<super::settings::Set>)>,
     /// What its session keeps on Postgres shards.
     pub(super) keeper: Option<Arc<Keeper>>,
     /// What it holds and waits for, of SQLite shards' writers.
     writers: Option<Arc<WriterParty>>,
-}
-
-/// A SQL cursor: on the shard of its query.
-#[derive(Debug)]
-pub(super) struct Cursor {
-    pub(super) name: String,
-    pub(super) shard: ShardId,
-    pub(super) columns: Option<Arc<[OutputColumn]>>,
 }
 
 #[derive(Debug)]
@@ -220,6 +212,7 @@ impl Transaction {
             cancel: cancel.clone(),
             schema_lock: None,
             cursors: Vec::new(),
+            row_cursors: RowCursors::default(),
             local_settings: Vec::new(),
             keeper: None,
             writers: None,
@@ -504,6 +497,8 @@ impl Transaction {
             participant.transaction.release(&level_name(level)).await?;
         }
         self.savepoints.truncate(level);
+        self.row_cursors.released(level);
+        self.cursors.iter_mut().for_each(|cursor| cursor.level = cursor.level.min(level));
         Ok(())
     }
 
@@ -517,6 +512,8 @@ impl Transaction {
             participant.transaction.rollback_to(&level_name(level)).await?;
         }
         self.savepoints.truncate(level + 1);
+        self.row_cursors.rolled_back_to(level);
+        self.cursors.retain(|cursor| cursor.level <= level);
         let savepoint = &self.savepoints[level];
         for (index, participant) in self.participants.iter_mut().enumerate() {
             participant.steps.truncate(savepoint.steps.get(index).copied().unwrap_or(0));
@@ -524,6 +521,10 @@ impl Transaction {
         self.schema.clone_from(&savepoint.schema);
         self.failed = false;
         Ok(savepoint.settings.clone())
+    }
+
+    pub(super) fn savepoint_count(&self) -> usize {
+        self.savepoints.len()
     }
 
     fn level_of(&self, name: &str) -> Result<usize> {

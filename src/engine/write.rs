@@ -42,7 +42,7 @@ impl Session {
         }
         let mut parts = Vec::with_capacity(rows_of.len());
         for (&shard, rows) in &rows_of {
-            parts.push(Part::new(shard, execution.statement.derive(&insert.part(rows))?));
+            parts.push(Part::new(shard, execution.statement.insert_of(insert, rows)?));
         }
         let written = Box::pin(self.write_several(parts, execution)).await?;
         Ok(written_answer(execution, in_statement_order(written, rows_of.values(), insert.row_keys.len())))

@@ -16,7 +16,7 @@ use super::scope::{Scope, Source};
 use super::write::Written;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::Expr;
-use crate::sql::{Overriding, Parsed};
+use crate::sql::{Hidden, Overriding, Parsed};
 use crate::topology::{Keyspace, Schema, Table, TableKind};
 use crate::types::KeyType;
 
@@ -33,6 +33,8 @@ pub(super) struct Analysis<'a> {
     pub(super) text: &'a str,
     pub(super) deep: bool,
     pub(super) overriding: Option<Overriding>,
+    /// What the tree does not show.
+    pub(super) hidden: Option<&'a Hidden>,
     pub(super) graph: Graph,
     pub(super) key_type: KeyType,
     pub(super) keyspace: Option<String>,
@@ -57,6 +59,7 @@ impl<'a> Analysis<'a> {
             text: &statement.text,
             deep: statement.deep,
             overriding: statement.overriding,
+            hidden: statement.hidden.as_ref(),
             graph: Graph::default(),
             key_type: keyspaces.first().map_or(KeyType::Bigint, |keyspace| keyspace.key_type),
             keyspace: None,

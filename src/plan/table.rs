@@ -80,9 +80,6 @@ impl Analysis<'_> {
 
     fn undefined_table(&self, name: &ObjectName) -> Error {
         let parts = name_parts(name).unwrap_or_default();
-        if parts.as_slice() == ["only"] {
-            return Error::unsupported("ONLY", "Leave it out: tables have no children here.");
-        }
         let text = if parts.is_empty() { name.to_string() } else { parts.join(".") };
         let error = Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{text}\" does not exist"));
         match position_of(self.text, name.span()) {

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::types::Format;
 
 /// A Bind message's parameters, not yet decoded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RawParameters {
     /// None: all text. One: for all. Otherwise one for each.
     pub formats: Vec<Format>,

@@ -90,6 +90,16 @@ pub fn merge_clauses(text: &str) -> Result<Option<MergeClauses<'_>>> {
     Ok(outer.merge_clauses())
 }
 
+/// INSERT ... VALUES with only these of its `count` rows, by their places. `None` when it has others than these, or cannot be read.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn insert_of_rows(text: &str, rows: &[usize], count: usize) -> Result<Option<String>> {
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    Ok(outer.insert_of_rows(rows, count))
+}
+
 /// RETURNING and what follows it; empty without one.
 ///
 /// # Errors
@@ -163,6 +173,31 @@ impl<'t> Outer<'t, '_> {
             source: self.slice(using + 1..on),
             rest: self.slice(on..end),
         })
+    }
+
+    fn insert_of_rows(&self, rows: &[usize], count: usize) -> Option<String> {
+        let clauses = self.insert_clauses()?;
+        let from = clauses.source.as_ptr() as usize - self.text.as_ptr() as usize;
+        let values = self.tokens.iter().position(|token| token.start as usize == from)?;
+        if !self.is(values, "values") {
+            return None;
+        }
+        let mut found = Vec::with_capacity(count);
+        let mut at = values + 1;
+        loop {
+            let close = self.closed(at).filter(|_| self.kind(at) == Some(TokenKind::LeftParen))?;
+            found.push(self.slice(at..close + 1));
+            at = close + 1;
+            if self.kind(at) != Some(TokenKind::Comma) {
+                break;
+            }
+            at += 1;
+        }
+        let end = self.tokens.get(at).map_or(self.text.len(), |token| token.start as usize);
+        let wanted: Option<Vec<&str>> = rows.iter().map(|row| found.get(*row).copied()).collect();
+        let ends = found.len() == count && end >= from + clauses.source.len();
+        let before = self.text.get(..self.tokens[values].end as usize)?;
+        ends.then_some(wanted?).map(|rows| format!("{before} {} {}", rows.join(", "), &self.text[end..]))
     }
 
     fn kind(&self, at: usize) -> Option<TokenKind> {
@@ -307,6 +342,23 @@ mod tests {
         ] {
             assert_eq!(overriding(text).unwrap(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn some_rows_of_an_insert_are_cut_out_of_its_text() {
+        let text = "INSERT INTO t (a[1], b) OVERRIDING SYSTEM VALUE VALUES (1, (2)), (f(3, 4), 5) , ($1,DEFAULT) ON CONFLICT (a) WHERE x DO NOTHING RETURNING a;";
+        assert_eq!(
+            insert_of_rows(text, &[2, 0], 3).unwrap().unwrap(),
+            "INSERT INTO t (a[1], b) OVERRIDING SYSTEM VALUE VALUES ($1,DEFAULT), (1, (2)) ON CONFLICT (a) WHERE x DO NOTHING RETURNING a;"
+        );
+        assert_eq!(
+            insert_of_rows("INSERT INTO t VALUES (1), (2)", &[1], 2).unwrap().unwrap(),
+            "INSERT INTO t VALUES (2) "
+        );
+        // Others than these.
+        assert_eq!(insert_of_rows(text, &[0], 2).unwrap(), None);
+        assert_eq!(insert_of_rows("INSERT INTO t VALUES (1), (2) ORDER BY 1", &[1], 2).unwrap(), None);
+        assert_eq!(insert_of_rows("INSERT INTO t SELECT 1", &[0], 1).unwrap(), None);
     }
 
     #[test]

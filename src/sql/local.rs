@@ -7,7 +7,7 @@ use super::ast;
 use super::changes::{Concurrent, change_of_sequence, concurrent};
 use super::copy::{Copy, copy};
 use super::cursor::Cursor;
-use super::kept::{close, declare, fetch, listen, load, notify, unlisten};
+use super::kept::{Direction, close, declare, fetch, listen, load, notify, unlisten};
 use super::lexer::TokenKind;
 use super::name::quote_identifier;
 use super::parse::{parse_data_types, parse_expressions};
@@ -94,12 +94,16 @@ pub enum Local {
     Declare {
         name: String,
         hold: bool,
+        /// SCROLL or NO SCROLL, where one of them was written.
+        scroll: Option<bool>,
+        binary: bool,
         query: String,
     },
     Fetch {
         name: String,
         /// MOVE.
         moves: bool,
+        direction: Direction,
     },
     /// `None`: all.
     Close(Option<String>),
@@ -223,10 +227,18 @@ fn for_shards(cursor: &Cursor<'_>, word: &str) -> Result<()> {
             Ok(())
         }
         "create" | "alter" | "drop" => {
-            let object = cursor.second_word().unwrap_or_default().to_ascii_lowercase();
+            let mut after = cursor.clone();
+            after.advance();
+            let replaces = after.eat_words(&["or", "replace"]);
+            let object = after.peek_word().unwrap_or_default().to_ascii_lowercase();
             match object.as_str() {
-                "table" | "temp" | "temporary" | "unlogged" | "index" | "unique" | "view" | "materialized"
-                | "sequence" | "schema" | "type" | "domain" | "extension" | "or" => Ok(()),
+                "view" | "temp" | "temporary" | "recursive" | "or" => Ok(()),
+                "table" | "unlogged" | "index" | "unique" | "materialized" | "sequence" | "schema" | "type"
+                | "domain" | "extension"
+                    if !replaces =>
+                {
+                    Ok(())
+                }
                 _ => Err(Error::unsupported(
                     format!("{} {}", word.to_ascii_uppercase(), object.to_ascii_uppercase()),
                     "Tables, indexes and their columns are kept by shardd; run anything else on each shard directly.",
@@ -246,7 +258,9 @@ fn refused(word: &str) -> Option<Error> {
         }
         "do" | "call" | "import" | "security" | "reassign" | "refresh" => {
             let construct = word.to_ascii_uppercase();
-            return Some(Error::unsupported(construct, "Run it on each shard directly."));
+            let hint = "Run it on each shard directly. A Postgres shard runs DO and CALL when its key is named: BEGIN; SET LOCAL \
+                        shardd.key = '...'.";
+            return Some(Error::unsupported(construct, hint));
         }
         "grant" | "revoke" => ("GRANT/REVOKE", "Users are set in shardd's configuration."),
         _ => return None,

@@ -9,6 +9,7 @@ mod clauses;
 mod clock;
 mod copy;
 mod cursor;
+mod hidden;
 mod kept;
 mod lexer;
 mod lift;
@@ -21,6 +22,8 @@ mod sequence;
 mod spelling;
 mod split;
 mod stack;
+mod stand_in;
+mod symmetric;
 mod template;
 mod tokens;
 mod value;
@@ -30,11 +33,12 @@ use std::sync::Arc;
 
 pub use changes::Concurrent;
 pub use clauses::{
-    InsertClauses, MergeClauses, Overriding, insert_clauses, merge_clauses, overriding, returning_clause,
-    with_more_returned,
+    InsertClauses, MergeClauses, Overriding, insert_clauses, insert_of_rows, merge_clauses, overriding,
+    returning_clause, with_more_returned,
 };
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
+pub use kept::Direction;
 pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_at};
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
 pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
@@ -64,6 +68,29 @@ pub struct Parsed {
     pub overriding: Option<Overriding>,
     /// The tree may be so deep that an ordinary thread's stack is too small to work on it: see [`with_deep_stack`].
     pub deep: bool,
+    /// What the text means and `tree` does not show, if anything: see [`Hidden`].
+    pub hidden: Option<Hidden>,
+}
+
+/// A construct of a text that its tree does not show: which tables, columns and functions the statement names is right in the
+/// tree, but a text that is printed from it means something else.
+#[derive(Clone, Debug)]
+pub struct Hidden {
+    /// Why the statement cannot run where its tree is translated or printed.
+    pub refusal: crate::error::Error,
+    /// On SQLite shards it means nothing more.
+    pub on_postgres_only: bool,
+    /// Where its rows are brought to one place it would mean something else.
+    pub on_one_shard: bool,
+    /// It is for the row on which this cursor stands, and the tree's is for every row.
+    pub current_of: Option<String>,
+}
+
+impl Parsed {
+    /// The cursor whose row is written: `WHERE CURRENT OF name`.
+    pub fn current_of(&self) -> Option<&str> {
+        self.hidden.as_ref()?.current_of.as_deref()
+    }
 }
 
 /// What a text was read as.

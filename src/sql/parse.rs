@@ -10,12 +10,15 @@ use sqlparser::parser::{Parser, ParserError};
 
 use super::clauses::overriding;
 use super::cursor::Cursor;
+use super::hidden::{Hidden, all_fields_are_outermost};
 use super::lexer::{Token, TokenKind, position, syntax_error_at};
 use super::local::{Local, parse_local};
 use super::precedence::{
     bind_prefix_operators, may_have_operators_in_a_row, may_have_prefix_operators, set_operators_apart,
 };
-use super::tokens::parser_tokens;
+use super::stand_in::{cannot_be_read, stand_in};
+use super::symmetric::{may_be_symmetric, write_out_symmetric};
+use super::tokens::{ParserTokens, parser_tokens};
 use super::{LiteralKind, Parsed, Tree, ast, check, with_deep_stack};
 use crate::error::{Error, Result, SqlState};
 
@@ -36,16 +39,47 @@ pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> 
         return Err(Error::new(SqlState::SYNTAX_ERROR, "cannot insert multiple commands into a prepared statement"));
     }
     let overriding = overriding(text)?;
-    let parsed = |tree, deep| Parsed { text: Arc::from(text), tree, client_parameters, lifted, overriding, deep };
+    let parsed = |tree, deep, hidden| Parsed {
+        text: Arc::from(text),
+        tree,
+        client_parameters,
+        lifted,
+        overriding,
+        deep,
+        hidden,
+    };
     if cursor.at_end() {
-        return Ok(parsed(Tree::Local(Local::Empty), false));
+        return Ok(parsed(Tree::Local(Local::Empty), false, None));
     }
     if let Some(local) = parse_local(&mut cursor)? {
-        return Ok(parsed(Tree::Local(local), false));
+        return Ok(parsed(Tree::Local(local), false, None));
     }
-    let (statement, deep) = parse_with(text, cursor.tokens(), |parser| parser.parse_statement().map(Box::new))?;
-    with_deep_stack(deep, || check::check(&statement, text))?;
-    Ok(parsed(Tree::Sql(statement), deep))
+    let read = parse_with(text, cursor.tokens(), |parser| parser.parse_statement().map(Box::new));
+    let Read { tree, deep, hidden } = match read {
+        Err(error) if error.sqlstate() == SqlState::SYNTAX_ERROR => stand_in(&cursor)
+            .and_then(|plain| {
+                let cursor = Cursor::new(&plain).ok()?;
+                parse_with(&plain, cursor.tokens(), |parser| parser.parse_statement().map(Box::new)).ok()
+            })
+            .map(|read| Read { hidden: vec![Hidden::new(error.clone())], ..read })
+            .ok_or_else(|| cannot_be_read(&cursor).unwrap_or(error))?,
+        read => read?,
+    };
+    with_deep_stack(deep, || check::check(&tree, text))?;
+    if let Some(fields) = hidden.iter().find(|hidden| hidden.is_all_fields)
+        && !with_deep_stack(deep, || all_fields_are_outermost(&tree))
+    {
+        return Err(fields.refusal.clone());
+    }
+    let on_one_shard = hidden.iter().any(|hidden| hidden.on_one_shard);
+    let weight = |hidden: &Hidden| (hidden.current_of.is_none(), !hidden.on_one_shard, hidden.on_postgres_only);
+    let hidden = hidden.into_iter().min_by_key(weight).map(|hidden| super::Hidden {
+        refusal: hidden.refusal,
+        on_postgres_only: hidden.on_postgres_only,
+        on_one_shard,
+        current_of: hidden.current_of,
+    });
+    Ok(parsed(Tree::Sql(tree), deep, hidden))
 }
 
 /// The expressions of a list: `1, 'a'`.
@@ -53,7 +87,7 @@ pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> 
 /// # Errors
 /// 42601.
 pub(super) fn parse_expressions(text: &str, tokens: &[Token]) -> Result<Vec<ast::Expr>> {
-    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_expr)).map(|(list, _)| list)
+    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_expr)).map(|read| read.tree)
 }
 
 /// The types of a list: `int, text`.
@@ -61,7 +95,7 @@ pub(super) fn parse_expressions(text: &str, tokens: &[Token]) -> Result<Vec<ast:
 /// # Errors
 /// 42601.
 pub(super) fn parse_data_types(text: &str, tokens: &[Token]) -> Result<Vec<ast::DataType>> {
-    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_data_type)).map(|(list, _)| list)
+    parse_with(text, tokens, |parser| parser.parse_comma_separated(Parser::parse_data_type)).map(|read| read.tree)
 }
 
 /// An expression by itself: a column's default, a CHECK's condition.
@@ -70,7 +104,7 @@ pub(super) fn parse_data_types(text: &str, tokens: &[Token]) -> Result<Vec<ast::
 /// 42601.
 pub fn parse_expression(text: &str) -> Result<ast::Expr> {
     let cursor = Cursor::new(text)?;
-    parse_with(text, cursor.tokens(), |parser| parser.parse_expr()).map(|(expression, _)| expression)
+    parse_with(text, cursor.tokens(), |parser| parser.parse_expr()).map(|read| read.tree)
 }
 
 /// A query by itself.
@@ -79,17 +113,27 @@ pub fn parse_expression(text: &str) -> Result<ast::Expr> {
 /// 42601.
 pub fn parse_query(text: &str) -> Result<ast::Query> {
     let cursor = Cursor::new(text)?;
-    parse_with(text, cursor.tokens(), |parser| parser.parse_query()).map(|(query, _)| *query)
+    parse_with(text, cursor.tokens(), |parser| parser.parse_query()).map(|read| *read.tree)
+}
+
+/// What the parser made of tokens.
+struct Read<T> {
+    tree: T,
+    deep: bool,
+    hidden: Vec<Hidden>,
 }
 
 fn parse_with<T: ast::VisitMut>(
     text: &str,
     tokens: &[Token],
     read: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
-) -> Result<(T, bool)> {
-    let (converted, deep) = parser_tokens(text, tokens)?;
+) -> Result<Read<T>> {
+    let ParserTokens { tokens: converted, deep, hidden } = parser_tokens(text, tokens)?;
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(converted);
     let mut tree = with_deep_stack(deep, || read(&mut parser)).map_err(|error| parse_error(text, tokens, &error))?;
+    if may_be_symmetric(text, tokens)? {
+        with_deep_stack(deep, || write_out_symmetric(&mut tree));
+    }
     if may_have_prefix_operators(text, tokens) {
         with_deep_stack(deep, || bind_prefix_operators(&mut tree));
     }
@@ -98,7 +142,7 @@ fn parse_with<T: ast::VisitMut>(
     }
     let rest = parser.peek_token_ref();
     match (&rest.token, rest.span.start.column) {
-        (sqlparser::tokenizer::Token::EOF, _) => Ok((tree, deep)),
+        (sqlparser::tokenizer::Token::EOF, _) => Ok(Read { tree, deep, hidden }),
         (_, column) => Err(error_at(text, tokens, column)),
     }
 }

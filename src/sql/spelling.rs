@@ -6,18 +6,27 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token as ParserToken;
 
+use super::hidden::Hidden;
 use super::lexer::{Token, TokenKind, position, syntax_error_at};
+use super::value::{fold_name, quoted_word_value};
 use crate::error::{Error, Result};
 
 /// What is given to the parser in place of the next `taken` tokens.
 pub(super) struct Respelled {
     pub(super) taken: usize,
     pub(super) tokens: Vec<ParserToken>,
+    /// What the tree does not show then.
+    pub(super) hides: Option<Hidden>,
 }
 
 impl Respelled {
-    fn dropped(taken: usize) -> Option<Respelled> {
-        Some(Respelled { taken, tokens: Vec::new() })
+    /// What means the same.
+    pub(super) fn new(taken: usize, tokens: Vec<ParserToken>) -> Respelled {
+        Respelled { taken, tokens, hides: None }
+    }
+
+    pub(super) fn dropped(taken: usize) -> Option<Respelled> {
+        Some(Respelled::new(taken, Vec::new()))
     }
 }
 
@@ -29,7 +38,9 @@ pub(super) fn respell(text: &str, tokens: &[Token], index: usize) -> Result<Opti
     let here = Here { text, tokens, index };
     match tokens[index].kind {
         TokenKind::Word => here.word(),
-        TokenKind::ColonEquals => Ok(Some(Respelled { taken: 1, tokens: vec![ParserToken::RArrow] })),
+        TokenKind::ColonEquals => Ok(Some(Respelled::new(1, vec![ParserToken::RArrow]))),
+        TokenKind::Operator => Ok(here.asterisk()),
+        TokenKind::LeftBracket => Ok(here.subscripts_of_target()),
         kind if kind.is_string() && here.kind(-1).is_some_and(ends_value) => {
             // The parser would take it for a column's name.
             Err(syntax_error_at(text, tokens[index].start as usize, tokens[index].text(text)))
@@ -42,7 +53,8 @@ fn ends_value(kind: TokenKind) -> bool {
     matches!(kind, TokenKind::Parameter | TokenKind::Integer | TokenKind::RadixInteger | TokenKind::Decimal)
 }
 
-struct Here<'t> {
+/// A token among others, at whatever distance from it.
+pub(super) struct Here<'t> {
     text: &'t str,
     tokens: &'t [Token],
     index: usize,
@@ -53,16 +65,16 @@ impl Here<'_> {
         self.tokens.get(self.index.checked_add_signed(offset)?).copied()
     }
 
-    fn kind(&self, offset: isize) -> Option<TokenKind> {
+    pub(super) fn kind(&self, offset: isize) -> Option<TokenKind> {
         self.token(offset).map(|token| token.kind)
     }
 
-    fn is(&self, offset: isize, word: &str) -> bool {
+    pub(super) fn is(&self, offset: isize, word: &str) -> bool {
         self.token(offset)
             .is_some_and(|token| token.kind == TokenKind::Word && token.text(self.text).eq_ignore_ascii_case(word))
     }
 
-    fn is_one_of(&self, offset: isize, words: &[&str]) -> bool {
+    pub(super) fn is_one_of(&self, offset: isize, words: &[&str]) -> bool {
         words.iter().any(|word| self.is(offset, word))
     }
 
@@ -72,7 +84,36 @@ impl Here<'_> {
         count(TokenKind::LeftParen) > count(TokenKind::RightParen)
     }
 
-    fn refuse(&self, construct: &str, hint: &str) -> Error {
+    /// The token's text; empty where there is none.
+    pub(super) fn text_at(&self, offset: isize) -> &str {
+        self.token(offset).map_or("", |token| token.text(self.text))
+    }
+
+    /// 42601 at a token, or at the end.
+    pub(super) fn syntax_error(&self, offset: isize) -> Error {
+        match self.token(offset) {
+            Some(token) => syntax_error_at(self.text, token.start as usize, token.text(self.text)),
+            None => syntax_error_at(self.text, self.text.len(), ""),
+        }
+    }
+
+    /// The name at a place, folded unless it was quoted.
+    pub(super) fn name_at(&self, offset: isize) -> Result<Option<String>> {
+        let Some(token) = self.token(offset) else { return Ok(None) };
+        Ok(match token.kind {
+            TokenKind::Word => Some(fold_name(token.text(self.text)).into_owned()),
+            TokenKind::QuotedWord => Some(quoted_word_value(self.text, token)?.into_owned()),
+            _ => None,
+        })
+    }
+
+    /// Whether the statement begins with one of these words.
+    pub(super) fn first_is(&self, words: &[&str]) -> bool {
+        let first = self.tokens.first().map(|token| token.text(self.text));
+        first.is_some_and(|first| words.iter().any(|word| first.eq_ignore_ascii_case(word)))
+    }
+
+    pub(super) fn refuse(&self, construct: &str, hint: &str) -> Error {
         Error::unsupported(construct, hint).position(position(self.text, self.tokens[self.index].start as usize))
     }
 
@@ -82,29 +123,19 @@ impl Here<'_> {
             2 | 3 if self.weakens_a_lock() => Respelled::dropped(1),
             3..=5 if self.compares_with_many() => self.like_operator(),
             4 if self.is(0, "from") && self.begins_trim() => Respelled::dropped(1),
-            4 if self.is(0, "like") && self.begins_like_clause() => {
-                return Err(self.refuse("CREATE TABLE ... (LIKE ...)", "Write the columns out."));
+            4 if self.is(0, "like") && self.begins_like_clause() => Some(self.like_clause()),
+            5 if self.is(0, "where") && self.ends_conflict_target() => Some(self.conflict_condition()),
+            5 if self.is(0, "table") && self.begins_table_query() => {
+                Some(Respelled::new(1, vec![keyword(Keyword::SELECT), ParserToken::Mul, keyword(Keyword::FROM)]))
             }
-            5 if self.is(0, "where") && self.ends_conflict_target() => {
-                return Err(self.refuse(
-                    "a condition in ON CONFLICT's target",
-                    "Leave the target out (DO NOTHING), or name columns with a whole unique constraint.",
-                ));
-            }
-            5 if self.is(0, "table") && self.begins_table_query() => Some(Respelled {
-                taken: 1,
-                tokens: vec![keyword(Keyword::SELECT), ParserToken::Mul, keyword(Keyword::FROM)],
-            }),
             6 if self.is(0, "isnull") && self.follows_value() => {
-                Some(Respelled { taken: 1, tokens: vec![keyword(Keyword::IS), keyword(Keyword::NULL)] })
+                Some(Respelled::new(1, vec![keyword(Keyword::IS), keyword(Keyword::NULL)]))
             }
-            7 if self.is(0, "collate") && self.kind(-2) == Some(TokenKind::DoubleColon) => {
-                return self.collation_of_cast();
-            }
-            7 if self.is(0, "exclude") => return self.frame_exclusion(),
+            7 if self.is(0, "collate") && self.kind(-2) == Some(TokenKind::DoubleColon) => self.collation_of_cast(),
+            7 if self.is(0, "exclude") => self.frame_exclusion(),
             8 if self.is(0, "identity") && self.is(-1, "as") => return self.identity_options(),
             9 if self.is(0, "symmetric") && self.is(-1, "between") => {
-                return Err(self.refuse("BETWEEN SYMMETRIC", "Order the ends with least() and greatest()."));
+                Some(Respelled::new(1, vec![ParserToken::DoubleExclamationMark]))
             }
             10 if self.is(0, "overriding") && self.is_one_of(1, &["system", "user"]) && self.is(2, "value") => {
                 if self.is_in_parentheses() {
@@ -116,7 +147,7 @@ impl Here<'_> {
                 // See `Parsed::overriding`.
                 Respelled::dropped(3)
             }
-            _ => None,
+            _ => return self.hidden(),
         })
     }
 
@@ -145,7 +176,7 @@ impl Here<'_> {
             (true, false) => ParserToken::ExclamationMarkDoubleTilde,
             (true, true) => ParserToken::ExclamationMarkDoubleTildeAsterisk,
         };
-        Some(Respelled { taken: 1 + usize::from(negated), tokens: vec![operator] })
+        Some(Respelled::new(1 + usize::from(negated), vec![operator]))
     }
 
     /// `trim(FROM x)` and `trim(BOTH FROM x)`.
@@ -158,6 +189,15 @@ impl Here<'_> {
         matches!(self.kind(-1), Some(TokenKind::LeftParen | TokenKind::Comma))
             && self.tokens.first().is_some_and(|first| first.text(self.text).eq_ignore_ascii_case("create"))
             && matches!(self.kind(1), Some(TokenKind::Word | TokenKind::QuotedWord))
+    }
+
+    /// One that has another table's columns is one with some column here.
+    fn like_clause(&self) -> Respelled {
+        let ends = |at: &isize| matches!(self.kind(*at), None | Some(TokenKind::Comma | TokenKind::RightParen));
+        let taken = (1..).find(ends).unwrap_or(1);
+        let mut hiding = self.hiding("CREATE TABLE ... (LIKE ...)", "Write the columns out.", taken as usize);
+        hiding.tokens = vec![ParserToken::make_word("like", Some('"')), ParserToken::make_word("text", None)];
+        hiding
     }
 
     /// TABLE where a query may begin: `TABLE t` is `SELECT * FROM t`.
@@ -208,27 +248,49 @@ impl Here<'_> {
         value && self.kind(1) != Some(TokenKind::LeftParen)
     }
 
-    /// `x::text COLLATE "C"`, which the parser reads only behind what needs no parentheses. All text has this collation.
-    fn collation_of_cast(&self) -> Result<Option<Respelled>> {
-        let name = self.token(1).map(|token| token.text(self.text).trim_matches('"'));
-        if !matches!(name, Some("C" | "POSIX" | "default" | "ucs_basic")) {
-            return Err(
-                self.refuse("a collation other than \"C\"", "Text is compared bytewise, as under COLLATE \"C\".")
-            );
-        }
-        Ok(Respelled::dropped(2))
+    /// The condition of ON CONFLICT's target, to DO.
+    fn conflict_condition(&self) -> Respelled {
+        let taken = (1..).find(|at| self.kind(*at).is_none() || self.is(*at, "do")).unwrap_or(1);
+        self.hiding(
+            "a condition in ON CONFLICT's target",
+            "Leave the target out (DO NOTHING), or name columns with a whole unique constraint.",
+            taken as usize,
+        )
     }
 
-    fn frame_exclusion(&self) -> Result<Option<Respelled>> {
+    /// `x::text COLLATE "C"`, which the parser reads only behind what needs no parentheses. On SQLite shards all text has this
+    /// collation.
+    fn collation_of_cast(&self) -> Option<Respelled> {
+        let name = self.text_at(1).trim_matches('"');
+        let mut taken = 2;
+        while self.kind(taken) == Some(TokenKind::Dot) {
+            taken += 2;
+        }
+        let hint = "Text is compared bytewise, as under COLLATE \"C\".";
+        let mut hiding = self.hiding("a collation other than \"C\"", hint, taken as usize);
+        if let Some(hides) = &mut hiding.hides {
+            hides.on_postgres_only = taken == 2 && matches!(name, "C" | "POSIX" | "default" | "ucs_basic");
+        }
+        Some(hiding)
+    }
+
+    fn frame_exclusion(&self) -> Option<Respelled> {
         if self.is(1, "no") && self.is(2, "others") {
-            return Ok(Respelled::dropped(3));
+            return Respelled::dropped(3);
         }
-        let excludes = (self.is(1, "current") && self.is(2, "row")) || self.is_one_of(1, &["group", "ties"]);
+        let words = match (self.is(1, "current") && self.is(2, "row"), self.is_one_of(1, &["group", "ties"])) {
+            (true, _) => 3,
+            (_, true) => 2,
+            _ => return None,
+        };
         let in_frame = self.is_one_of(-1, &["row", "preceding", "following"]);
-        if excludes && in_frame {
-            return Err(self.refuse("EXCLUDE in a window's frame", "Subtract the row's own value."));
-        }
-        Ok(None)
+        in_frame.then(|| self.hiding("EXCLUDE in a window's frame", "Subtract the row's own value.", words))
+    }
+
+    /// The tree lacks the next `taken` tokens.
+    fn hiding(&self, construct: &str, hint: &str, taken: usize) -> Respelled {
+        let hides = Hidden::new(self.refuse(construct, hint));
+        Respelled { taken, tokens: Vec::new(), hides: Some(hides) }
     }
 
     /// The options of an identity column: left out where they say what holds anyway, refused otherwise.
@@ -261,10 +323,10 @@ impl Here<'_> {
             }
         }
         let keep = ParserToken::make_word(self.tokens[self.index].text(self.text), None);
-        Ok(Some(Respelled { taken: options.len() + 3, tokens: vec![keep] }))
+        Ok(Some(Respelled::new(options.len() + 3, vec![keep])))
     }
 }
 
-fn keyword(keyword: Keyword) -> ParserToken {
+pub(super) fn keyword(keyword: Keyword) -> ParserToken {
     ParserToken::make_keyword(&format!("{keyword:?}"))
 }

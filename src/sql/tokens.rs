@@ -7,6 +7,7 @@
 use sqlparser::ast::DollarQuotedString;
 use sqlparser::tokenizer::{Location, Span, Token as ParserToken, TokenWithSpan};
 
+use super::hidden::Hidden;
 use super::lexer::{Token, TokenKind, position, syntax_error_at};
 use super::spelling::respell;
 use super::value::{integer_value, quoted_word_value, string_value};
@@ -22,11 +23,18 @@ pub(super) const MAX_DEPTH: usize = 1_000;
 /// 190 KiB, which is much of a thread's 2 MiB.
 const SHALLOW: usize = if cfg!(debug_assertions) { 4 } else { 24 };
 
-/// The tokens, and whether the tree may be deep.
-///
+/// What is given to the parser.
+pub(super) struct ParserTokens {
+    pub(super) tokens: Vec<TokenWithSpan>,
+    /// The tree may be deep.
+    pub(super) deep: bool,
+    /// What it will not show.
+    pub(super) hidden: Vec<Hidden>,
+}
+
 /// # Errors
 /// 42601 for what no statement can hold, 54001 for a text that is too long or too deep.
-pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<(Vec<TokenWithSpan>, bool)> {
+pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<ParserTokens> {
     if tokens.len() > MAX_TOKENS {
         return Err(Error::new(
             SqlState::PROGRAM_LIMIT_EXCEEDED,
@@ -37,6 +45,7 @@ pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<(Vec<TokenWi
     let mut converted = Vec::with_capacity(tokens.len());
     let mut depth = Depth::default();
     let mut before: Option<Token> = None;
+    let mut hidden = Vec::new();
     let mut next = 0;
     for (index, token) in tokens.iter().enumerate() {
         if index < next {
@@ -45,6 +54,7 @@ pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<(Vec<TokenWi
         depth.note(text, *token)?;
         if let Some(respelled) = respell(text, tokens, index)? {
             next = index + respelled.taken;
+            hidden.extend(respelled.hides);
             converted.extend(respelled.tokens.into_iter().map(|other| TokenWithSpan::new(other, span(*token))));
             before = Some(*token);
             continue;
@@ -56,7 +66,7 @@ pub(super) fn parser_tokens(text: &str, tokens: &[Token]) -> Result<(Vec<TokenWi
         converted.push(TokenWithSpan::new(parser_token(text, *token)?, span(*token)));
         before = Some(*token);
     }
-    Ok((converted, depth.deepest > SHALLOW))
+    Ok(ParserTokens { tokens: converted, deep: depth.deepest > SHALLOW, hidden })
 }
 
 fn span(token: Token) -> Span {

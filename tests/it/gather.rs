@@ -1,33 +1,6 @@
 //! Reads that no merge can answer are answered as one Postgres answers them: the rows are brought to one place.
 
-use crate::support::{Client, Postgres, Shardd, Value};
-
-const SCHEMA: &[&str] = &[
-    "CREATE TABLE venues (venue_id int PRIMARY KEY, name text NOT NULL, city text)",
-    "CREATE TABLE events (event_id bigint PRIMARY KEY, venue_id int, title text NOT NULL, price numeric(10,2), day date, rank int)",
-    "CREATE TABLE seats (event_id bigint, seat_id int, section text, price numeric(10,2), PRIMARY KEY (event_id, seat_id))",
-];
-
-fn fill(client: &mut Client) {
-    SCHEMA.iter().for_each(|statement| client.run(statement));
-    for (venue, city) in [(1, "'Bonn'"), (2, "'Cologne'"), (3, "NULL"), (4, "'Bonn'")] {
-        client.run(&format!("INSERT INTO venues VALUES ({venue}, 'Hall {venue}', {city})"));
-    }
-    for event in 1..=24 {
-        let venue = if event % 7 == 0 { "NULL".to_owned() } else { (event % 5).to_string() };
-        client.run(&format!(
-            "INSERT INTO events VALUES ({event}, {venue}, 'event {}', {}.50, '2026-01-{:02}', {})",
-            event % 6,
-            event * 3 % 17,
-            event % 9 + 1,
-            event % 4
-        ));
-        for seat in 1..=(event % 4 + 1) {
-            let section = ["'A'", "'B'", "NULL"][(event + seat) as usize % 3];
-            client.run(&format!("INSERT INTO seats VALUES ({event}, {seat}, {section}, {}.25)", (event * seat) % 11));
-        }
-    }
-}
+use crate::support::{Both, Value};
 
 /// What all must agree on. Those that Postgres orders are compared in their order.
 const READS: &[&str] = &[
@@ -94,53 +67,6 @@ const POSTGRES_READS: &[&str] = &[
     "SELECT title FROM public.events WHERE public.events.price > (SELECT avg(price) FROM public.events) ORDER BY event_id",
     "SELECT sum(price) OVER w, event_id FROM events WINDOW w AS (ORDER BY event_id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) ORDER BY 2",
 ];
-
-/// shardd over shards of one kind, and one Postgres by itself.
-struct Both {
-    expected: Client,
-    got: Client,
-    shardd: Shardd,
-    postgres: Postgres,
-    over_postgres: bool,
-}
-
-impl Both {
-    fn of_each_kind() -> impl Iterator<Item = Both> {
-        [false, true].into_iter().map(|over_postgres| Both::start_with(over_postgres, ""))
-    }
-
-    fn start_with(over_postgres: bool, configuration: &str) -> Both {
-        let postgres = Postgres::start();
-        let databases = postgres.make_shards(4);
-        let shardd = match over_postgres {
-            true => Shardd::start_on(&postgres, &databases[..3], configuration),
-            false => Shardd::start_with(configuration),
-        };
-        let mut both =
-            Both { expected: postgres.client_of(&databases[3]), got: shardd.client(), shardd, postgres, over_postgres };
-        fill(&mut both.expected);
-        fill(&mut both.got);
-        both
-    }
-
-    fn agree_on(&mut self, statement: &str) {
-        let (expected, got) = (self.expected.query(statement), self.got.query(statement));
-        let types = |answer: &crate::support::Answer| {
-            answer.columns.iter().flatten().map(|column| (column.name.clone(), column.type_oid)).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            got.error.as_ref().map(|error| error.message()),
-            expected.error.as_ref().map(|error| error.message()),
-            "{statement}"
-        );
-        assert_eq!(got.texts(), expected.texts(), "{statement}");
-        // A row type has a number of its own in each database.
-        if !statement.contains("SELECT e FROM") {
-            assert_eq!(types(&got), types(&expected), "{statement}");
-        }
-        assert_eq!(got.tag, expected.tag, "{statement}");
-    }
-}
 
 #[test]
 fn reads_over_rows_of_many_keys_are_answered_as_by_one_database() {

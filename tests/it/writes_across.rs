@@ -1,132 +1,40 @@
 //! Writes whose rows are not all where they are written from leave what one Postgres leaves, or nothing.
 
-use crate::support::{Client, Postgres, Shardd, Value};
+use crate::support::both::{fill, told};
+use crate::support::{Answer, Both, Shardd, Value};
 
-const SCHEMA: &[&str] = &[
-    "CREATE TABLE venues (venue_id int PRIMARY KEY, name text NOT NULL, city text)",
-    "CREATE TABLE events (event_id bigint PRIMARY KEY, venue_id int, title text NOT NULL, price numeric(10,2), day date, rank int)",
-    "CREATE TABLE seats (event_id bigint, seat_id int, section text, price numeric(10,2), held timestamptz, \
-     PRIMARY KEY (event_id, seat_id))",
-    "CREATE TABLE notes (event_id bigint PRIMARY KEY, body text DEFAULT 'none', score double precision DEFAULT 1.5, tags jsonb, \
-     flag boolean)",
-];
-
-fn fill(client: &mut Client) {
-    SCHEMA.iter().for_each(|statement| client.run(statement));
-    for (venue, city) in [(1, "'Bonn'"), (2, "'Cologne'"), (3, "NULL"), (4, "'Bonn'")] {
-        client.run(&format!("INSERT INTO venues VALUES ({venue}, 'Hall {venue}', {city})"));
+/// Both answer the same but for the order, and tell whether it went well.
+fn agree_on_write(both: &mut Both, statement: &str) -> bool {
+    let (expected, got) = (both.expected.query(statement), both.got.query(statement));
+    assert_eq!(told(&got), told(&expected), "{statement}");
+    if got.error.is_some() {
+        return false;
     }
-    for event in 1..=24 {
-        let venue = if event % 7 == 0 { "NULL".to_owned() } else { (event % 5).to_string() };
-        client.run(&format!(
-            "INSERT INTO events VALUES ({event}, {venue}, 'event {}', {}.50, '2026-01-{:02}', {})",
-            event % 6,
-            event * 3 % 17,
-            event % 9 + 1,
-            event % 4
-        ));
-        for seat in 1..=(event % 4 + 1) {
-            let section = ["'A'", "'B'", "NULL"][(event + seat) as usize % 3];
-            client.run(&format!(
-                "INSERT INTO seats VALUES ({event}, {seat}, {section}, {}.25, '2026-02-{:02} 10:00+00')",
-                (event * seat) % 11,
-                seat
-            ));
-        }
-    }
+    let rows = |answer: &Answer| {
+        let mut rows = answer.texts();
+        rows.sort();
+        rows
+    };
+    assert_eq!(rows(&got), rows(&expected), "{statement}");
+    assert_eq!(got.tag, expected.tag, "{statement}");
+    true
 }
 
-/// shardd over shards of one kind, and one Postgres by itself.
-struct Both {
-    expected: Client,
-    got: Client,
-    shardd: Shardd,
-    postgres: Postgres,
-    over_postgres: bool,
-}
-
-impl Both {
-    fn of_each_kind() -> impl Iterator<Item = Both> {
-        [true, false].into_iter().map(|over_postgres| Both::start_with(over_postgres, ""))
+/// Alone, and in a transaction that is rolled back, and after a savepoint: the same is left.
+fn agree_wherever(both: &mut Both, statement: &str) {
+    both.run("BEGIN");
+    both.run("UPDATE events SET rank = 7 WHERE event_id = 3");
+    both.run("SAVEPOINT before");
+    if agree_on_write(both, statement) {
+        both.agree_on_rows(statement);
     }
-
-    fn start_with(over_postgres: bool, configuration: &str) -> Both {
-        let postgres = Postgres::start();
-        let databases = postgres.make_shards(4);
-        let shardd = match over_postgres {
-            true => Shardd::start_on(&postgres, &databases[..3], configuration),
-            false => Shardd::start_with(configuration),
-        };
-        let mut both =
-            Both { expected: postgres.client_of(&databases[3]), got: shardd.client(), shardd, postgres, over_postgres };
-        fill(&mut both.expected);
-        fill(&mut both.got);
-        both
-    }
-
-    fn run(&mut self, statement: &str) {
-        self.expected.run(statement);
-        self.got.run(statement);
-    }
-
-    /// Both answer the same, and leave the same.
-    /// Tells whether it went well.
-    fn agree_on(&mut self, statement: &str) -> bool {
-        let (expected, got) = (self.expected.query(statement), self.got.query(statement));
-        assert_eq!(
-            got.error.as_ref().map(|error| (error.sqlstate(), error.message())),
-            expected.error.as_ref().map(|error| (error.sqlstate(), error.message())),
-            "{statement}"
-        );
-        if got.error.is_some() {
-            return false;
-        }
-        let rows = |answer: &crate::support::Answer| {
-            let mut rows = answer.texts();
-            rows.sort();
-            rows
-        };
-        assert_eq!(rows(&got), rows(&expected), "{statement}");
-        assert_eq!(got.tag, expected.tag, "{statement}");
-        true
-    }
-
-    fn agree_on_rows(&mut self, after: &str) {
-        for table in ["events", "seats", "notes", "venues"] {
-            let all = format!("SELECT * FROM {table} ORDER BY 1, 2");
-            let (expected, got) = (self.expected.query(&all), self.got.query(&all));
-            assert_eq!(got.texts(), expected.texts(), "{table} after {after}");
-        }
-    }
-
-    /// Every copy of the reference table holds the same.
-    fn copies_agree(&mut self, after: &str) {
-        if !self.over_postgres {
-            return;
-        }
-        let all = "SELECT * FROM venues ORDER BY 1";
-        let expected = self.expected.query(all).texts();
-        for shard in self.shardd.shard_names() {
-            assert_eq!(self.postgres.client_of(&shard).query(all).texts(), expected, "{shard} after {after}");
-        }
-    }
-
-    /// Alone, and in a transaction that is rolled back, and after a savepoint.
-    fn agree_wherever(&mut self, statement: &str) {
-        self.run("BEGIN");
-        self.run("UPDATE events SET rank = 7 WHERE event_id = 3");
-        self.run("SAVEPOINT before");
-        if self.agree_on(statement) {
-            self.agree_on_rows(statement);
-        }
-        self.run("ROLLBACK TO SAVEPOINT before");
-        self.agree_on_rows(&format!("taking back {statement}"));
-        self.run("ROLLBACK");
-        self.agree_on_rows(&format!("rolling back {statement}"));
-        self.agree_on(statement);
-        self.agree_on_rows(statement);
-        self.copies_agree(statement);
-    }
+    both.run("ROLLBACK TO SAVEPOINT before");
+    both.agree_on_rows(&format!("taking back {statement}"));
+    both.run("ROLLBACK");
+    both.agree_on_rows(&format!("rolling back {statement}"));
+    agree_on_write(both, statement);
+    both.agree_on_rows(statement);
+    both.copies_agree(statement);
 }
 
 /// In turn: each finds what those before it have left.
@@ -168,7 +76,7 @@ const INSERTS: &[&str] = &[
 fn rows_of_any_query_are_inserted_where_their_keys_say() {
     for mut both in Both::of_each_kind() {
         for statement in INSERTS {
-            both.agree_wherever(statement);
+            agree_wherever(&mut both, statement);
         }
     }
 }
@@ -208,14 +116,21 @@ fn values_and_parameters_go_along_with_rows() {
 #[test]
 fn more_rows_than_one_statement_takes_are_inserted() {
     for mut both in Both::of_each_kind() {
-        both.agree_on("INSERT INTO notes (event_id, body) SELECT n, 'row ' || n FROM generate_series(10001, 13333) n");
-        both.agree_on("INSERT INTO seats (event_id, seat_id, section) SELECT event_id + 1, 1, body FROM notes");
-        both.agree_on(
+        agree_on_write(
+            &mut both,
+            "INSERT INTO notes (event_id, body) SELECT n, 'row ' || n FROM generate_series(10001, 13333) n",
+        );
+        agree_on_write(
+            &mut both,
+            "INSERT INTO seats (event_id, seat_id, section) SELECT event_id + 1, 1, body FROM notes",
+        );
+        agree_on_write(
+            &mut both,
             "INSERT INTO notes AS n (event_id, body) SELECT event_id + 1, 'next' FROM notes \
              ON CONFLICT (event_id) DO UPDATE SET body = n.body || excluded.body",
         );
-        both.agree_on("INSERT INTO notes (event_id) SELECT event_id + 20000 FROM events FOR UPDATE");
-        both.agree_on("UPDATE notes SET event_id = event_id + 50000 WHERE event_id > 10000");
+        agree_on_write(&mut both, "INSERT INTO notes (event_id) SELECT event_id + 20000 FROM events FOR UPDATE");
+        agree_on_write(&mut both, "UPDATE notes SET event_id = event_id + 50000 WHERE event_id > 10000");
         both.agree_on_rows("many rows");
     }
 }
@@ -250,13 +165,13 @@ fn rows_move_to_the_shards_of_their_new_keys() {
                 assert_eq!(both.got.query(statement).sqlstate(), "23505");
                 continue;
             }
-            both.agree_wherever(statement);
+            agree_wherever(&mut both, statement);
         }
         // Each row is where its key says.
-        both.agree_on("SELECT event_id, title FROM events WHERE event_id = 1001");
+        agree_on_write(&mut both, "SELECT event_id, title FROM events WHERE event_id = 1001");
         for shard in both.shardd.shard_names() {
             let keys = both.shardd.keys_on("events", &shard, 1);
-            both.agree_on(&format!("SELECT count(*) FROM events WHERE event_id = {}", keys[0]));
+            agree_on_write(&mut both, &format!("SELECT count(*) FROM events WHERE event_id = {}", keys[0]));
         }
     }
 }
@@ -289,7 +204,7 @@ fn rows_are_written_by_what_other_shards_hold() {
     for mut both in Both::of_each_kind() {
         both.run("INSERT INTO notes (event_id, score) VALUES (1, 0.5), (2, 1), (3, 7), (30, 9), (31, 9)");
         for statement in ROW_BY_ROW {
-            both.agree_wherever(statement);
+            agree_wherever(&mut both, statement);
         }
         let statement = "UPDATE events SET title = title || $1 WHERE price >= $2 + (SELECT avg(price) FROM seats) RETURNING event_id, title || $3";
         let values = [Value::text("-x"), Value::text(1), Value::text("-y")];
@@ -341,16 +256,16 @@ fn tables_are_emptied_on_all_shards_or_none() {
         both.run("CREATE TABLE logged (event_id bigint, log_id bigserial, PRIMARY KEY (event_id, log_id))");
         both.run("INSERT INTO logged (event_id) SELECT n FROM generate_series(1, 30) n");
         both.run("BEGIN");
-        both.agree_on("TRUNCATE logged, notes");
-        both.agree_on("SELECT count(*) FROM logged");
+        agree_on_write(&mut both, "TRUNCATE logged, notes");
+        agree_on_write(&mut both, "SELECT count(*) FROM logged");
         both.run("ROLLBACK");
-        both.agree_on("SELECT count(*) FROM logged");
-        both.agree_on("TRUNCATE TABLE logged RESTART IDENTITY");
-        both.agree_on("TRUNCATE venues");
+        agree_on_write(&mut both, "SELECT count(*) FROM logged");
+        agree_on_write(&mut both, "TRUNCATE TABLE logged RESTART IDENTITY");
+        agree_on_write(&mut both, "TRUNCATE venues");
         both.agree_on_rows("TRUNCATE");
         both.run("INSERT INTO logged (event_id) SELECT n FROM generate_series(1, 30) n");
         // The shards' numbers are still apart.
-        both.agree_on("SELECT count(DISTINCT log_id) FROM logged");
+        agree_on_write(&mut both, "SELECT count(DISTINCT log_id) FROM logged");
     }
 }
 
@@ -381,7 +296,7 @@ fn a_move_that_others_would_notice_is_refused() {
             let told = format!("{} {}", error.message(), error.detail());
             assert!(told.contains(names), "{statement}: {told}");
         }
-        both.agree_on("SELECT count(*) FROM events");
+        agree_on_write(&mut both, "SELECT count(*) FROM events");
     }
 }
 
@@ -480,7 +395,7 @@ fn rows_are_merged_on_the_shards_of_their_keys() {
             continue;
         }
         for statement in MERGES {
-            both.agree_wherever(statement);
+            agree_wherever(&mut both, statement);
         }
         let upsert = "MERGE INTO notes n USING (SELECT $1::bigint AS id, $2::text AS body UNION ALL SELECT $3, $2) s ON n.event_id = s.id \
                       WHEN MATCHED THEN UPDATE SET body = s.body || $4 WHEN NOT MATCHED THEN INSERT (event_id, body) VALUES (s.id, $4)";
@@ -550,7 +465,7 @@ fn writes_that_begin_with_with_leave_what_one_database_leaves() {
         both.run("INSERT INTO notes (event_id, body, score) SELECT event_id + 100, title, price FROM events");
         let within = if both.over_postgres { WITHIN_WITH } else { &[] };
         for statement in BEHIND_WITH.iter().chain(within) {
-            both.agree_wherever(statement);
+            agree_wherever(&mut both, statement);
         }
         for statement in [
             "WITH a AS (DELETE FROM seats RETURNING price) SELECT count(*) FROM a",
@@ -602,7 +517,7 @@ fn a_write_may_read_another_keyspace() {
         let people = "SELECT * FROM people ORDER BY email COLLATE \"C\"";
         let merges = if over_postgres { MERGES_BETWEEN_KEYSPACES } else { &[] };
         for statement in BETWEEN_KEYSPACES.iter().chain(merges) {
-            both.agree_wherever(statement);
+            agree_wherever(&mut both, statement);
             assert_eq!(both.got.query(people).texts(), both.expected.query(people).texts(), "{statement}");
         }
         // The second time, its plan is known.

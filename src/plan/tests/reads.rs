@@ -61,7 +61,9 @@ fn keys_come_from_equality_however_it_is_written() {
             "{'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'} | ...",
         ),
         ("TABLE seats", "every | ..."),
-        ("SELECT * FROM ONLY seats WHERE event_id = 1", "0A000 ONLY is not supported by shardd"),
+        ("SELECT * FROM ONLY (seats) s WHERE s.event_id = 1", "{1} | 0A000 ONLY..."),
+        ("SELECT * FROM seats WHERE event_id BETWEEN SYMMETRIC 1 AND 1", "every | ..."),
+        ("SELECT * FROM seats WHERE event_id = 1 AND seat_id BETWEEN SYMMETRIC 9 AND 2", "{1} | ..."),
     ]);
 }
 
@@ -413,7 +415,11 @@ fn what_shardd_cannot_keep_is_refused() {
         ("SELECT pg_sleep(1)", "0A000 function pg_sleep()..."),
         ("SELECT set_config('a', 'b', false) FROM seats", "0A000 function set_config()..."),
         ("SELECT * INTO x FROM seats", "0A000 SELECT INTO..."),
-        ("SELECT * FROM seats TABLESAMPLE system (10)", "0A000 TABLESAMPLE..."),
+        ("SELECT * FROM seats TABLESAMPLE system (10) WHERE event_id = 1", "{1} | 0A000 TABLESAMPLE..."),
+        (
+            "SELECT sum(price) OVER (ORDER BY event_id ROWS 1 PRECEDING EXCLUDE TIES) FROM seats",
+            "every | 0A000 EXCLUDE...",
+        ),
         ("SELECT pg_advisory_unlock_all()", "VoidCall { column: \"pg_advisory_unlock_all\" }"),
         ("SELECT a = b = c FROM seats", "42601 ..."),
         ("SELECT 'a' 'b'", "42601 syntax error at or near \"'b'\""),

@@ -233,9 +233,12 @@ fn the_session_answers_what_is_its_own() {
 #[test]
 fn cursors_and_roles_are_read_for_those_who_have_them() {
     check(&[
-        ("DECLARE c NO SCROLL CURSOR FOR SELECT 1", "Declare { name: \"c\", hold: false, query: \"SELECT 1\" }"),
-        ("FETCH FORWARD 2 FROM \"C\";", "Fetch { name: \"C\", moves: false }"),
-        ("MOVE c", "Fetch { name: \"c\", moves: true }"),
+        (
+            "DECLARE c NO SCROLL CURSOR FOR SELECT 1",
+            "Declare { name: \"c\", hold: false, scroll: Some(false), binary: false, query: \"SELECT 1\" }",
+        ),
+        ("FETCH FORWARD 2 FROM \"C\";", "Fetch { name: \"C\", moves: false, direction: Rows(2) }"),
+        ("MOVE c", "Fetch { name: \"c\", moves: true, direction: Rows(1) }"),
         ("SET ROLE x", "Set { name: \"role\", value: Some(\"x\"), local: false }"),
     ]);
 }

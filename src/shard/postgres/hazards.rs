@@ -37,12 +37,22 @@ const OF_THE_GRAMMAR: &[&str] = &[
     "current_timestamp",
     "current_user",
     "greatest",
+    "grouping",
     "least",
     "localtime",
     "localtimestamp",
     "nullif",
+    "rows from",
     "session_user",
     "user",
+    "xmlattributes",
+    "xmlconcat",
+    "xmlelement",
+    "xmlforest",
+    "xmlparse",
+    "xmlpi",
+    "xmlroot",
+    "xmlserialize",
 ];
 
 /// Functions of extensions that do.

@@ -8,6 +8,7 @@
     reason = "the modules of this binary grow one by one; the tools are here before their users"
 )]
 
+pub mod both;
 pub mod client;
 pub mod frames;
 pub mod hole;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+pub use both::Both;
 pub use client::{Answer, Client, ServerError, Value};
 pub use postgres::Postgres;
 pub use shardd::Shardd;
