@@ -28,6 +28,8 @@ const BUILT_IN: &[(&str, Aftermath)] = &[
 
 /// What the grammar has in place of functions, and the catalog does not list.
 const OF_THE_GRAMMAR: &[&str] = &[
+    "array",
+    "cube",
     "coalesce",
     "current_catalog",
     "current_date",
@@ -37,10 +39,12 @@ const OF_THE_GRAMMAR: &[&str] = &[
     "current_timestamp",
     "current_user",
     "greatest",
+    "grouping",
     "least",
     "localtime",
     "localtimestamp",
     "nullif",
+    "rollup",
     "session_user",
     "user",
 ];
