@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::analysis::Analysis;
 use super::place::Place;
+use super::row_locks::RowLocks;
 use super::{Read, Route};
 use crate::error::{Error, Result};
 use crate::sql::ast::{
@@ -31,6 +32,8 @@ pub struct Brought {
     /// What the shards are asked for.
     pub statement: Statement,
     pub route: Route,
+    /// The shards lock the rows that they give.
+    pub locks_rows: bool,
 }
 
 /// What has to be brought for a read, table by table.
@@ -42,16 +45,19 @@ pub fn brought(read: &Read, parsed: &Parsed, schema: &Schema, keyspaces: &[Arc<K
         let mut needs = Needs::default();
         let ControlFlow::Continue(()) = walk(&read.statement, &mut needs);
         needs.refuse_system_columns(read, schema)?;
+        let locks = RowLocks::of(&read.statement);
         let tables = read.tables.iter().map(|name| {
             let table =
                 schema.table(name).ok_or_else(|| Error::internal(format!("\"{name}\" is not in the schema")))?;
             let columns = needs.columns(table);
-            let query = needs.query(table, &columns)?;
+            let mut query = needs.query(table, &columns)?;
+            query.locks.extend(locks.table(name, needs.named(name))?);
+            let locks_rows = !query.locks.is_empty();
             let mut analysis = Analysis::new(parsed, schema, keyspaces);
             analysis.query(&query, Place::TOP)?;
             let route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
             let statement = Statement::Query(Box::new(query));
-            Ok(Brought { table: Arc::clone(table), columns, statement, route })
+            Ok(Brought { table: Arc::clone(table), columns, statement, route, locks_rows })
         });
         tables.collect()
     })
@@ -234,9 +240,13 @@ impl Needs {
         Ok(query)
     }
 
+    fn named(&self, table: &str) -> usize {
+        self.named.iter().filter(|name| *name == table).count()
+    }
+
     /// What every row that matters satisfies: plain conditions beside a table that is named once.
     fn filter(&self, table: &Table) -> Option<Expr> {
-        if self.named.iter().filter(|name| **name == table.name).count() != 1 {
+        if self.named(&table.name) != 1 {
             return None;
         }
         let of = self.uses.iter().find(|of| of.table == table.name)?;
@@ -249,7 +259,7 @@ impl Needs {
     }
 }
 
-fn last_part(name: &ObjectName) -> Option<String> {
+pub(super) fn last_part(name: &ObjectName) -> Option<String> {
     name_parts(name)?.pop().map(|part| part.into_owned())
 }
 

@@ -28,6 +28,7 @@ mod postgres_drift;
 mod postgres_schema;
 mod protocol;
 mod replicas;
+mod row_locks;
 mod rust_drivers;
 mod schema_change;
 mod session_leaks;
