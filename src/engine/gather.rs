@@ -100,6 +100,9 @@ impl Session {
         // Copies of reference tables are there already, unless the transaction sees others, or they are of another keyspace.
         let topology = engine.live.snapshot();
         let missing = |one: &&Gathered| {
+            if one.brought.unread {
+                return has_changed;
+            }
             let route = &one.brought.route;
             let is_here = || topology.keyspace(&route.keyspace).is_some_and(|it| it.shards.contains(&shard));
             sees_its_own || has_changed || read.locks_rows || route.keys != Keys::Any || !is_here()

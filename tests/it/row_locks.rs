@@ -89,6 +89,8 @@ fn a_read_sees_what_its_transaction_has_truncated_and_altered() {
     one.run("TRUNCATE seats");
     let read = "SELECT count(*), max(e.title) FROM events e LEFT JOIN seats s ON s.price = e.event_id + 1";
     assert_eq!(one.query(read).texts(), [[Some("12".to_owned()), Some("event 9".to_owned())]]);
+    let unused = "WITH unused AS (SELECT price FROM seats) SELECT rank() OVER (ORDER BY title) FROM events";
+    assert_eq!(one.query(unused).texts().len(), 12);
     one.run("INSERT INTO seats VALUES (1, 1, 5)");
     one.run("ALTER TABLE seats ADD COLUMN note varchar(20) COLLATE \"und-x-icu\" DEFAULT 'new'");
     let read = "SELECT e.event_id, s.note FROM events e JOIN seats s ON s.price = e.event_id + 1";
