@@ -6,7 +6,7 @@ use super::compare::{Mode, Verdict, compare};
 use super::values::inline;
 use crate::support::{Answer, Client};
 
-const FOLDED: &str = "modifier of an expression that Postgres computes while it plans";
+pub const FOLDED: &str = "modifier of an expression that Postgres computes while it plans";
 const NEGATIVE_ZERO: &str = "sign of a zero";
 const NULL_FLAG: &str = "flag of an array without NULL";
 pub const RETURNING_ORDER: &str = "order of RETURNING's rows after a conflict";

@@ -70,7 +70,7 @@ impl<'a> Grammar<'a> {
         let wanted = if kind == Kind::Statement { 65 } else { 30 };
         let (order, ordered) = if self.random.chance(wanted) { self.order(&core) } else { (String::new(), false) };
         let limit = if ordered { self.limit() } else { String::new() };
-        let locks = if kind == Kind::Statement && with.is_empty() { self.locks(&core) } else { String::new() };
+        let locks = if kind == Kind::Statement { self.locks(&core, &with) } else { String::new() };
         self.tables.truncate(named);
         Query {
             sql: format!("{with}{}{order}{limit}{locks}", core.text),
@@ -181,15 +181,18 @@ impl<'a> Grammar<'a> {
         }
     }
 
-    fn locks(&mut self, core: &Core) -> String {
+    fn locks(&mut self, core: &Core, with: &str) -> String {
         let Some(source) = core.source.as_ref().filter(|source| !source.lockable.is_empty()) else {
             return String::new();
         };
-        if core.text.contains(" OVER ") || !self.random.chance(6) {
+        if core.text.contains(" OVER ") || !self.random.chance(10) {
             return String::new();
         }
         let name = &source.lockable[self.random.below(source.lockable.len())];
         let how = self.random.pick(&["UPDATE", "SHARE", "NO KEY UPDATE", "KEY SHARE"]);
-        format!(" FOR {how} OF {name}{}", self.random.pick(&["", "", " NOWAIT", " SKIP LOCKED"]))
+        // Rows that are skipped would be missing where a statement only reads them.
+        let alone = core.text.matches("SELECT").count() == 1 && !core.text.contains(" JOIN ") && with.is_empty();
+        let waits = if alone { [" SKIP LOCKED", ""] } else { [" NOWAIT", ""] };
+        format!(" FOR {how} OF {name}{}", self.random.pick(&waits))
     }
 }

@@ -43,8 +43,8 @@ pub const STABLE: &[Type] = &[
 const TEMPLATES: &[(Type, &[&str])] = &[
     (Type::Bool, &[
         "{b} AND {b}", "{b} OR {b}", "NOT {b}", "{b} IS NOT TRUE", "{b} IS UNKNOWN", "coalesce({b}, false)", "{t} LIKE '%a%'", "{t} NOT ILIKE 'j%'",
-        "{t} ~ '^[A-Z]'", "{t} COLLATE \"und-x-icu\" > 'm'", "{tl} > 'm'", "{tl} COLLATE \"C\" < 'a'", "{t} IN ({=t}, {=t}, {=t})", "{t} IS NOT DISTINCT FROM {t}",
-        "({i4}, {t}) < (3, 'm')", "({i4}, {i4}) = (1, {=i4})", "{i4} BETWEEN 1 AND 5", "{i4} BETWEEN SYMMETRIC 5 AND 2", "{i4} IN (1, 2, NULL)", "{i4} NOT IN (5, 6)",
+        "{t} ~ '^[A-Z]'", "({t}) COLLATE \"und-x-icu\" > 'm'", "{tl} > 'm'", "({tl}) COLLATE \"C\" < 'a'", "{t} IN ({=t}, {=t}, {=t})", "{t} IS NOT DISTINCT FROM {t}",
+        "({i4}, {t}) < (3, 'm')", "({i4}, {i4}) = (1, {=i4})", "{i4} BETWEEN 1 AND 5", "{i4} IN (1, 2, NULL)", "{i4} NOT IN (5, 6)",
         "{i4} = ANY({ai})", "{i4} <> ALL({ai})", "{i4} > SOME({ai})", "{=t} = ANY({at})", "{ai} && ARRAY[1, 2]", "{at} @> ARRAY['jazz']", "{ai} <@ '{1,2,3,4}'::int[]",
         "{ai} = '{}'", "{jb} ? 'vip'", "{jb} @> '{\"a\": 1}'", "{jb} ?| ARRAY['a', 'n']", "{jb} -> 'a' IS NULL", "{jb} @? '$.b[*] ? (@ > 2)'", "{st} = 'open'", "{st} > 'draft'",
         "{st} IN ('open', 'sold')", "{st} IS NULL", "{d} BETWEEN '2026-01-01' AND '2026-12-31'", "{d} > {ts}", "{tz} < '2026-06-01'", "{n} BETWEEN 1 AND 20",
@@ -65,11 +65,11 @@ const TEMPLATES: &[(Type, &[&str])] = &[
     ]),
     (Type::Text, &[
         "upper({t})", "lower({t})", "{t} || '-' || {i4}", "coalesce({t}, 'none')", "left({t}, 2)", "substring({t} from 2 for 3)", "{i4}::text", "{n}::text", "{st}::text", "{jb} ->> 'name'",
-        "{ai}::text", "array_to_string({at}, '|', '-')", "{tl} COLLATE \"C\"", "CASE WHEN {b} THEN {t} ELSE 'other' END", "replace({t}, 'a', 'bb')", "concat_ws('/', {t}, {i4}, {d})",
+        "{ai}::text", "array_to_string({at}, '|', '-')", "({tl}) COLLATE \"C\"", "CASE WHEN {b} THEN {t} ELSE 'other' END", "replace({t}, 'a', 'bb')", "concat_ws('/', {t}, {i4}, {d})",
         "{d}::text", "to_char({ts}, 'YYYY-MM-DD')", "jsonb_typeof({jb})", "md5({t})", "split_part({t}, ' ', 1)", "({at})[1]", "nullif({t}, {=t})", "format('%s:%s', {t}, {i4})",
         "lpad({t}, 6, '.')", "reverse({t})", "initcap({t})", "{jb} #>> '{nested,k}'", "trim({t})", "regexp_replace({t}, '[aeiou]', '*', 'g')", "{tz}::text", "greatest({t}, {t})", "{b}::text",
     ]),
-    (Type::Local, &["upper({tl})", "lower({tl})", "coalesce({tl}, 'x')", "{t} COLLATE \"und-x-icu\"", "{tl} || '!'", "CASE WHEN {b} THEN {tl} END", "left({tl}, 1)"]),
+    (Type::Local, &["upper({tl})", "lower({tl})", "coalesce({tl}, 'x')", "({t}) COLLATE \"und-x-icu\"", "{tl} || '!'", "CASE WHEN {b} THEN {tl} END", "left({tl}, 1)"]),
     (Type::Date, &["{d} + 3", "{d} - {i4}", "{ts}::date", "coalesce({d}, {=d})", "greatest({d}, {d})", "({tz} AT TIME ZONE 'UTC')::date", "CASE WHEN {b} THEN {d} END"]),
     (Type::Timestamp, &["{ts} + interval '1 day'", "date_trunc('day', {ts})", "{d}::timestamp", "coalesce({ts}, {d})", "{tz} AT TIME ZONE 'UTC'", "{d} + time '12:30'", "date_trunc('month', {ts})"]),
     (Type::Timestamptz, &["{tz} - interval '2 hours'", "date_trunc('month', {tz})", "coalesce({tz}, {=tz})", "{ts} AT TIME ZONE 'UTC'", "least({tz}, {tz})", "to_timestamp({i4})"]),

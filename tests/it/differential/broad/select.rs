@@ -27,7 +27,7 @@ type Item = (String, Type, bool);
 const AGGREGATES: &[(&str, Type, bool)] = &[
     ("count(*)", Type::Int8, true), ("count({t})", Type::Int8, true), ("count(DISTINCT {i4})", Type::Int8, true), ("count(DISTINCT {tl})", Type::Int8, true), ("sum({i4})", Type::Int8, true),
     ("avg({i4})", Type::Numeric, false), ("sum({n})", Type::Numeric, false), ("avg({n})", Type::Numeric, false), ("sum({n} * {i4})", Type::Numeric, false), ("max({i4})", Type::Int4, true),
-    ("min({i8})", Type::Int8, true), ("max({t})", Type::Text, true), ("min({tl})", Type::Local, true), ("max({tl} COLLATE \"C\")", Type::Text, true), ("min({st})", Type::State, true),
+    ("min({i8})", Type::Int8, true), ("max({t})", Type::Text, true), ("min({tl})", Type::Local, true), ("max(({tl}) COLLATE \"C\")", Type::Text, true), ("min({st})", Type::State, true),
     ("max({d})", Type::Date, true), ("min({ts})", Type::Timestamp, true), ("max({tz})", Type::Timestamptz, true), ("bool_and({b})", Type::Bool, true), ("bool_or({b})", Type::Bool, true),
     ("every({b})", Type::Bool, true), ("count(*) FILTER (WHERE {b})", Type::Int8, true), ("sum({i4}) FILTER (WHERE {b})", Type::Int8, true), ("sum(DISTINCT {i4})", Type::Int8, true),
     ("stddev({i4})", Type::Numeric, false), ("variance({n})", Type::Numeric, false), ("stddev_pop({n})", Type::Numeric, false), ("var_samp({i4})", Type::Numeric, false), ("bit_or({i4})", Type::Int4, true), ("bit_and({i4})", Type::Int4, true),
@@ -53,12 +53,12 @@ const WINDOWS: &[(&str, Type, bool)] = &[
     ("row_number() OVER ({p} ORDER BY {c} DESC, {u})", Type::Int8, true), ("rank() OVER ({p} ORDER BY {c})", Type::Int8, true), ("dense_rank() OVER ({p} ORDER BY {c} NULLS FIRST)", Type::Int8, true),
     ("ntile(3) OVER ({p} ORDER BY {u})", Type::Int4, true), ("count(*) OVER ({p})", Type::Int8, true), ("sum({i4}) OVER ({p} ORDER BY {u})", Type::Int8, true),
     ("sum({i4}) OVER ({p} ORDER BY {u} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)", Type::Int8, true), ("max({i4}) OVER ({p} ORDER BY {c} RANGE UNBOUNDED PRECEDING)", Type::Int4, true),
-    ("min({i4}) OVER ({p} ORDER BY {c} GROUPS BETWEEN CURRENT ROW AND 1 FOLLOWING)", Type::Int4, true), ("count({t}) OVER ({p} ORDER BY {c} GROUPS 1 PRECEDING EXCLUDE CURRENT ROW)", Type::Int8, true),
+    ("min({i4}) OVER ({p} ORDER BY {c} GROUPS BETWEEN CURRENT ROW AND 1 FOLLOWING)", Type::Int4, true), ("count({t}) OVER ({p} ORDER BY {c} GROUPS 1 PRECEDING)", Type::Int8, true),
     ("lag({t}) OVER ({p} ORDER BY {u})", Type::Text, true), ("lead({i4}, 2, 0) OVER ({p} ORDER BY {u})", Type::Int4, true), ("first_value({t}) OVER ({p} ORDER BY {c}, {u})", Type::Text, true),
     ("last_value({i4}) OVER ({p} ORDER BY {u} ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)", Type::Int4, true), ("nth_value({t}, 2) OVER ({p} ORDER BY {u})", Type::Text, true),
     ("avg({n}) OVER ({p})", Type::Numeric, false), ("cume_dist() OVER ({p} ORDER BY {c})", Type::Float8, false), ("percent_rank() OVER ({p} ORDER BY {c})", Type::Float8, false),
     ("sum({i4}) FILTER (WHERE {b}) OVER ({p} ORDER BY {u})", Type::Int8, true), ("array_agg({i4}) OVER ({p} ORDER BY {u} ROWS 2 PRECEDING)", Type::IntArray, true),
-    ("sum({n}) OVER (ORDER BY {u} ROWS BETWEEN 2 PRECEDING AND CURRENT ROW EXCLUDE TIES)", Type::Numeric, false),
+    ("sum({n}) OVER (ORDER BY {u} ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)", Type::Numeric, false),
 ];
 
 impl Grammar<'_> {
@@ -202,7 +202,6 @@ impl Grammar<'_> {
                 let positions: Vec<String> = (1..=texts.len()).map(|position| position.to_string()).collect();
                 (format!(" GROUP BY {}", positions.join(", ")), true)
             }
-            (_, 4) => (format!(" GROUP BY DISTINCT {}", texts.join(", ")), true),
             _ => (format!(" GROUP BY {}", texts.join(", ")), true),
         };
         if !plain {

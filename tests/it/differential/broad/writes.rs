@@ -119,10 +119,6 @@ fn conflict(random: &mut Random, table: &'static Table, columns: &[&str]) -> Str
             };
             format!(" ON CONFLICT ({key}) DO UPDATE SET {column} = excluded.{column}{condition}")
         }
-        4 if table.name == "orders" => " ON CONFLICT (event_id, lower(reference)) DO NOTHING".to_owned(),
-        4 if table.name == "seats" => {
-            " ON CONFLICT (event_id, holder) WHERE holder IS NOT NULL AND version = 0 DO NOTHING".to_owned()
-        }
         _ => String::new(),
     }
 }
