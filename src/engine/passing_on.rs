@@ -253,7 +253,10 @@ impl Session {
 }
 
 /// A part may not mention every parameter, and a shard cannot infer the type of one that it does not see: any will do.
-fn types_for_part(type_oids: &[u32], text: &str) -> Result<Arc<[u32]>> {
+///
+/// # Errors
+/// The text cannot be read.
+pub(super) fn types_for_part(type_oids: &[u32], text: &str) -> Result<Arc<[u32]>> {
     if !type_oids.contains(&0) {
         return Ok(type_oids.into());
     }
@@ -261,7 +264,8 @@ fn types_for_part(type_oids: &[u32], text: &str) -> Result<Arc<[u32]>> {
     unseen.iter_mut().filter(|oid| **oid == 0).for_each(|oid| *oid = PgType::Text.oid());
     let mut lexer = Lexer::new(text)?;
     while let Some(token) = lexer.next_token()? {
-        let number = (token.kind == TokenKind::Parameter).then(|| token.text(text)[1..].parse::<usize>().ok()).flatten();
+        let number =
+            (token.kind == TokenKind::Parameter).then(|| token.text(text)[1..].parse::<usize>().ok()).flatten();
         if let Some(index) = number.and_then(|number| number.checked_sub(1)).filter(|index| *index < unseen.len()) {
             unseen[index] = type_oids[index];
         }

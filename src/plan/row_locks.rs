@@ -36,7 +36,9 @@ impl RowLocks {
             (true, _) => Some(NonBlock::Nowait),
             (_, true) if named > 1 => {
                 return Err(Error::unsupported(
-                    format!("SKIP LOCKED for table \"{name}\", which is named more than once in a read of several shards"),
+                    format!(
+                        "SKIP LOCKED for table \"{name}\", which is named more than once in a read of several shards"
+                    ),
                     "Give the key in WHERE, or find the rows in a SELECT of their own, and lock them by their keys.",
                 ));
             }

@@ -77,7 +77,8 @@ fn rows_that_are_locked_already_are_refused_or_skipped_where_they_lie() {
     let rows: Vec<_> = rows.iter().filter_map(|row| row[0].as_deref()).collect();
     assert_eq!(rows, ["1", "3", "4", "6"]);
     // Those that are skipped would be missing in the average as well.
-    let twice = "SELECT event_id FROM events e WHERE event_id < (SELECT avg(event_id) FROM events) FOR UPDATE SKIP LOCKED";
+    let twice =
+        "SELECT event_id FROM events e WHERE event_id < (SELECT avg(event_id) FROM events) FOR UPDATE SKIP LOCKED";
     assert_eq!(one.query(twice).sqlstate(), "0A000");
     other.run("ROLLBACK");
 }

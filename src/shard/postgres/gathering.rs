@@ -68,7 +68,8 @@ impl Gathering {
     pub async fn add_table(&mut self, table: &Table, columns: &[usize]) -> Result<()> {
         let name = quote_identifier(&table.name);
         let list = quoted(table, columns).join(", ");
-        let make = format!("CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS SELECT {list} FROM public.{name} WITH NO DATA");
+        let make =
+            format!("CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS SELECT {list} FROM public.{name} WITH NO DATA");
         self.make(table, make).await
     }
 

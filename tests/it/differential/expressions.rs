@@ -119,7 +119,8 @@ impl Expressions<'_> {
         if data_type == Type::Bool && self.random.chance(55) {
             return self.comparison(depth);
         }
-        let (_, templates) = self.language.templates.iter().find(|(of, _)| *of == data_type).expect("templates of every type");
+        let (_, templates) =
+            self.language.templates.iter().find(|(of, _)| *of == data_type).expect("templates of every type");
         let template = self.random.pick(templates);
         let text = self.fill(template, depth - 1);
         if text.contains(' ') { format!("({text})") } else { text }

@@ -113,7 +113,15 @@ impl Pair {
         outcome.steps += 1;
         let mismatch = |kind: String, postgres: String, shardd: String| {
             let script_so_far = script.steps[..=position].to_vec();
-            Some(Mismatch { kind, family: script.family, script: script_so_far, history: Vec::new(), mode, postgres, shardd })
+            Some(Mismatch {
+                kind,
+                family: script.family,
+                script: script_so_far,
+                history: Vec::new(),
+                mode,
+                postgres,
+                shardd,
+            })
         };
         let writes = step.writes.is_some() || script.steps.len() > 1;
         let mut got = match ask(&mut self.shardd, &step.sql, mode) {

@@ -99,18 +99,22 @@ impl<'a> Grammar<'a> {
     }
 
     fn set_operation(&mut self, depth: usize) -> Core {
-        const TYPES: &[Type] = &[Type::Int4, Type::Int8, Type::Text, Type::Text, Type::Local, Type::Date, Type::Bool, Type::State];
+        const TYPES: &[Type] =
+            &[Type::Int4, Type::Int8, Type::Text, Type::Text, Type::Local, Type::Date, Type::Bool, Type::State];
         let types: Vec<Type> = (0..1 + self.random.below(3)).map(|_| self.random.pick(TYPES)).collect();
         let first = self.select(depth.saturating_sub(1), Some(&types));
         let mut text = first.text;
         let mut distinct_rows = false;
         for _ in 0..self.random.pick(&[1, 1, 1, 2]) {
             let other = self.select(0, Some(&types));
-            let operation = self.random.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
+            let operation =
+                self.random.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
             distinct_rows = !operation.ends_with(" ALL");
             text = match self.random.below(3) {
                 0 => format!("({text}) {operation} ({})", other.text),
-                _ if text.contains(" UNION ") || text.contains(" EXCEPT ") => format!("({text}) {operation} {}", other.text),
+                _ if text.contains(" UNION ") || text.contains(" EXCEPT ") => {
+                    format!("({text}) {operation} {}", other.text)
+                }
                 _ => format!("{text} {operation} {}", other.text),
             };
         }

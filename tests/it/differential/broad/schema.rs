@@ -166,8 +166,32 @@ pub const TABLES: &[Table] = &[
     },
 ];
 
-pub const EVENT_IDS: &[i64] =
-    &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 0, -5, 9_000_000_001, 9_007_199_254_740_993];
+pub const EVENT_IDS: &[i64] = &[
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+    0,
+    -5,
+    9_000_000_001,
+    9_007_199_254_740_993,
+];
 pub const CUSTOMERS: &[&str] =
     &["ann", "Ann", "bob", "cleo", "dora", "emil", "fritz", "gül", "hans", "", "日本", "o'neil", "joe", "kim"];
 const CURRENCIES: &[&str] = &["EUR", "USD", "GBP", "CHF"];
@@ -258,7 +282,9 @@ fn value(random: &mut Random, data_type: Type) -> String {
         Type::Text => random.pick(&["Jazz Night", "opera", "Opera", "zebra", "Ärger", "", "a_b%c"]),
         Type::Date => random.pick(&["2026-03-01", "2026-03-02", "2024-02-29", "1999-12-31"]),
         Type::Timestamp => random.pick(&["2026-03-01 20:00:00", "2026-03-01 20:00:00.5", "2024-02-29 12:30:00"]),
-        Type::Timestamptz => random.pick(&["2026-03-01 20:00:00+00", "2026-07-01 18:30:00+02", "1999-12-31 23:00:00+00"]),
+        Type::Timestamptz => {
+            random.pick(&["2026-03-01 20:00:00+00", "2026-07-01 18:30:00+02", "1999-12-31 23:00:00+00"])
+        }
         other => return crate::differential::values::literal(random, other, true),
     };
     mark(data_type, value, true)

@@ -210,7 +210,13 @@ impl Grammar<'_> {
             items.push(("rank() OVER (ORDER BY count(*) DESC)".to_owned(), Type::Int8, true));
         }
         let having = if self.random.chance(20) {
-            let template = self.random.pick(&["count(*) > 1", "max({i4}) > 1", "min({t}) IS NOT NULL", "sum({n}) BETWEEN 5 AND 100", "count(DISTINCT {i4}) < 5"]);
+            let template = self.random.pick(&[
+                "count(*) > 1",
+                "max({i4}) > 1",
+                "min({t}) IS NOT NULL",
+                "sum({n}) BETWEEN 5 AND 100",
+                "count(DISTINCT {i4}) < 5",
+            ]);
             format!(" HAVING {}", self.expressions(&source.columns).fill(template, 0))
         } else {
             String::new()
@@ -259,7 +265,9 @@ impl Grammar<'_> {
         let floats: Vec<&Reference> = source
             .columns
             .iter()
-            .filter(|column| column.data_type == Type::Float8 && is_stable(&column.text, column.data_type, &source.columns))
+            .filter(|column| {
+                column.data_type == Type::Float8 && is_stable(&column.text, column.data_type, &source.columns)
+            })
             .collect();
         if !floats.is_empty() && self.random.chance(8) {
             let (function, column) = (self.random.pick(&["sum", "avg", "max"]), self.random.pick(&floats));

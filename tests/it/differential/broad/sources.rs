@@ -236,7 +236,15 @@ impl Grammar<'_> {
         ]);
         let on = if word == " CROSS JOIN LATERAL " { "" } else { " ON true" };
         let text = format!("{}{word}({query}) {alias} ({}){on}", left.text, names.join(", "));
-        let right = Source { text: String::new(), columns, unique: None, rows: 1, keys: Vec::new(), lockable: Vec::new(), closed: false };
+        let right = Source {
+            text: String::new(),
+            columns,
+            unique: None,
+            rows: 1,
+            keys: Vec::new(),
+            lockable: Vec::new(),
+            closed: false,
+        };
         let rows = left.rows * 2;
         joined_source(text, left, right, rows, kept)
     }
@@ -251,7 +259,8 @@ fn data_type_of(source: &Source, column: &str) -> Type {
 }
 
 fn joined_source(text: String, left: Source, right: Source, rows: usize, kept: [bool; 2]) -> Source {
-    let lockable = [if kept[0] { left.lockable } else { Vec::new() }, if kept[1] { right.lockable } else { Vec::new() }];
+    let lockable =
+        [if kept[0] { left.lockable } else { Vec::new() }, if kept[1] { right.lockable } else { Vec::new() }];
     let closed = text.contains(", ") && text.starts_with(&format!("{}, ", left.text));
     Source {
         text,
@@ -265,6 +274,20 @@ fn joined_source(text: String, left: Source, right: Source, rows: usize, kept: [
 }
 
 const TABLES_BY_WEIGHT: &[&str] = &[
-    "events", "events", "events", "seats", "seats", "seats", "orders", "orders", "reviews", "reviews", "customers", "customers",
-    "payments", "payments", "venues", "currencies",
+    "events",
+    "events",
+    "events",
+    "seats",
+    "seats",
+    "seats",
+    "orders",
+    "orders",
+    "reviews",
+    "reviews",
+    "customers",
+    "customers",
+    "payments",
+    "payments",
+    "venues",
+    "currencies",
 ];

@@ -35,7 +35,9 @@ impl Grammar<'_> {
             .columns
             .iter()
             .filter(|column| COMPARED.contains(&column.data_type))
-            .flat_map(|one| inner.columns.iter().filter(|other| other.data_type == one.data_type).map(move |other| (one, other)))
+            .flat_map(|one| {
+                inner.columns.iter().filter(|other| other.data_type == one.data_type).map(move |other| (one, other))
+            })
             .collect();
         if pairs.is_empty() {
             return None;

@@ -49,8 +49,19 @@ fn written(text: &str) -> Option<&'static str> {
 }
 
 /// Those that are written to without many other rows going with them.
-const WRITTEN: &[&str] =
-    &["seats", "seats", "orders", "orders", "reviews", "payments", "payments", "customers", "events", "venues", "currencies"];
+const WRITTEN: &[&str] = &[
+    "seats",
+    "seats",
+    "orders",
+    "orders",
+    "reviews",
+    "payments",
+    "payments",
+    "customers",
+    "events",
+    "venues",
+    "currencies",
+];
 
 fn key_value(random: &mut Random, table: &Table, column: &Column) -> String {
     let new = !random.chance(35);
@@ -65,10 +76,8 @@ fn key_value(random: &mut Random, table: &Table, column: &Column) -> String {
 }
 
 fn references(table: &'static Table, qualifier: &str) -> Vec<Reference> {
-    let reference = |column: &Column| Reference {
-        text: format!("{qualifier}{}", column.name),
-        data_type: column.data_type,
-    };
+    let reference =
+        |column: &Column| Reference { text: format!("{qualifier}{}", column.name), data_type: column.data_type };
     table.columns.iter().map(reference).collect()
 }
 
@@ -173,7 +182,11 @@ fn insert_from_query(random: &mut Random) -> Step {
     };
     let conflict = random.pick(&["", " ON CONFLICT DO NOTHING", " ON CONFLICT DO NOTHING"]);
     let returning = returning(random, table(table_name), "");
-    Step { sql: format!("INSERT INTO {table_name} ({columns}) {sql}{conflict}{returning}"), ordered: false, writes: Some(table_name) }
+    Step {
+        sql: format!("INSERT INTO {table_name} ({columns}) {sql}{conflict}{returning}"),
+        ordered: false,
+        writes: Some(table_name),
+    }
 }
 
 /// A condition of UPDATE or DELETE.
@@ -216,7 +229,18 @@ fn update(random: &mut Random) -> Step {
             continue;
         }
         // Numerics keep two digits after the point by their type; floating-point values stay multiples of a quarter.
-        let free = matches!(column.data_type, Type::Int4 | Type::Text | Type::Local | Type::Bool | Type::Date | Type::State | Type::Jsonb | Type::IntArray | Type::TextArray);
+        let free = matches!(
+            column.data_type,
+            Type::Int4
+                | Type::Text
+                | Type::Local
+                | Type::Bool
+                | Type::Date
+                | Type::State
+                | Type::Jsonb
+                | Type::IntArray
+                | Type::TextArray
+        );
         let bound = matches!(column.name, "venue_id" | "home" | "currency" | "capacity") || !column.nullable;
         let value = if free && !bound && random.chance(60) {
             Grammar::new(random).expressions(&columns).of(column.data_type, 1)
@@ -252,8 +276,14 @@ fn update_from(random: &mut Random) -> Step {
 
 fn new_key(random: &mut Random) -> Step {
     let (text, name) = random.pick(&[
-        ("UPDATE seats SET event_id = {k}, seat_id = seat_id + 100 WHERE event_id = {l} AND seat_id < 3 RETURNING *", "seats"),
-        ("UPDATE orders SET event_id = event_id + 1, order_id = order_id + 1000 WHERE event_id IN ({k}, {l})", "orders"),
+        (
+            "UPDATE seats SET event_id = {k}, seat_id = seat_id + 100 WHERE event_id = {l} AND seat_id < 3 RETURNING *",
+            "seats",
+        ),
+        (
+            "UPDATE orders SET event_id = event_id + 1, order_id = order_id + 1000 WHERE event_id IN ({k}, {l})",
+            "orders",
+        ),
         ("UPDATE reviews SET show_id = {k} WHERE show_id = {l} AND stars > 2 RETURNING review_id", "reviews"),
         ("UPDATE payments SET customer_id = {c}, payment_id = payment_id + 50 WHERE customer_id = 'ann'", "payments"),
         ("UPDATE reviews SET show_id = show_id + 1 WHERE stars = 3", "reviews"),
@@ -282,12 +312,17 @@ fn delete(random: &mut Random) -> Step {
         text = grammar.predicate(&columns, 1) + " AND " + &grammar.predicate(&columns, 1);
     }
     let returning = returning(random, table, "");
-    Step { sql: format!("DELETE FROM {} WHERE {text}{returning}", table.name), ordered: false, writes: Some(table.name) }
+    Step {
+        sql: format!("DELETE FROM {} WHERE {text}{returning}", table.name),
+        ordered: false,
+        writes: Some(table.name),
+    }
 }
 
 fn transaction(random: &mut Random) -> Script {
     let control = |sql: &str| Step { sql: sql.to_owned(), ordered: true, writes: None };
-    let mut steps = vec![control(random.pick(&["BEGIN", "BEGIN", "START TRANSACTION", "BEGIN ISOLATION LEVEL REPEATABLE READ"]))];
+    let mut steps =
+        vec![control(random.pick(&["BEGIN", "BEGIN", "START TRANSACTION", "BEGIN ISOLATION LEVEL REPEATABLE READ"]))];
     for _ in 0..2 + random.below(6) {
         let step = match random.below(20) {
             0..4 => insert(random),
@@ -305,7 +340,13 @@ fn transaction(random: &mut Random) -> Script {
             15 => error(random),
             16 => control(random.pick(&["SAVEPOINT a", "SAVEPOINT b"])),
             17 => control(random.pick(&["ROLLBACK TO SAVEPOINT a", "ROLLBACK TO a", "RELEASE SAVEPOINT a"])),
-            18 => Step { sql: random.pick(&["TRUNCATE reviews", "TRUNCATE orders, reviews", "TRUNCATE seats", "TRUNCATE payments"]).to_owned(), ordered: true, writes: None },
+            18 => Step {
+                sql: random
+                    .pick(&["TRUNCATE reviews", "TRUNCATE orders, reviews", "TRUNCATE seats", "TRUNCATE payments"])
+                    .to_owned(),
+                ordered: true,
+                writes: None,
+            },
             _ => control("SAVEPOINT a"),
         };
         steps.push(Step { writes: None, ..step });
