@@ -109,16 +109,7 @@ impl Session {
         };
         for one in gathered.iter().filter(missing) {
             let Brought { table, columns, .. } = &one.brought;
-            match has_changed {
-                true => {
-                    let definitions = self.definitions_of(table, columns).await?;
-                    gathering.add_table_as(table, columns, &definitions).await.map_err(|error| {
-                        // A type of the transaction's own.
-                        if error.sqlstate() == SqlState::UNDEFINED_OBJECT { beside_a_change() } else { error }
-                    })?;
-                }
-                false => gathering.add_table(table, columns).await?,
-            }
+            self.make_table(&mut gathering, table, columns, has_changed).await?;
             let sources = self.rows_of(one, execution).await?;
             let mut load = gathering.load(table).await?;
             for mut rows in sources {
@@ -153,11 +144,25 @@ impl Session {
         Ok(to_the_end(output.rows, gathering))
     }
 
-    /// The types of a table's columns, as this transaction alone can see them.
-    async fn definitions_of(&mut self, table: &Table, columns: &[usize]) -> Result<Vec<String>> {
+    /// Makes a table for rows. `has_changed`: only this transaction may look at the shards' own.
+    async fn make_table(
+        &mut self,
+        gathering: &mut Gathering,
+        table: &Table,
+        columns: &[usize],
+        has_changed: bool,
+    ) -> Result<()> {
+        if !has_changed {
+            return gathering.add_table(table, columns).await;
+        }
         let own = self.transaction.as_mut().and_then(|transaction| transaction.participants.first_mut());
         let own = own.ok_or_else(|| Error::internal("a changed table is on no shard"))?;
-        own.transaction.postgres()?.definitions(table, columns).await
+        let definitions = own.transaction.postgres()?.definitions(table, columns).await?;
+        gathering.add_table_as(table, columns, &definitions).await.map_err(|error| match error.sqlstate() {
+            // A type of the transaction's own.
+            SqlState::UNDEFINED_OBJECT => beside_a_change(),
+            _ => error,
+        })
     }
 
     /// The shards that one table's rows are asked of.

@@ -76,12 +76,11 @@ impl RowLocks {
                         self.body(&subquery.body, clause, None);
                     }
                 }
-                TableFactor::NestedJoin { table_with_joins, alias: None } => self.item(table_with_joins, clause, of),
-                TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
-                    if of.is_none_or(|of| fold(&alias.name) == of) {
-                        self.item(table_with_joins, clause, None);
-                    }
-                }
+                TableFactor::NestedJoin { table_with_joins, alias } => match (alias, of) {
+                    (Some(alias), Some(of)) if fold(&alias.name) != of => {}
+                    (Some(_), _) => self.item(table_with_joins, clause, None),
+                    (None, _) => self.item(table_with_joins, clause, of),
+                },
                 _ => {}
             }
         }
