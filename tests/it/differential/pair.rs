@@ -134,19 +134,11 @@ impl Pair {
             }
         };
         if let Some(refusal) = refusal(&got) {
-            // Postgres may refuse it too; then there is nothing to hold against shardd.
-            let expected = self.ask_postgres_in_vain(&step.sql, mode, writes);
-            if expected.error.as_ref().is_some_and(|error| error.sqlstate() == "0A000") {
-                outcome.errors.push("0A000 on both".to_owned());
-                return;
-            }
-            outcome.refused = Some(Refused { refusal, statement: values::inline(&step.sql) });
-            return;
+            return self.refused(step, refusal, mode, writes, outcome);
         }
         let mut expected = ask(&mut self.postgres, &step.sql, mode).expect("Postgres answers");
         if self.world.own_types {
-            told_as_text(&mut expected);
-            told_as_text(&mut got);
+            [&mut expected, &mut got].into_iter().for_each(told_as_text);
         }
         let binary = matches!(mode, Mode::Binary(_));
         match compare(&expected, &got, step.ordered) {
@@ -181,6 +173,16 @@ impl Pair {
         {
             self.dirty = true;
             outcome.mismatch = mismatch(kind, expected, got);
+        }
+    }
+
+    /// Postgres may refuse it too; then there is nothing to hold against shardd.
+    fn refused(&mut self, step: &Step, refusal: Refusal, mode: Mode, writes: bool, outcome: &mut Outcome) {
+        let expected = self.ask_postgres_in_vain(&step.sql, mode, writes);
+        if expected.error.as_ref().is_some_and(|error| error.sqlstate() == "0A000") {
+            outcome.errors.push("0A000 on both".to_owned());
+        } else {
+            outcome.refused = Some(Refused { refusal, statement: values::inline(&step.sql) });
         }
     }
 
