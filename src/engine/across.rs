@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use super::carrying::{Carried, Inserting, first_parameters};
+use super::passing_on::types_for_part;
 use super::session::{Execution, Scope, Session};
 use super::write::{Part, together, written_answer};
 use crate::error::{Error, Result};
@@ -66,6 +67,7 @@ impl Session {
     /// The rows of a query that is a part of the client's statement: all of them, before any is written.
     pub(super) async fn carried_by(&mut self, query: &str, table: &Table, execution: &Execution) -> Result<Carried> {
         let (oids, raw) = first_parameters(execution, sql::lift(query)?.client_parameters);
+        let oids = types_for_part(&oids, query)?;
         let prepared = self.prepare_checked(query, &oids).map_err(Error::without_position)?;
         if !matches!(prepared.statement.plan, Plan::Read(_)) {
             return Err(Error::unsupported(

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::passing_on::types_for_part;
 use super::session::{Execution, Scope, Session};
 use crate::error::{Error, Result, SqlState};
 use crate::shard::{Formats, OutputColumn, RawParameters, RowBatch, Rows, Written};
@@ -197,6 +198,7 @@ impl Session {
         }
         text.push(' ');
         text.push_str(into.rest);
+        let oids = types_for_part(&oids, &text)?;
         let prepared = match into.at_once {
             true => self.prepare_apart(&text, &oids),
             false => self.prepare_checked(&text, &oids),

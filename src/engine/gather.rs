@@ -17,6 +17,7 @@ use crate::shard::postgres::{Aftermath, Gathering, OnReplica, StatementName, Way
 use crate::shard::{Call, Formats, Output, OutputColumn, Program, ShardKind, sqlite};
 use crate::sql;
 use crate::topology::Table;
+use crate::types::ShardId;
 
 /// What one table gives to a read, and how its shards are asked for it.
 #[derive(Debug)]
@@ -35,6 +36,13 @@ impl Session {
         // Shards are asked with parameters of the types that the whole statement gives them.
         self.describe_as(&execution.prepared, &execution.statement).await?;
         let gathered = execution.statement.gathered(read, &topology.keyspaces)?;
+        if read.locks_rows {
+            let mut shards = Vec::new();
+            for one in gathered.iter().filter(|one| one.brought.locks_rows) {
+                shards.extend(self.targets_of(one, execution)?);
+            }
+            self.join_to_lock(shards).await?;
+        }
         let in_its_turn = Arc::clone(&self.engine.gathers);
         let turn = tokio::select! {
             biased;
@@ -43,7 +51,7 @@ impl Session {
         };
         let rows = match self.engine.kind {
             ShardKind::Sqlite => self.gather_in_memory(read, &gathered, execution).await?,
-            ShardKind::Postgres => self.gather_on_shard(&gathered, execution).await?,
+            ShardKind::Postgres => self.gather_on_shard(read, &gathered, execution).await?,
         };
         drop(turn);
         Ok(self.rows_answer(execution, Output { rows, ..Output::default() }))
@@ -68,7 +76,7 @@ impl Session {
         place.finish(sqlite::Call { schema: None, ..call }).await
     }
 
-    async fn gather_on_shard(&mut self, gathered: &[Gathered], execution: &Execution) -> Result<Rows> {
+    async fn gather_on_shard(&mut self, read: &Read, gathered: &[Gathered], execution: &Execution) -> Result<Rows> {
         let Program::Postgres(program) = execution.whole_program()? else {
             return Err(Error::internal("a statement for Postgres shards was translated for SQLite"));
         };
@@ -76,9 +84,8 @@ impl Session {
         if program.calls(&known.hazards) || program.aftermath(known.version, &known.hazards) != Aftermath::Keep {
             return Err(does_more_than_read());
         }
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.schema.is_some()) {
-            return Err(beside_a_change());
-        }
+        // Tables that it has changed are locked for everybody else.
+        let has_changed = self.transaction.as_ref().is_some_and(|transaction| transaction.schema.is_some());
         // What this transaction alone sees is seen through its own connections only.
         let sees_its_own = self.transaction.as_ref().is_some_and(|transaction| {
             transaction.isolation != Isolation::ReadCommitted || transaction.participants.iter().any(|it| it.writes)
@@ -93,13 +100,16 @@ impl Session {
         // Copies of reference tables are there already, unless the transaction sees others, or they are of another keyspace.
         let topology = engine.live.snapshot();
         let missing = |one: &&Gathered| {
+            if one.brought.unread {
+                return has_changed;
+            }
             let route = &one.brought.route;
             let is_here = || topology.keyspace(&route.keyspace).is_some_and(|it| it.shards.contains(&shard));
-            sees_its_own || route.keys != Keys::Any || !is_here()
+            sees_its_own || has_changed || read.locks_rows || route.keys != Keys::Any || !is_here()
         };
         for one in gathered.iter().filter(missing) {
             let Brought { table, columns, .. } = &one.brought;
-            gathering.add_table(table, columns).await?;
+            self.make_table(&mut gathering, table, columns, has_changed).await?;
             let sources = self.rows_of(one, execution).await?;
             let mut load = gathering.load(table).await?;
             for mut rows in sources {
@@ -134,19 +144,48 @@ impl Session {
         Ok(to_the_end(output.rows, gathering))
     }
 
-    /// The rows that one table gives, shard by shard.
-    async fn rows_of(&mut self, one: &Gathered, execution: &Execution) -> Result<Vec<Rows>> {
+    /// Makes a table for rows. `has_changed`: only this transaction may look at the shards' own.
+    async fn make_table(
+        &mut self,
+        gathering: &mut Gathering,
+        table: &Table,
+        columns: &[usize],
+        has_changed: bool,
+    ) -> Result<()> {
+        if !has_changed {
+            return gathering.add_table(table, columns).await;
+        }
+        let own = self.transaction.as_mut().and_then(|transaction| transaction.participants.first_mut());
+        let own = own.ok_or_else(|| Error::internal("a changed table is on no shard"))?;
+        let definitions = own.transaction.postgres()?.definitions(table, columns).await?;
+        gathering.add_table_as(table, columns, &definitions).await.map_err(|error| match error.sqlstate() {
+            // A type of the transaction's own.
+            SqlState::UNDEFINED_OBJECT => beside_a_change(),
+            _ => error,
+        })
+    }
+
+    /// The shards that one table's rows are asked of.
+    fn targets_of(&self, one: &Gathered, execution: &Execution) -> Result<Vec<ShardId>> {
         let topology = self.engine.live.snapshot();
         let compared = execution.statement.compared_parameters(&execution.parameters);
         let route = &one.brought.route;
-        let mut targets = route.shards(&compared, &topology)?;
+        let targets = route.shards(&compared, &topology)?;
+        // A lock is taken on one shard by everybody, or it would exclude nobody.
         if targets.touches_no_slot()
+            && !one.brought.locks_rows
             && let Some(shard) = topology.keyspace(&route.keyspace).and_then(|it| self.any_shard_of(it))
         {
-            targets.shards = vec![shard];
+            return Ok(vec![shard]);
         }
-        self.engine.require(&targets.shards, Need::Read)?;
-        let (_, sources) = self.read_each(&targets.shards, &one.program, execution, Formats::AllBinary).await?;
+        Ok(targets.shards)
+    }
+
+    /// The rows that one table gives, shard by shard.
+    async fn rows_of(&mut self, one: &Gathered, execution: &Execution) -> Result<Vec<Rows>> {
+        let shards = self.targets_of(one, execution)?;
+        self.engine.require(&shards, Need::Read)?;
+        let (_, sources) = self.read_each(&shards, &one.program, execution, Formats::AllBinary).await?;
         Ok(sources)
     }
 }

@@ -14,9 +14,9 @@ use crate::shard::postgres::{self, OnReplica, Program, StatementName, Way};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::sqlite::{self, EnvironmentValue};
 use crate::shard::{Formats, ShardTransaction};
-use crate::sql::{self, Parsed};
+use crate::sql::{self, Lexer, Parsed, TokenKind};
 use crate::topology::Schema;
-use crate::types::ShardId;
+use crate::types::{PgType, ShardId};
 
 /// Prepared statements that all sessions share by their text.
 const SHARED_STATEMENTS: usize = 10_000;
@@ -214,8 +214,7 @@ impl Session {
         } else {
             let described = execution.statement.description();
             let type_oids = match (&program.template, described) {
-                // A part may not mention every parameter.
-                (Some(_), Some(description)) => description.sent_oids.as_slice().into(),
+                (Some(_), Some(description)) => types_for_part(&description.sent_oids, &text)?,
                 // Values are understood as the client was told.
                 (None, Some(description)) if program.described_each_time => description.sent_oids.as_slice().into(),
                 _ => Arc::clone(&prepared.type_oids),
@@ -258,6 +257,27 @@ impl Session {
     }
 }
 
+/// A part may not mention every parameter, and a shard cannot infer the type of one that it does not see: any will do.
+///
+/// # Errors
+/// The text cannot be read.
+pub(super) fn types_for_part(type_oids: &[u32], text: &str) -> Result<Arc<[u32]>> {
+    if !type_oids.contains(&0) {
+        return Ok(type_oids.into());
+    }
+    let mut unseen = type_oids.to_vec();
+    unseen.iter_mut().filter(|oid| **oid == 0).for_each(|oid| *oid = PgType::Text.oid());
+    let mut lexer = Lexer::new(text)?;
+    while let Some(token) = lexer.next_token()? {
+        let number =
+            (token.kind == TokenKind::Parameter).then(|| token.text(text)[1..].parse::<usize>().ok()).flatten();
+        if let Some(index) = number.and_then(|number| number.checked_sub(1)).filter(|index| *index < unseen.len()) {
+            unseen[index] = type_oids[index];
+        }
+    }
+    Ok(unseen.into())
+}
+
 /// The program of a statement that names no table and asks where its session is, which a server would answer for itself
 /// (`SELECT current_database()`), or asks nothing but which server this is and where it looks names up (see `connecting`).
 /// Who it is, the server knows better: it may have a role.
@@ -287,4 +307,17 @@ pub(super) fn asks_of_its_session(parsed: &Parsed, plan: &Plan, type_oids: &[u32
 pub(super) fn is_out_of_reach(error: &Error) -> bool {
     error.get_fault() != Fault::Client
         && matches!(error.sqlstate(), SqlState::CONNECTION_FAILURE | SqlState::TOO_MANY_CONNECTIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_that_a_part_leaves_out_need_no_inference() {
+        let types = |text: &str| types_for_part(&[20, 0, 0, 0], text).unwrap().to_vec();
+        assert_eq!(types("INSERT INTO t VALUES ($1, $3)"), [20, 25, 0, 25]);
+        assert_eq!(types("SELECT '$2', $4, \"$3\" -- $2"), [20, 25, 25, 0]);
+        assert_eq!(*types_for_part(&[20, 1043], "SELECT 1").unwrap(), [20, 1043]);
+    }
 }

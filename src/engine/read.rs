@@ -57,8 +57,7 @@ impl Session {
         }
         if read.mixes_keyspaces {
             self.refuse_reading_functions(program, execution)?;
-            let reason = || read.scatter.as_ref().err().cloned().unwrap_or_else(|| Error::internal("keyspaces mix"));
-            return if read.locks_rows { Err(reason()) } else { Box::pin(self.gather(read, execution)).await };
+            return Box::pin(self.gather(read, execution)).await;
         }
         let topology = self.engine.live.snapshot();
         let compared = execution.statement.compared_parameters(&execution.parameters);
@@ -75,17 +74,19 @@ impl Session {
             let output = self.read_one(shard, program, execution, execution.formats.clone(), read.locks_rows).await?;
             return Ok(self.rows_answer(execution, output));
         }
-        if read.locks_rows && self.transaction.is_some() {
-            self.join_to_lock(read, &targets.shards).await?;
-        }
         self.refuse_reading_functions(program, execution)?;
+        if read.locks_rows && !matches!(read.scatter, Ok(Scatter::Merge { .. })) {
+            return Box::pin(self.gather(read, execution)).await;
+        }
+        if read.locks_rows {
+            self.join_to_lock(targets.shards.clone()).await?;
+        }
         match Box::pin(self.scatter(read, &targets.shards, execution)).await {
             // Why rows cannot be put together is told before any is asked for, or before one was passed on.
             // A primary key in GROUP BY stands for its row's columns in one place.
             Err(error)
-                if !read.locks_rows
-                    && (error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED
-                        || read.scatter.as_ref().is_err_and(|it| it.sqlstate() == SqlState::GROUPING_ERROR)) =>
+                if error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED
+                    || read.scatter.as_ref().is_err_and(|it| it.sqlstate() == SqlState::GROUPING_ERROR) =>
             {
                 match Box::pin(self.gather(read, execution)).await {
                     // It was the shard's own error.
@@ -133,18 +134,15 @@ impl Session {
     }
 
     /// FOR UPDATE within a transaction: what the shards have locked stays so until all of them have committed.
-    async fn join_to_lock(&mut self, read: &Read, shards: &[ShardId]) -> Result<()> {
-        if !matches!(read.scatter, Ok(Scatter::Merge { .. })) {
-            return Err(Error::unsupported(
-                "FOR UPDATE across shards in a read that is more than the shards' own rows put together",
-                "Give the key in WHERE, or lock the rows in a SELECT of their own.",
-            ));
+    pub(super) async fn join_to_lock(&mut self, mut shards: Vec<ShardId>) -> Result<()> {
+        if self.transaction.is_none() {
+            return Ok(());
         }
-        self.engine.require(shards, Need::Write)?;
-        self.require_prepared(shards)?;
+        self.engine.require(&shards, Need::Write)?;
+        self.require_prepared(&shards)?;
         // Writers are taken in one order by everybody.
-        let mut shards = shards.to_vec();
         shards.sort_unstable();
+        shards.dedup();
         for shard in shards {
             self.join_as_writer(shard).await?;
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::answer::Answer;
 use super::carrying::{Carried, own_parameters, sent_as, values};
+use super::passing_on::types_for_part;
 use super::session::{Execution, Scope, Session};
 use super::write::written_answer;
 use crate::error::{Error, Result, Retry, SqlState};
@@ -96,7 +97,8 @@ impl Session {
         raw: RawParameters,
         execution: &Execution,
     ) -> Result<Written> {
-        let prepared = self.prepare_checked(statement, oids).map_err(Error::without_position)?;
+        let oids = types_for_part(oids, statement)?;
+        let prepared = self.prepare_checked(statement, &oids).map_err(Error::without_position)?;
         self.describe(&prepared).await.map_err(Error::without_position)?;
         let answer = Box::pin(self.run(&Arc::new(prepared), raw, execution.formats.clone(), Scope::Alone)).await;
         answer.map_err(Error::without_position)?.into_written().await

@@ -198,7 +198,6 @@ fn explain_read(read: &Read, parameters: &[Datum], topology: &Topology) -> Expla
         Ok(Scatter::Aggregate(Aggregate { .. })) => {
             explained.reason = "shards aggregate their own rows; the partial results are aggregated again".into();
         }
-        Err(error) if read.locks_rows => refuse(&mut explained, error),
         Err(error) => {
             explained.kind = PlanKind::Gather;
             let reason = error.message().trim_end_matches(" is not supported by shardd");

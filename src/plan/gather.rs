@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use super::analysis::Analysis;
 use super::place::Place;
+use super::row_locks::RowLocks;
 use super::{Read, Route};
 use crate::error::{Error, Result};
 use crate::sql::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Join, JoinConstraint, JoinOperator,
     ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableFactor, UnaryOperator,
 };
-use crate::sql::{Parsed, Visitor, fold, ident, name_parts, parse_query, walk, with_deep_stack};
+use crate::sql::{Parsed, Visitor, fold, ident, name_parts, parse_expression, parse_query, walk, with_deep_stack};
 use crate::topology::{Keyspace, Schema, Table};
 
 /// What every row of Postgres has beside its columns.
@@ -31,6 +32,10 @@ pub struct Brought {
     /// What the shards are asked for.
     pub statement: Statement,
     pub route: Route,
+    /// The shards lock the rows that they give.
+    pub locks_rows: bool,
+    /// It is named where nothing reads it (in a WITH that nobody uses): no rows are needed, only the table.
+    pub unread: bool,
 }
 
 /// What has to be brought for a read, table by table.
@@ -42,16 +47,25 @@ pub fn brought(read: &Read, parsed: &Parsed, schema: &Schema, keyspaces: &[Arc<K
         let mut needs = Needs::default();
         let ControlFlow::Continue(()) = walk(&read.statement, &mut needs);
         needs.refuse_system_columns(read, schema)?;
-        let tables = read.tables.iter().map(|name| {
+        let locks = RowLocks::of(&read.statement);
+        let is_read = |name: &String| read.tables.contains(name);
+        let mut unread: Vec<&String> =
+            needs.named.iter().filter(|name| !is_read(name) && schema.table(name).is_some()).collect();
+        unread.sort_unstable();
+        unread.dedup();
+        let tables = read.tables.iter().chain(unread).map(|name| {
             let table =
                 schema.table(name).ok_or_else(|| Error::internal(format!("\"{name}\" is not in the schema")))?;
             let columns = needs.columns(table);
-            let query = needs.query(table, &columns)?;
+            let unread = !is_read(name);
+            let mut query = needs.query(table, &columns, unread)?;
+            query.locks.extend(locks.table(name, needs.named(name))?);
+            let locks_rows = !query.locks.is_empty();
             let mut analysis = Analysis::new(parsed, schema, keyspaces);
             analysis.query(&query, Place::TOP)?;
             let route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
             let statement = Statement::Query(Box::new(query));
-            Ok(Brought { table: Arc::clone(table), columns, statement, route })
+            Ok(Brought { table: Arc::clone(table), columns, statement, route, locks_rows, unread })
         });
         tables.collect()
     })
@@ -225,18 +239,25 @@ impl Needs {
         }
     }
 
-    fn query(&self, table: &Table, columns: &[usize]) -> Result<Query> {
+    fn query(&self, table: &Table, columns: &[usize], unread: bool) -> Result<Query> {
         let list: Vec<String> = columns.iter().map(|number| ident(&table.columns[*number].name).to_string()).collect();
         let mut query = parse_query(&format!("SELECT {} FROM {}", list.join(", "), ident(&table.name)))?;
         if let SetExpr::Select(select) = &mut *query.body {
-            select.selection = self.filter(table);
+            select.selection = match unread {
+                true => Some(parse_expression("false")?),
+                false => self.filter(table),
+            };
         }
         Ok(query)
     }
 
+    fn named(&self, table: &str) -> usize {
+        self.named.iter().filter(|name| *name == table).count()
+    }
+
     /// What every row that matters satisfies: plain conditions beside a table that is named once.
     fn filter(&self, table: &Table) -> Option<Expr> {
-        if self.named.iter().filter(|name| **name == table.name).count() != 1 {
+        if self.named(&table.name) != 1 {
             return None;
         }
         let of = self.uses.iter().find(|of| of.table == table.name)?;
@@ -249,7 +270,7 @@ impl Needs {
     }
 }
 
-fn last_part(name: &ObjectName) -> Option<String> {
+pub(super) fn last_part(name: &ObjectName) -> Option<String> {
     name_parts(name)?.pop().map(|part| part.into_owned())
 }
 
@@ -397,6 +418,13 @@ mod tests {
             let events = all.iter().find(|one| one.contains("\"events\"")).unwrap();
             assert!(!events.contains("WHERE"), "{text}: {events}");
         }
+    }
+
+    #[test]
+    fn a_table_that_nothing_reads_gives_no_rows() {
+        let text = "WITH w AS (SELECT name FROM events) SELECT rank() OVER (ORDER BY status) FROM seats";
+        let expected = ["SELECT \"status\" FROM \"seats\"", "SELECT \"name\" FROM \"events\" WHERE false"];
+        assert_eq!(brought_for(text), expected);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod read;
 mod route;
 mod row_by_row;
 mod row_count;
+mod row_locks;
 mod scatter;
 mod scope;
 mod set_operation;

@@ -31,6 +31,7 @@ mod postgres_drift;
 mod postgres_schema;
 mod protocol;
 mod replicas;
+mod row_locks;
 mod rust_drivers;
 mod schema_change;
 mod sequences;

@@ -534,3 +534,26 @@ fn a_write_may_read_another_keyspace() {
         both.agree_on_rows("what was refused");
     }
 }
+
+/// Each database numbers an enum's type by itself, so parameters of it go out without a type.
+#[test]
+fn parameters_of_an_enum_may_be_left_out_of_a_part() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = shardd.client();
+    client.run("CREATE TYPE mood AS ENUM ('good', 'bad')");
+    client.run("CREATE TABLE days (event_id bigint PRIMARY KEY, mood mood, note text)");
+    let values = |values: &[&str]| values.iter().map(Value::text).collect::<Vec<_>>();
+    let insert = "INSERT INTO days VALUES (1, $1, 'a'), (2, $2, 'b'), (3, $3, 'c'), (4, $4, 'd'), (5, $5, 'e')";
+    client.extended(insert, &values(&["good", "bad", "good", "bad", "good"])).expect_tag("INSERT 0 5");
+    let update =
+        "UPDATE days SET note = (SELECT max(note) FROM days WHERE mood = $1) WHERE mood = $2 RETURNING event_id";
+    assert_eq!(client.extended(update, &values(&["good", "bad"])).texts().len(), 2);
+    let carried =
+        "INSERT INTO days SELECT event_id + 10, $1, note FROM days WHERE event_id < 3 RETURNING nullif(mood, $2)";
+    assert_eq!(client.extended(carried, &values(&["bad", "good"])).texts().len(), 2);
+    let rows = client.query("SELECT count(*), min(note) FROM days WHERE mood = 'bad'").texts();
+    assert_eq!(rows, [[Some("4".to_owned()), Some("a".to_owned())]]);
+    let read =
+        "SELECT count(*) FROM days a JOIN days b ON a.mood = b.mood AND a.mood = $1 WHERE coalesce(b.mood, $2) = $1";
+    assert_eq!(client.extended(read, &values(&["good", "bad"])).value(), "9");
+}

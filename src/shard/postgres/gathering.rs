@@ -66,14 +66,28 @@ impl Gathering {
     /// # Errors
     /// The role may not.
     pub async fn add_table(&mut self, table: &Table, columns: &[usize]) -> Result<()> {
-        let quoted = |number: &usize| table.columns.get(*number).map(|column| quote_identifier(&column.name));
-        let list: Vec<String> = columns.iter().filter_map(quoted).collect();
         let name = quote_identifier(&table.name);
-        let make = format!(
-            "CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS SELECT {} FROM public.{name} WITH NO DATA",
-            list.join(", ")
-        );
-        self.transaction.run_batch(&[make]).await?;
+        let list = quoted(table, columns).join(", ");
+        let make =
+            format!("CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS SELECT {list} FROM public.{name} WITH NO DATA");
+        self.make(table, make).await
+    }
+
+    /// The same where the shard's own table cannot be looked at: `definitions` has a type for each column.
+    ///
+    /// # Errors
+    /// The role may not, or a type is not there.
+    pub async fn add_table_as(&mut self, table: &Table, columns: &[usize], definitions: &[String]) -> Result<()> {
+        let defined = quoted(table, columns).into_iter().zip(definitions);
+        let list: Vec<String> = defined.map(|(column, definition)| format!("{column} {definition}")).collect();
+        let name = quote_identifier(&table.name);
+        self.make(table, format!("CREATE TEMPORARY TABLE {name} ({}) ON COMMIT DROP", list.join(", "))).await
+    }
+
+    async fn make(&mut self, table: &Table, statement: String) -> Result<()> {
+        let name = quote_identifier(&table.name);
+        self.transaction.run_batch(&[statement]).await?;
+        let quoted = |number: &usize| table.columns.get(*number).map(|column| quote_identifier(&column.name));
         let key = table.primary_key.iter().flat_map(|key| &key.columns).filter_map(quoted).collect();
         self.tables.push(Filled { name, key, rows: 0 });
         Ok(())
@@ -147,6 +161,39 @@ impl Gathering {
     /// Takes everything back.
     pub async fn end(self) {
         self.transaction.rollback().await;
+    }
+}
+
+fn quoted(table: &Table, columns: &[usize]) -> Vec<String> {
+    let column = |number: &usize| table.columns.get(*number).map(|column| quote_identifier(&column.name));
+    columns.iter().filter_map(column).collect()
+}
+
+impl PostgresTransaction {
+    /// The types of a table's columns, with their modifiers and collations, as CREATE TABLE writes them.
+    ///
+    /// # Errors
+    /// The shard failed, or has no such table.
+    pub async fn definitions(&mut self, table: &Table, columns: &[usize]) -> Result<Vec<String>> {
+        let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        let names = columns.iter().filter_map(|number| table.columns.get(*number)).map(|column| literal(&column.name));
+        let names: Vec<String> = names.collect();
+        let relation = literal(&format!("public.{}", quote_identifier(&table.name)));
+        let rows = self
+            .rows_here(&format!(
+                "SELECT pg_catalog.format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attcollation <> t.typcollation \
+                 THEN ' COLLATE ' || a.attcollation::pg_catalog.regcollation ELSE '' END \
+                 FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.name[]) WITH ORDINALITY AS n (name, place) \
+                 JOIN pg_catalog.pg_attribute a ON a.attname = n.name AND a.attrelid = {relation}::pg_catalog.regclass \
+                 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid ORDER BY n.place",
+                names.join(", ")
+            ))
+            .await?;
+        let definitions: Vec<String> = rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+        match definitions.len() == columns.len() {
+            true => Ok(definitions),
+            false => Err(Error::internal(format!("the columns of table \"{}\" are not as they were", table.name))),
+        }
     }
 }
 

@@ -28,7 +28,9 @@ const BUILT_IN: &[(&str, Aftermath)] = &[
 
 /// What the grammar has in place of functions, and the catalog does not list.
 const OF_THE_GRAMMAR: &[&str] = &[
+    "array",
     "coalesce",
+    "cube",
     "current_catalog",
     "current_date",
     "current_role",
@@ -42,6 +44,7 @@ const OF_THE_GRAMMAR: &[&str] = &[
     "localtime",
     "localtimestamp",
     "nullif",
+    "rollup",
     "rows from",
     "session_user",
     "user",

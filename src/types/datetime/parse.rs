@@ -285,6 +285,10 @@ impl<'a> Reader<'a> {
             }
             1 | 2 if self.day.is_none() && (self.month.is_some() || undated) => {
                 let day = self.integer(field)?;
+                // By itself it would be a month.
+                if self.text.trim() == field && self.type_name != "time" && !(1..=12).contains(&day) {
+                    return Err(self.field_out_of_range().hint("Perhaps you need a different \"datestyle\" setting."));
+                }
                 self.day = Some(self.integer_u32(day)?);
                 Ok(())
             }

@@ -107,6 +107,8 @@ fn what_is_no_date_says_so_as_postgres_does() {
         ("2020-01-01 10:00 AM PM", "22007", "invalid input syntax for type timestamp: \"2020-01-01 10:00 AM PM\""),
         ("2020-02-30", "22008", "date/time field value out of range: \"2020-02-30\""),
         ("2020-13-01", "22008", "date/time field value out of range: \"2020-13-01\""),
+        ("42", "22008", "date/time field value out of range: \"42\""),
+        ("12", "22007", "invalid input syntax for type timestamp: \"12\""),
         ("2020-01-01 25:00", "22008", "date/time field value out of range: \"2020-01-01 25:00\""),
         ("2020-01-01 12:60", "22008", "date/time field value out of range: \"2020-01-01 12:60\""),
         ("2020-01-01 13:00 PM", "22008", "date/time field value out of range: \"2020-01-01 13:00 PM\""),

@@ -14,6 +14,18 @@ pub struct Reference {
     pub data_type: Type,
 }
 
+/// What expressions are made of.
+pub struct Language {
+    pub templates: &'static [(Type, &'static [&'static str])],
+    /// The types that a statement may ask for where any would do; they can be compared and grouped.
+    pub types: &'static [Type],
+    /// How often in a hundred times json is asked for, which cannot be compared.
+    pub json_percent: usize,
+}
+
+/// The expressions that both kinds of shards answer.
+pub const COMMON: Language = Language { templates: TEMPLATES, types: COMPARABLE, json_percent: 5 };
+
 #[rustfmt::skip]
 const TEMPLATES: &[(Type, &[&str])] = &[
     (Type::Int2, &["{i4}::smallint", "coalesce({i2}, {=i2})", "abs({i2})", "nullif({i2}, {=i2})"]),
@@ -95,6 +107,7 @@ const TEMPLATES: &[(Type, &[&str])] = &[
 pub struct Expressions<'a> {
     pub random: &'a mut Random,
     pub columns: &'a [Reference],
+    pub language: &'static Language,
 }
 
 impl Expressions<'_> {
@@ -106,7 +119,8 @@ impl Expressions<'_> {
         if data_type == Type::Bool && self.random.chance(55) {
             return self.comparison(depth);
         }
-        let (_, templates) = TEMPLATES.iter().find(|(of, _)| *of == data_type).expect("templates of every type");
+        let (_, templates) =
+            self.language.templates.iter().find(|(of, _)| *of == data_type).expect("templates of every type");
         let template = self.random.pick(templates);
         let text = self.fill(template, depth - 1);
         if text.contains(' ') { format!("({text})") } else { text }
@@ -114,7 +128,8 @@ impl Expressions<'_> {
 
     /// An expression of any type, with that type.
     pub fn any(&mut self, depth: usize) -> (String, Type) {
-        let data_type = if self.random.chance(5) { Type::Json } else { self.random.pick(COMPARABLE) };
+        let json = self.random.chance(self.language.json_percent);
+        let data_type = if json { Type::Json } else { self.random.pick(self.language.types) };
         // Most of what people select are columns.
         if !self.columns.is_empty() && self.random.chance(45) {
             let column = &self.columns[self.random.below(self.columns.len())];
@@ -213,6 +228,10 @@ fn hole(name: &str) -> Option<(Type, bool)> {
         "iv" => Type::Interval,
         "j" => Type::Json,
         "jb" => Type::Jsonb,
+        "tl" => Type::Local,
+        "ai" => Type::IntArray,
+        "at" => Type::TextArray,
+        "st" => Type::State,
         _ => return None,
     };
     Some((data_type, only_literal))

@@ -6,9 +6,11 @@ use super::compare::{Mode, Verdict, compare};
 use super::values::inline;
 use crate::support::{Answer, Client};
 
-const FOLDED: &str = "modifier of an expression that Postgres computes while it plans";
+pub const FOLDED: &str = "modifier of an expression that Postgres computes while it plans";
 const NEGATIVE_ZERO: &str = "sign of a zero";
 const NULL_FLAG: &str = "flag of an array without NULL";
+/// Rows of one INSERT that fail on two shards: each shard finds its own first, and neither waits for the other.
+pub const TWO_FAULTS: &str = "which of two rows' violations is told";
 pub const RETURNING_ORDER: &str = "order of RETURNING's rows after a conflict";
 
 /// Two faults in one statement: Postgres asks for a parameter's type before it reads the value of any.
@@ -47,6 +49,10 @@ pub fn kind(
     }
     if matches!(mode, Mode::Binary(_)) && is(&with_values(expected, &ARRAYS, without_null_flag), ordered) {
         return NULL_FLAG.to_owned();
+    }
+    let violations = found.starts_with("SQLSTATE 235") && found.contains(" instead of 235");
+    if violations && statement.starts_with("INSERT ") && statement.contains("), (") {
+        return TWO_FAULTS.to_owned();
     }
     if found == "order of rows" && leaves_rows_out(statement, got) && is(expected, false) {
         return RETURNING_ORDER.to_owned();

@@ -2,8 +2,8 @@
 
 use super::compare::{Mode, Refusal, Verdict, ask, compare, general, refusal, show};
 use super::known;
-use super::schema::{TABLES, fixture, table};
 use super::values;
+use super::world::World;
 use super::writes::{Script, Step};
 use crate::support::client::Row;
 use crate::support::{Answer, Client};
@@ -14,6 +14,8 @@ pub struct Mismatch {
     pub kind: String,
     pub family: &'static str,
     pub script: Vec<Step>,
+    /// What had been run over the rows before, where it may be needed to show the difference.
+    pub history: Vec<Step>,
     pub mode: Mode,
     pub postgres: String,
     pub shardd: String,
@@ -39,6 +41,8 @@ pub struct Refused {
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub statements: usize,
+    /// The same, unless one that was asked in several ways is counted once.
+    pub steps: usize,
     /// Postgres's errors that shardd gave too, without names and values.
     pub errors: Vec<String>,
     /// (SQLSTATE and Postgres's message, shardd's message), where only the words differ.
@@ -48,18 +52,22 @@ pub struct Outcome {
 }
 
 pub struct Pair {
+    pub world: &'static World,
     shardd_port: u16,
     postgres: Client,
     shardd: Client,
     /// Rows may differ: they must be made anew before the next script.
     dirty: bool,
+    schema_is_made: bool,
+    /// What has been run over the rows since they were made.
+    pub history: Vec<Step>,
 }
 
 impl Pair {
-    pub fn new(postgres_port: u16, shardd_port: u16) -> Pair {
+    pub fn new(world: &'static World, postgres_port: u16, shardd_port: u16) -> Pair {
         let connect = |port| Client::connect(port).expect("a connection");
         let (postgres, shardd) = (connect(postgres_port), connect(shardd_port));
-        Pair { shardd_port, postgres, shardd, dirty: true }
+        Pair { world, shardd_port, postgres, shardd, dirty: true, schema_is_made: false, history: Vec::new() }
     }
 
     /// Makes the schema and its rows anew on both servers, if they may differ.
@@ -67,7 +75,10 @@ impl Pair {
         if !std::mem::take(&mut self.dirty) {
             return;
         }
-        for statement in fixture() {
+        self.history.clear();
+        let schema = if self.schema_is_made { Vec::new() } else { (self.world.schema)() };
+        self.schema_is_made = true;
+        for statement in schema.into_iter().chain((self.world.rows)()) {
             let sql = values::inline(&statement);
             self.postgres.run(&sql);
             self.shardd.run(&sql);
@@ -88,18 +99,32 @@ impl Pair {
             }
         }
         self.end(script);
+        if let Some(mismatch) = &mut outcome.mismatch {
+            mismatch.history.clone_from(&self.history);
+        } else if script.writes() && outcome.refused.is_none() {
+            self.history.extend(script.steps.iter().cloned());
+        }
         outcome
     }
 
     fn step(&mut self, script: &Script, position: usize, mode: Mode, outcome: &mut Outcome) {
         let step = &script.steps[position];
         outcome.statements += 1;
+        outcome.steps += 1;
         let mismatch = |kind: String, postgres: String, shardd: String| {
             let script_so_far = script.steps[..=position].to_vec();
-            Some(Mismatch { kind, family: script.family, script: script_so_far, mode, postgres, shardd })
+            Some(Mismatch {
+                kind,
+                family: script.family,
+                script: script_so_far,
+                history: Vec::new(),
+                mode,
+                postgres,
+                shardd,
+            })
         };
         let writes = step.writes.is_some() || script.steps.len() > 1;
-        let got = match ask(&mut self.shardd, &step.sql, mode) {
+        let mut got = match ask(&mut self.shardd, &step.sql, mode) {
             Ok(answer) => answer,
             Err(error) => {
                 self.dirty |= writes;
@@ -109,16 +134,12 @@ impl Pair {
             }
         };
         if let Some(refusal) = refusal(&got) {
-            // Postgres may refuse it too; then there is nothing to hold against shardd.
-            let expected = self.ask_postgres_in_vain(&step.sql, mode, writes);
-            if expected.error.as_ref().is_some_and(|error| error.sqlstate() == "0A000") {
-                outcome.errors.push("0A000 on both".to_owned());
-                return;
-            }
-            outcome.refused = Some(Refused { refusal, statement: values::inline(&step.sql) });
-            return;
+            return self.refused(step, refusal, mode, writes, outcome);
         }
-        let expected = ask(&mut self.postgres, &step.sql, mode).expect("Postgres answers");
+        let mut expected = ask(&mut self.postgres, &step.sql, mode).expect("Postgres answers");
+        if self.world.own_types {
+            [&mut expected, &mut got].into_iter().for_each(told_as_text);
+        }
         let binary = matches!(mode, Mode::Binary(_));
         match compare(&expected, &got, step.ordered) {
             Verdict::Same => {}
@@ -155,6 +176,16 @@ impl Pair {
         }
     }
 
+    /// Postgres may refuse it too; then there is nothing to hold against shardd.
+    fn refused(&mut self, step: &Step, refusal: Refusal, mode: Mode, writes: bool, outcome: &mut Outcome) {
+        let expected = self.ask_postgres_in_vain(&step.sql, mode, writes);
+        if expected.error.as_ref().is_some_and(|error| error.sqlstate() == "0A000") {
+            outcome.errors.push("0A000 on both".to_owned());
+        } else {
+            outcome.refused = Some(Refused { refusal, statement: values::inline(&step.sql) });
+        }
+    }
+
     /// Postgres's answer, without its effect.
     fn ask_postgres_in_vain(&mut self, sql: &str, mode: Mode, writes: bool) -> Answer {
         let alone = writes && self.postgres.status == 'I';
@@ -170,7 +201,7 @@ impl Pair {
 
     /// How a table's rows differ, and the rows of both.
     fn contents_differ(&mut self, name: &str) -> Option<(String, String, String)> {
-        let contents = table(name).contents();
+        let contents = (self.world.contents)(name);
         let expected = self.postgres.query(&contents);
         let got = ask(&mut self.shardd, &contents, Mode::Simple).unwrap_or_default();
         if expected.rows == got.rows {
@@ -189,13 +220,21 @@ impl Pair {
                 let _ = client.try_simple("ROLLBACK");
             }
         }
-        let made: Vec<&str> = script.steps.iter().filter_map(|step| made_table(&step.sql)).collect();
+        let made: Vec<&str> = script.steps.iter().filter_map(|step| self.made_table(&step.sql)).collect();
         for name in made {
             for client in [&mut self.postgres, &mut self.shardd] {
                 let _ = client.try_simple(&format!("DROP TABLE IF EXISTS {name}"));
                 let _ = client.try_simple(&format!("DROP TABLE IF EXISTS {name}_new"));
             }
         }
+    }
+
+    /// The table that a statement of a schema script makes.
+    fn made_table<'a>(&self, sql: &'a str) -> Option<&'a str> {
+        let name = sql.strip_prefix("CREATE TABLE ")?;
+        let name = name.strip_prefix("IF NOT EXISTS ").unwrap_or(name);
+        let name = name.split([' ', '(']).next()?;
+        (!(self.world.tables)().contains(&name)).then_some(name)
     }
 
     /// The mismatch that a script shows on fresh rows, without a lasting effect.
@@ -217,12 +256,16 @@ impl Pair {
     }
 }
 
-/// The table that a statement of a schema script makes.
-fn made_table(sql: &str) -> Option<&str> {
-    let name = sql.strip_prefix("CREATE TABLE ")?;
-    let name = name.strip_prefix("IF NOT EXISTS ").unwrap_or(name);
-    let name = name.split([' ', '(']).next()?;
-    TABLES.iter().all(|table| table.name != name).then_some(name)
+/// Types that each database numbers by itself are told as text, which looks the same in both formats.
+fn told_as_text(answer: &mut Answer) {
+    const FIRST_OWN_OID: u32 = 16_384;
+    const TEXT: u32 = 25;
+    for column in answer.columns.iter_mut().flatten().filter(|column| column.type_oid >= FIRST_OWN_OID) {
+        (column.type_oid, column.size) = (TEXT, -1);
+    }
+    for parameter in answer.parameter_types.iter_mut().flatten().filter(|oid| **oid >= FIRST_OWN_OID) {
+        *parameter = TEXT;
+    }
 }
 
 /// Both answers for people: of many rows, only those that the other does not have.

@@ -2,7 +2,7 @@
 //!
 //! A query with LIMIT always orders by something unique: otherwise Postgres itself has several right answers.
 
-use super::expressions::{Expressions, Reference};
+use super::expressions::{COMMON, Expressions, Reference};
 use super::random::Random;
 use super::schema::{EVENT_IDS, table};
 use super::shapes::{QUERIES, Shape};
@@ -93,7 +93,7 @@ pub fn rows(random: &mut Random, joins: bool, keyed: bool) -> Query {
     let source = source(random, joins);
     let distinct = random.chance(12);
     let ordered = distinct || random.chance(60);
-    let mut expressions = Expressions { random, columns: &source.columns };
+    let mut expressions = Expressions { random, columns: &source.columns, language: &COMMON };
     let count = 1 + expressions.random.below(5);
     let mut items: Vec<String> = Vec::new();
     for item in 0..count {
@@ -203,7 +203,7 @@ const COLUMN_AGGREGATES: &[(&str, Type)] = &[
 pub fn aggregate(random: &mut Random, keyed: bool) -> Query {
     let joins = random.chance(35);
     let source = source(random, joins);
-    let mut expressions = Expressions { random, columns: &source.columns };
+    let mut expressions = Expressions { random, columns: &source.columns, language: &COMMON };
     let groups: Vec<String> = (0..expressions.random.below(3)).map(|_| stable(&mut expressions, 1)).collect();
     let groups: Vec<String> = groups.into_iter().filter(|group| has_column(group, &source.columns)).collect();
     let mut items = groups.clone();
@@ -275,7 +275,7 @@ fn one_aggregate(expressions: &mut Expressions<'_>, source: &Source) -> String {
 
 /// SELECT without FROM: what the functions and operators themselves do.
 pub fn scalar(random: &mut Random) -> Query {
-    let mut expressions = Expressions { random, columns: &[] };
+    let mut expressions = Expressions { random, columns: &[], language: &COMMON };
     let items: Vec<String> = (0..1 + expressions.random.below(3)).map(|_| expressions.any(3).0).collect();
     Query { sql: format!("SELECT {}", items.join(", ")), ordered: true }
 }
@@ -305,6 +305,6 @@ impl Shape {
         while let Some(at) = text.find("{uuid}") {
             text.replace_range(at..at + 6, &mark(Type::Uuid, &super::schema::uuid(random), true));
         }
-        Expressions { random, columns: &columns }.fill(&text, 1)
+        Expressions { random, columns: &columns, language: &COMMON }.fill(&text, 1)
     }
 }

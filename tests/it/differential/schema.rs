@@ -34,7 +34,7 @@ macro_rules! columns {
 }
 
 /// `str::contains`, for constants.
-const fn contains(text: &str, part: &str) -> bool {
+pub const fn contains(text: &str, part: &str) -> bool {
     let (text, part) = (text.as_bytes(), part.as_bytes());
     let mut start = 0;
     while start + part.len() <= text.len() {
@@ -49,6 +49,8 @@ const fn contains(text: &str, part: &str) -> bool {
     }
     false
 }
+
+pub(in crate::differential) use columns;
 
 pub const TABLES: &[Table] = &[
     Table {

@@ -12,24 +12,31 @@ const MAX_TRIES: usize = 1200;
 
 pub fn shrink(pair: &mut Pair, found: Mismatch) -> Mismatch {
     let mut script = Script { family: found.family, steps: found.script.clone() };
-    let Some(mut best) = again(pair, &script, &found) else {
-        return found;
-    };
     let mut tries = 0;
-    let mut step = script.steps.len();
-    while step > 0 && script.steps.len() > 1 {
-        step -= 1;
-        let mut fewer = script.clone();
-        fewer.steps.remove(step);
-        tries += 1;
-        if tries > MAX_TRIES / 4 {
-            break;
+    let mut best = match again(pair, &script, &found) {
+        Some(mismatch) => mismatch,
+        None if found.history.is_empty() => return found,
+        // It takes what was written before.
+        None => {
+            script.steps.splice(0..0, found.history.iter().cloned());
+            let Some(mismatch) = again(pair, &script, &found) else { return found };
+            mismatch
         }
-        if let Some(mismatch) = again(pair, &fewer, &found) {
-            script = fewer;
-            best = mismatch;
-            step = step.min(script.steps.len());
+    };
+    let mut run = script.steps.len() / 2;
+    while run > 0 {
+        let mut begin = script.steps.len() - 1;
+        while begin > 0 && tries < MAX_TRIES / 4 {
+            begin = begin.saturating_sub(run);
+            let mut fewer = script.clone();
+            fewer.steps.drain(begin..(begin + run).min(script.steps.len() - 1));
+            tries += 1;
+            if let Some(mismatch) = again(pair, &fewer, &found) {
+                script = fewer;
+                best = mismatch;
+            }
         }
+        run /= 2;
     }
     for step in 0..script.steps.len() {
         while let Some((smaller, mismatch)) = smaller_step(pair, &script, step, &found, &mut tries) {

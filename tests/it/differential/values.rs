@@ -25,6 +25,12 @@ pub enum Type {
     Interval,
     Json,
     Jsonb,
+    /// Text in the order of a language.
+    Local,
+    IntArray,
+    TextArray,
+    /// An enum.
+    State,
 }
 
 /// Types that can be compared, ordered and grouped.
@@ -67,9 +73,14 @@ impl Type {
             Type::Interval => "interval",
             Type::Json => "json",
             Type::Jsonb => "jsonb",
+            Type::Local => "text",
+            Type::IntArray => "integer[]",
+            Type::TextArray => "text[]",
+            Type::State => "show_state",
         }
     }
 
+    /// 0 for a type whose number each database gives out by itself.
     pub fn oid(self) -> u32 {
         match self {
             Type::Bool => 16,
@@ -79,7 +90,7 @@ impl Type {
             Type::Float4 => 700,
             Type::Float8 => 701,
             Type::Numeric => 1700,
-            Type::Text => 25,
+            Type::Text | Type::Local => 25,
             Type::Varchar => 1043,
             Type::Uuid => 2950,
             Type::Bytea => 17,
@@ -89,11 +100,15 @@ impl Type {
             Type::Interval => 1186,
             Type::Json => 114,
             Type::Jsonb => 3802,
+            Type::IntArray => 1007,
+            Type::TextArray => 1009,
+            Type::State => 0,
         }
     }
 
     fn from_name(name: &str) -> Type {
-        *[COMPARABLE, &[Type::Json]].concat().iter().find(|data_type| data_type.name() == name).expect("a type's name")
+        let others = [Type::Json, Type::IntArray, Type::TextArray, Type::State];
+        *[COMPARABLE, &others].concat().iter().find(|data_type| data_type.name() == name).expect("a type's name")
     }
 
     fn samples(self) -> &'static [&'static str] {
@@ -147,6 +162,10 @@ impl Type {
                 "{\"a\": null}",
                 "{}",
             ],
+            Type::Local => &["äpfel", "Apfel", "zebra", "Zebra", "apfel", "éclair", "", "Ost"],
+            Type::IntArray => &["{1,2}", "{}", "{3}", "{2,NULL,5}", "{1,2,3,4}"],
+            Type::TextArray => &["{jazz}", "{jazz,late}", "{}", "{rock,NULL}", "{opera,jazz}"],
+            Type::State => &["draft", "open", "sold", "closed"],
         }
     }
 }

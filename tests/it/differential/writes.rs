@@ -1,6 +1,6 @@
 //! Generated writes, errors, changes of the schema, and transactions, as scripts of statements.
 
-use super::expressions::{Expressions, Reference};
+use super::expressions::{COMMON, Expressions, Reference};
 use super::random::Random;
 use super::reads::{self, key};
 use super::schema::{EVENT_IDS, Table, column_value, table, uuid};
@@ -25,7 +25,12 @@ pub struct Script {
 }
 
 impl Script {
-    fn one(family: &'static str, sql: String, ordered: bool, writes: Option<&'static str>) -> Script {
+    /// Whether it may leave the rows changed.
+    pub fn writes(&self) -> bool {
+        self.steps.len() > 1 || self.steps.iter().any(|step| step.writes.is_some())
+    }
+
+    pub fn one(family: &'static str, sql: String, ordered: bool, writes: Option<&'static str>) -> Script {
         Script { family, steps: vec![Step { sql, ordered, writes }] }
     }
 
@@ -132,7 +137,7 @@ fn returning(random: &mut Random, table: &'static Table) -> String {
         0 => " RETURNING *".to_owned(),
         1 => format!(" RETURNING {}", table.key.join(", ")),
         2 => {
-            let mut expressions = Expressions { random, columns: &columns };
+            let mut expressions = Expressions { random, columns: &columns, language: &COMMON };
             format!(" RETURNING {}, {} AS x", expressions.any(1).0, expressions.any(2).0)
         }
         _ => String::new(),
@@ -150,7 +155,7 @@ fn condition(random: &mut Random, table: &'static Table) -> String {
         _ => vec![format!("event_id = {one}")],
     };
     if random.chance(55) || conditions.is_empty() {
-        conditions.push(Expressions { random, columns: &columns }.predicate(2));
+        conditions.push(Expressions { random, columns: &columns, language: &COMMON }.predicate(2));
     }
     conditions.join(" AND ")
 }
@@ -171,7 +176,7 @@ fn update(random: &mut Random) -> Script {
         let value = if plain {
             column_value(random, table, column)
         } else {
-            Expressions { random, columns: &columns }.of(column.data_type, 2)
+            Expressions { random, columns: &columns, language: &COMMON }.of(column.data_type, 2)
         };
         assignments.push(prefix + &value);
     }
@@ -279,7 +284,7 @@ fn reference_write(random: &mut Random) -> Script {
         ),
         3 => format!(
             "UPDATE venues SET details = details || '{{\"seen\": true}}' WHERE {}",
-            Expressions { random, columns: &columns }.predicate(1)
+            Expressions { random, columns: &columns, language: &COMMON }.predicate(1)
         ),
         _ => format!("DELETE FROM venues WHERE venue_id = {id} AND venue_id > 6"),
     };
