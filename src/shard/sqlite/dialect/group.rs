@@ -26,6 +26,10 @@ impl Translator<'_> {
         let mut texts = Vec::with_capacity(keys.len());
         let mut grouping = Grouping::default();
         for key in keys {
+            // `GROUP BY ()`
+            if matches!(key, Expr::GroupingSets(sets) if matches!(sets.as_slice(), [set] if set.is_empty())) {
+                continue;
+            }
             if let Expr::Tuple(parts) = key {
                 for part in parts {
                     self.group_key(part, select, scope, &mut grouping, &mut texts)?;

@@ -44,7 +44,7 @@ const TEMPLATES: &[(Type, &[&str])] = &[
     (Type::Bool, &[
         "{b} AND {b}", "{b} OR {b}", "NOT {b}", "{b} IS NOT TRUE", "{b} IS UNKNOWN", "coalesce({b}, false)", "{t} LIKE '%a%'", "{t} NOT ILIKE 'j%'",
         "{t} ~ '^[A-Z]'", "({t}) COLLATE \"und-x-icu\" > 'm'", "{tl} > 'm'", "({tl}) COLLATE \"C\" < 'a'", "{t} IN ({=t}, {=t}, {=t})", "{t} IS NOT DISTINCT FROM {t}",
-        "({i4}, {t}) < (3, 'm')", "({i4}, {i4}) = (1, {=i4})", "{i4} BETWEEN 1 AND 5", "{i4} IN (1, 2, NULL)", "{i4} NOT IN (5, 6)",
+        "({i4}, {t}) < (3, 'm')", "({i4}, {i4}) = (1, {=i4})", "{i4} BETWEEN 1 AND 5", "{i4} BETWEEN SYMMETRIC 5 AND 1", "{d} NOT BETWEEN SYMMETRIC '2026-12-31' AND '2026-06-01'", "{i4} IN (1, 2, NULL)", "{i4} NOT IN (5, 6)",
         "{i4} = ANY({ai})", "{i4} <> ALL({ai})", "{i4} > SOME({ai})", "{=t} = ANY({at})", "{ai} && ARRAY[1, 2]", "{at} @> ARRAY['jazz']", "{ai} <@ '{1,2,3,4}'::int[]",
         "{ai} = '{}'", "{jb} ? 'vip'", "{jb} @> '{\"a\": 1}'", "{jb} ?| ARRAY['a', 'n']", "{jb} -> 'a' IS NULL", "{jb} @? '$.b[*] ? (@ > 2)'", "{st} = 'open'", "{st} > 'draft'",
         "{st} IN ('open', 'sold')", "{st} IS NULL", "{d} BETWEEN '2026-01-01' AND '2026-12-31'", "{d} > {ts}", "{tz} < '2026-06-01'", "{n} BETWEEN 1 AND 20",

@@ -54,6 +54,7 @@ const WINDOWS: &[(&str, Type, bool)] = &[
     ("ntile(3) OVER ({p} ORDER BY {u})", Type::Int4, true), ("count(*) OVER ({p})", Type::Int8, true), ("sum({i4}) OVER ({p} ORDER BY {u})", Type::Int8, true),
     ("sum({i4}) OVER ({p} ORDER BY {u} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)", Type::Int8, true), ("max({i4}) OVER ({p} ORDER BY {c} RANGE UNBOUNDED PRECEDING)", Type::Int4, true),
     ("min({i4}) OVER ({p} ORDER BY {c} GROUPS BETWEEN CURRENT ROW AND 1 FOLLOWING)", Type::Int4, true), ("count({t}) OVER ({p} ORDER BY {c} GROUPS 1 PRECEDING)", Type::Int8, true),
+    ("sum({i4}) OVER ({p} ORDER BY {u} ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW)", Type::Int8, true), ("count(*) OVER ({p} ORDER BY {c} GROUPS 1 PRECEDING EXCLUDE TIES)", Type::Int8, true),
     ("lag({t}) OVER ({p} ORDER BY {u})", Type::Text, true), ("lead({i4}, 2, 0) OVER ({p} ORDER BY {u})", Type::Int4, true), ("first_value({t}) OVER ({p} ORDER BY {c}, {u})", Type::Text, true),
     ("last_value({i4}) OVER ({p} ORDER BY {u} ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)", Type::Int4, true), ("nth_value({t}, 2) OVER ({p} ORDER BY {u})", Type::Text, true),
     ("avg({n}) OVER ({p})", Type::Numeric, false), ("cume_dist() OVER ({p} ORDER BY {c})", Type::Float8, false), ("percent_rank() OVER ({p} ORDER BY {c})", Type::Float8, false),

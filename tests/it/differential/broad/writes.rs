@@ -24,7 +24,8 @@ pub fn script(random: &mut Random, _seed: usize) -> Script {
         69..72 => Script { family: "insert from query", steps: vec![insert_from_query(random)] },
         72..79 => Script { family: "insert", steps: vec![insert(random)] },
         79..86 => Script { family: "update", steps: vec![update(random)] },
-        86..90 => Script { family: "delete", steps: vec![delete(random)] },
+        86..89 => Script { family: "delete", steps: vec![delete(random)] },
+        89..91 => Script { family: "merge and with", steps: vec![merge_or_with(random)] },
         _ => transaction(random),
     }
 }
@@ -270,6 +271,24 @@ fn update_from(random: &mut Random) -> Step {
         ("UPDATE seats SET (price, section) = (SELECT e.price, 'S' FROM events e WHERE e.event_id = seats.event_id) WHERE event_id IN ({k}, {l})", "seats"),
         ("UPDATE seats SET score = 3 WHERE price = (SELECT max(price) FROM seats) RETURNING event_id, seat_id", "seats"),
         ("UPDATE reviews SET author = c.name FROM customers c WHERE c.customer_id = reviews.author", "reviews"),
+    ]);
+    Step { sql: holes(random, text), ordered: false, writes: Some(name) }
+}
+
+/// MERGE, and writes behind and within WITH.
+fn merge_or_with(random: &mut Random) -> Step {
+    let (text, name) = random.pick(&[
+        ("MERGE INTO seats t USING (VALUES ({k}, 1), ({l}, 2)) s (e, n) ON t.event_id = s.e AND t.seat_id = s.n WHEN MATCHED THEN UPDATE SET version = t.version + s.n WHEN NOT MATCHED THEN INSERT (event_id, seat_id) VALUES (s.e, s.n)", "seats"),
+        ("MERGE INTO reviews r USING (SELECT {k}::bigint AS e, 3 AS n) s ON r.show_id = s.e AND r.review_id = s.n WHEN MATCHED AND r.stars > 2 THEN DELETE WHEN MATCHED THEN UPDATE SET stars = 4 WHEN NOT MATCHED THEN INSERT (show_id, review_id, stars) VALUES (s.e, s.n, 5)", "reviews"),
+        ("MERGE INTO reviews r USING events e ON r.show_id = e.event_id WHEN MATCHED AND e.state = 'sold' THEN UPDATE SET body = e.title WHEN NOT MATCHED AND e.price > 20 THEN INSERT (show_id, review_id, body) VALUES (e.event_id, 77, e.title_local)", "reviews"),
+        ("MERGE INTO orders o USING payments p ON o.event_id = p.show AND o.order_id = p.payment_id AND o.buyer = p.customer_id WHEN MATCHED THEN DO NOTHING WHEN NOT MATCHED AND p.show IS NOT NULL AND p.customer_id = 'ann' THEN INSERT (event_id, order_id, buyer, total) VALUES (p.show, 10000 + p.payment_id, p.customer_id, coalesce(p.amount, 1))", "orders"),
+        ("MERGE INTO customers c USING (SELECT buyer, count(*) AS n FROM orders GROUP BY buyer) o ON c.customer_id = o.buyer WHEN MATCHED AND o.n > 2 THEN UPDATE SET balance = o.n WHEN NOT MATCHED AND o.n > 3 THEN INSERT (customer_id, name) VALUES (o.buyer, 'made')", "customers"),
+        ("MERGE INTO venues v USING (VALUES (2, 'two'), (71, 'new')) s (n, name) ON v.venue_id = s.n WHEN MATCHED THEN UPDATE SET name = s.name WHEN NOT MATCHED THEN INSERT (venue_id, name) VALUES (s.n, s.name)", "venues"),
+        ("WITH gone AS (DELETE FROM reviews WHERE stars = 1 AND show_id IN ({k}, {l}) RETURNING show_id, review_id) UPDATE seats SET version = version + 1 FROM gone WHERE gone.show_id = seats.event_id", "seats"),
+        ("WITH paid AS (UPDATE orders SET paid = true WHERE total > 50 RETURNING event_id, order_id, total) INSERT INTO reviews (show_id, review_id, stars) SELECT event_id, 20000 + order_id::int, 1 FROM paid ON CONFLICT DO NOTHING RETURNING show_id, review_id", "reviews"),
+        ("WITH dear AS (SELECT avg(price) AS p FROM seats) UPDATE events SET popularity = 2 FROM dear WHERE events.price > dear.p RETURNING event_id", "events"),
+        ("WITH few AS (SELECT customer_id FROM payments GROUP BY customer_id HAVING count(*) < 3) DELETE FROM orders USING few WHERE few.customer_id = orders.buyer AND orders.event_id = {k}", "orders"),
+        ("WITH n AS (SELECT {k}::bigint AS e) DELETE FROM reviews USING n WHERE reviews.show_id = n.e AND review_id > 2 RETURNING review_id", "reviews"),
     ]);
     Step { sql: holes(random, text), ordered: false, writes: Some(name) }
 }
