@@ -36,6 +36,15 @@ impl Statement {
         self.apart.scattered.get_or_init(|| self.derive(tree)).clone()
     }
 
+    /// # Errors
+    /// 0A000: each shard that runs it would do something else.
+    pub(super) fn require_same_everywhere(&self) -> Result<()> {
+        match &self.parsed.hidden {
+            Some(hidden) if hidden.is_random => Err(hidden.refusal.clone()),
+            _ => Ok(()),
+        }
+    }
+
     /// What shards are asked for when the rows of a read's tables are brought to one place.
     ///
     /// # Errors

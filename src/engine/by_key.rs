@@ -161,9 +161,24 @@ impl Session {
             (Placement::Any, Some(shard)) => Some(shard),
             (Placement::One(shard), Some(own)) if shard != own => None,
             (Placement::One(shard), _) => Some(shard),
-            (Placement::Any, None) => Some(self.any_shard()?),
+            (Placement::Any, None) => Some(self.shard_of_copies(statement, parameters)?),
             (Placement::Several, _) => None,
         })
+    }
+
+    /// Where a statement runs that needs no key: it may read tables of which shards have copies, and locks their rows where
+    /// everybody does.
+    fn shard_of_copies(&self, statement: &Statement, parameters: &[Datum]) -> Result<ShardId> {
+        let Plan::Read(read) = statement.planned() else { return self.any_shard() };
+        let topology = self.engine.live.snapshot();
+        let (ReadSource::Shards, Some(keyspace)) = (read.source, topology.keyspace(&read.route.keyspace)) else {
+            return self.any_shard();
+        };
+        let own = match read.locks_rows {
+            true => read.route.shards(&statement.compared_parameters(parameters), &topology)?.shards.first().copied(),
+            false => self.any_shard_of(keyspace),
+        };
+        own.map_or_else(|| self.any_shard(), Ok)
     }
 
     /// Where a statement can run.

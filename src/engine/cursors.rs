@@ -183,6 +183,10 @@ impl Session {
                 kept.held_columns.insert(name.to_owned(), Arc::clone(columns));
             }
         } else {
+            if matches!(inner.statement.planned(), Plan::Read(read) if read.locks_rows) {
+                self.permit_write("SELECT FOR UPDATE")?;
+                self.join_as_writer(shard).await?;
+            }
             self.pass_on(shard, execution).await?;
         }
         if let Some(transaction) = &mut self.transaction {

@@ -236,7 +236,8 @@ impl Session {
         let schema = self.schema();
         let table = schema.table(&write.table);
         let mut filled = None;
-        if let Err(reason) = refuse_different_effects(&write.statement, table.map(|table| &**table)) {
+        let same = execution.statement.require_same_everywhere();
+        if let Err(reason) = same.and(refuse_different_effects(&write.statement, table.map(|table| &**table))) {
             let (Some(table), Call::Postgres(call)) = (table, call) else { return Err(reason) };
             self.require_fillable(&write.statement, table, call, reason)?;
             filled = Some((table, call));
@@ -430,6 +431,12 @@ pub(super) fn refuse_different_effects(statement: &ast::Statement, table: Option
             "Compute the value first, and write it as a value.",
         ));
     }
+    if cuts_rows_off(statement) {
+        return Err(Error::unsupported(
+            "LIMIT or DISTINCT ON in a write to a reference table, of which every shard could take other rows",
+            "Read the rows first, and write their values.",
+        ));
+    }
     let Some(table) = table else { return Ok(()) };
     let is_computed = |column: &Column| {
         let is_computed = |text: &str| text.contains('(') || sql::is_clock(&text.to_ascii_lowercase());
@@ -462,6 +469,22 @@ pub(super) fn refuse_different_effects(statement: &ast::Statement, table: Option
             "Give the column's value: every shard would compute another one.",
         )),
     }
+}
+
+/// Whether a query within takes some rows of many, and which ones may be for the database to choose.
+fn cuts_rows_off(statement: &ast::Statement) -> bool {
+    struct Finder;
+    impl sql::Visitor for Finder {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+            let picks = matches!(&*query.body, ast::SetExpr::Select(select) if matches!(select.distinct, Some(ast::Distinct::On(_))));
+            match picks || query.limit_clause.is_some() || query.fetch.is_some() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    sql::walk(statement, &mut Finder).is_break()
 }
 
 /// The write of a statement that may begin with WITH.

@@ -94,6 +94,8 @@ impl Session {
             let row = values(frame)?;
             let value = match (row.get(place).and_then(Option::as_deref), format) {
                 (None, _) => Datum::Null,
+                // The blanks that it is filled up with are none of the key's.
+                (Some(_), _) if data_type == PgType::Bpchar => return Err(merge.unreadable(&merge.key)),
                 (Some(bytes), Format::Binary) => Datum::from_binary(data_type, bytes)?,
                 (Some(_), Format::Text) => return Err(merge.unreadable(&merge.key)),
             };

@@ -15,7 +15,7 @@ use super::side_by_side::side_by_side;
 use super::text_rules::TextRules;
 use super::transaction::Opened;
 use crate::error::{Error, Fault, Result, SqlState};
-use crate::plan::{Aggregate, Isolation, Merge, Read, ReadSource, Scatter};
+use crate::plan::{self, Aggregate, Isolation, Merge, Read, ReadSource, Scatter};
 use crate::shard::sqlite::EnvironmentValue;
 use crate::shard::{Call, Formats, Output, OutputColumn, Program, ShardKind, TransactionMode, schema_changed, sqlite};
 use crate::system_catalog::Surroundings;
@@ -75,7 +75,14 @@ impl Session {
             return Ok(self.rows_answer(execution, output));
         }
         self.refuse_reading_functions(program, execution)?;
-        if read.locks_rows && !matches!(read.scatter, Ok(Scatter::Merge { .. })) {
+        // To the plan it is a function of one row.
+        let aggregates_otherwise = match program {
+            Program::Postgres(program) => {
+                program.calls_other_aggregate(&self.engine.servers.known().hazards, plan::is_known_aggregate)
+            }
+            Program::Sqlite(_) => false,
+        };
+        if aggregates_otherwise || read.locks_rows && !matches!(read.scatter, Ok(Scatter::Merge { .. })) {
             return Box::pin(self.gather(read, execution)).await;
         }
         if read.locks_rows {

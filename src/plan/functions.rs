@@ -52,6 +52,11 @@ const AGGREGATES: &[&str] = &[
     "xmlagg",
 ];
 
+/// Whether this is the name of an aggregate that statements over several shards are planned with.
+pub fn is_known_aggregate(name: &str) -> bool {
+    AGGREGATES.binary_search(&name).is_ok()
+}
+
 /// Functions whose answer differs from call to call: several shards would not agree, or hand out the same twice.
 const VOLATILE: &[&str] = &["clock_timestamp", "gen_random_uuid", "random", "random_normal", "setseed", "timeofday"];
 

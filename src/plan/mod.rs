@@ -46,6 +46,7 @@ pub use aggregate::Aggregate;
 pub use assigned::AssignedKey;
 pub use copy::{Copy, CopyIn, Copying};
 pub use explain::{Explanation, PlanKind, explain, explain_error};
+pub use functions::is_known_aggregate;
 pub use gather::{Brought, brought};
 pub use key::KeyExpression;
 pub use read::writes_within;
@@ -286,7 +287,20 @@ pub fn plan(statement: &Parsed, schema: &Schema, keyspaces: &[Arc<Keyspace>]) ->
         Tree::Local(local) => return Ok(Plan::Local(Box::new(local.clone()))),
         Tree::Sql(tree) => tree,
     };
-    with_deep_stack(statement.deep, || plan_sql(tree, analysis::Analysis::new(statement, schema, keyspaces)))
+    let planned =
+        with_deep_stack(statement.deep, || plan_sql(tree, analysis::Analysis::new(statement, schema, keyspaces)))?;
+    match (&statement.hidden, planned) {
+        (Some(hidden), Plan::Write(write)) if hidden.is_random => {
+            Ok(Plan::Write(Box::new(Write { several: Err(hidden.refusal.clone()), across: None, ..*write })))
+        }
+        (Some(hidden), Plan::Ddl(tree)) if hidden.is_random && makes_rows(&tree) => Err(hidden.refusal.clone()),
+        (_, planned) => Ok(planned),
+    }
+}
+
+/// CREATE TABLE ... AS
+fn makes_rows(tree: &ast::Statement) -> bool {
+    matches!(tree, ast::Statement::CreateTable(ast::CreateTable { query: Some(_), .. }))
 }
 
 fn plan_sql(tree: &ast::Statement, analysis: analysis::Analysis<'_>) -> Result<Plan> {

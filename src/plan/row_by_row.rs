@@ -12,8 +12,8 @@ use super::functions::calls;
 use super::insert::is_default;
 use crate::error::{Error, Result};
 use crate::sql::ast::{
-    self, AssignmentTarget, Delete, Expr, FromTable, Statement, TableFactor, TableWithJoins, Update,
-    UpdateTableFromKind, With,
+    self, AssignmentTarget, Delete, Expr, FromTable, SelectItem, SelectItemQualifiedWildcardKind, Statement,
+    TableFactor, TableWithJoins, Update, UpdateTableFromKind, With,
 };
 use crate::sql::{fold, name_parts, quote_identifier, walk_expressions};
 use crate::topology::Table;
@@ -57,9 +57,7 @@ struct Parts<'s> {
     target: &'s TableWithJoins,
     others: &'s [TableWithJoins],
     selection: Option<&'s Expr>,
-    returns: bool,
-    /// The returned values need other rows.
-    returns_others: bool,
+    returning: &'s [SelectItem],
 }
 
 /// # Errors
@@ -71,9 +69,6 @@ pub(super) fn row_by_row(statement: &Statement, with: Option<&With>, table: &Arc
         _ => None,
     };
     let parts = parts.ok_or_else(|| Error::internal("no UPDATE or DELETE"))?;
-    if parts.returns_others || (parts.returns && !parts.others.is_empty()) {
-        return Err(cannot(table, "RETURNING beside FROM, USING or with a subquery", "Leave RETURNING out."));
-    }
     let Some(key) = &table.primary_key else {
         return Err(cannot(table, "a table without a primary key", "Declare one."));
     };
@@ -82,6 +77,10 @@ pub(super) fn row_by_row(statement: &Statement, with: Option<&With>, table: &Arc
         _ => None,
     };
     let name = alias.as_deref().unwrap_or(&table.name);
+    if !is_of_row(parts.returning, name, table, parts.others.is_empty()) {
+        let hint = "Return columns of the table that is written, or leave RETURNING out.";
+        return Err(cannot(table, "RETURNING of more than the row that is written", hint));
+    }
     let looked_at = looked_at(statement, table, name);
     let found = |column: usize, is_key| {
         let described = &table.columns[column];
@@ -141,8 +140,7 @@ fn parts_of_update(update: &Update) -> Option<Parts<'_>> {
         target: &update.table,
         others,
         selection: update.selection.as_ref(),
-        returns: update.returning.is_some(),
-        returns_others: calls(&update.returning).subquery,
+        returning: update.returning.as_deref().unwrap_or_default(),
     })
 }
 
@@ -152,9 +150,35 @@ fn parts_of_delete(delete: &Delete) -> Option<Parts<'_>> {
         target: from.first()?,
         others: delete.using.as_deref().unwrap_or_default(),
         selection: delete.selection.as_ref(),
-        returns: delete.returning.is_some(),
-        returns_others: calls(&delete.returning).subquery,
+        returning: delete.returning.as_deref().unwrap_or_default(),
     })
+}
+
+/// Whether RETURNING names nothing but the row that is written. `alone`: there is no other table.
+fn is_of_row(returning: &[SelectItem], name: &str, table: &Table, alone: bool) -> bool {
+    let is_item = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => true,
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(of), _) => {
+            alone || name_parts(of).is_some_and(|parts| parts.last().is_some_and(|last| last == name))
+        }
+        _ => alone,
+    };
+    let is_column = |column: &ast::Ident| table.column(&fold(column)).is_some();
+    let is_own = |expression: &Expr| match expression {
+        Expr::Identifier(column) => is_column(column),
+        Expr::CompoundIdentifier(parts) => {
+            matches!(parts.as_slice(), [of, column] if fold(of) == name && is_column(column))
+        }
+        _ => true,
+    };
+    let names_own = |item: &SelectItem| {
+        let named = walk_expressions(item, |expression| match alone || is_own(expression) {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        });
+        named.is_continue() && !calls(item).subquery
+    };
+    returning.iter().all(|item| is_item(item) && names_own(item))
 }
 
 /// The columns of the table that the statement may have looked at.

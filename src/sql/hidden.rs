@@ -70,13 +70,22 @@ pub(super) struct Hidden {
     pub(super) on_postgres_only: bool,
     /// Where its rows are brought to one place it would mean something else.
     pub(super) on_one_shard: bool,
+    /// It is another thing each time it runs.
+    pub(super) is_random: bool,
     /// `WHERE CURRENT OF` this cursor.
     pub(super) current_of: Option<String>,
 }
 
 impl Hidden {
     pub(super) fn new(refusal: Error) -> Hidden {
-        Hidden { refusal, is_all_fields: false, on_postgres_only: false, on_one_shard: false, current_of: None }
+        Hidden {
+            refusal,
+            is_all_fields: false,
+            on_postgres_only: false,
+            on_one_shard: false,
+            is_random: false,
+            current_of: None,
+        }
     }
 }
 
@@ -190,7 +199,11 @@ impl Here<'_> {
             end = self.closed(end + 2)?;
         }
         let hint = "Use ORDER BY random() LIMIT n.";
-        self.hide_on_one_shard("TABLESAMPLE", hint, end as usize + 1, Vec::new())
+        let mut respelled = self.hide_on_one_shard("TABLESAMPLE", hint, end as usize + 1, Vec::new())?;
+        if let Some(hides) = &mut respelled.hides {
+            hides.is_random = true;
+        }
+        Some(respelled)
     }
 
     fn hide_on_one_shard(&self, what: &str, hint: &str, taken: usize, tokens: Vec<ParserToken>) -> Option<Respelled> {

@@ -82,6 +82,8 @@ pub struct Hidden {
     pub on_postgres_only: bool,
     /// Where its rows are brought to one place it would mean something else.
     pub on_one_shard: bool,
+    /// It is another thing each time it runs.
+    pub is_random: bool,
     /// It is for the row on which this cursor stands, and the tree's is for every row.
     pub current_of: Option<String>,
 }

@@ -72,11 +72,13 @@ pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> 
         return Err(fields.refusal.clone());
     }
     let on_one_shard = hidden.iter().any(|hidden| hidden.on_one_shard);
+    let is_random = hidden.iter().any(|hidden| hidden.is_random);
     let weight = |hidden: &Hidden| (hidden.current_of.is_none(), !hidden.on_one_shard, hidden.on_postgres_only);
     let hidden = hidden.into_iter().min_by_key(weight).map(|hidden| super::Hidden {
         refusal: hidden.refusal,
         on_postgres_only: hidden.on_postgres_only,
         on_one_shard,
+        is_random,
         current_of: hidden.current_of,
     });
     Ok(parsed(Tree::Sql(tree), deep, hidden))

@@ -2,13 +2,16 @@
 //!
 //! A sequence is on every shard, so what such a call does depends on whom its numbers are for, which the session knows.
 
+use std::ops::ControlFlow;
+
 use super::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr, TableFactor,
+    TableWithJoins, Visit,
 };
 use super::cursor::Cursor;
 use super::lexer::TokenKind;
 use super::name::{fold, function_name};
-use super::walk::names_relation;
+use super::walk::{Visitor, walk};
 use crate::error::Result;
 
 /// A statement that does nothing but ask a sequence for numbers, or set it.
@@ -51,24 +54,61 @@ pub fn sequence_call(query: &Query) -> Option<SequenceCall> {
     let arguments = plain_arguments(call)?;
     match (function_name(&call.name)?.as_ref(), arguments.as_slice()) {
         ("nextval", [sequence]) => {
-            let names_none = |factor: &TableFactor| match factor {
-                TableFactor::Table { args, .. } => args.is_some(),
-                TableFactor::TableFunction { .. } | TableFactor::Function { .. } => true,
+            // As many numbers as are asked for, whatever the shards hold.
+            let numbers = |from: &TableWithJoins| match &from.relation {
+                TableFactor::Table { name, args: Some(args), .. } => {
+                    from.joins.is_empty()
+                        && function_name(name).is_some_and(|name| name == "generate_series")
+                        && is_computed_alone(&args.args)
+                }
                 _ => false,
             };
-            let functions_only = select.from.iter().all(|from| from.joins.is_empty() && names_none(&from.relation));
-            let rest_names = query.with.is_some() || names_relation(&select.selection, |_| true);
-            (functions_only && !rest_names).then(|| SequenceCall::Next {
-                sequence: (*sequence).clone(),
-                once: select.from.is_empty() && select.selection.is_none(),
-                column,
-            })
+            let alone = query.with.is_none()
+                && select.from.iter().all(numbers)
+                && is_computed_alone(&Some((*sequence).clone()).filter(|named| !is_named_by_table(named)))
+                && is_computed_alone(&select.selection)
+                && is_computed_alone(&query.limit_clause)
+                && is_computed_alone(&query.fetch)
+                && is_computed_alone(&query.order_by)
+                && is_computed_alone(&select.having);
+            let whole = select.from.is_empty()
+                && select.selection.is_none()
+                && select.having.is_none()
+                && query.limit_clause.is_none()
+                && query.fetch.is_none();
+            alone.then(|| SequenceCall::Next { sequence: (*sequence).clone(), once: whole, column })
         }
         ("setval", [sequence, _] | [sequence, _, _]) => {
             Some(SequenceCall::Set { sequence: (*sequence).clone(), column })
         }
         _ => None,
     }
+}
+
+/// `pg_get_serial_sequence('orders', 'order_id')`
+fn is_named_by_table(sequence: &Expr) -> bool {
+    let Expr::Function(call) = sequence else { return false };
+    let plain =
+        plain_arguments(call).is_some_and(|arguments| arguments.iter().all(|argument| is_computed_alone(*argument)));
+    plain && function_name(&call.name).is_some_and(|name| name == "pg_get_serial_sequence")
+}
+
+/// Whether a part of a query calls nothing and reads nothing.
+fn is_computed_alone<T: Visit>(part: &T) -> bool {
+    struct Finder;
+    impl Visitor for Finder {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            match expression {
+                Expr::Function(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    walk(part, &mut Finder).is_continue()
 }
 
 fn plain_arguments(call: &Function) -> Option<Vec<&Expr>> {

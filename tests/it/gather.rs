@@ -148,8 +148,7 @@ fn a_change_of_the_schema_is_not_waited_for_by_its_own_transaction() {
     let mut both = Both::start_with(true, "");
     both.got.run("BEGIN");
     both.got.run("ALTER TABLE events ADD COLUMN note text");
-    let refused = both.got.query("SELECT rank() OVER (ORDER BY event_id) FROM events");
-    assert_eq!(refused.sqlstate(), "0A000", "{refused:?}");
+    assert_eq!(both.got.query("SELECT note, rank() OVER (ORDER BY event_id) FROM events").texts().len(), 24);
     both.got.run("ROLLBACK");
     assert_eq!(
         both.got.query("SELECT count(*) FROM (SELECT rank() OVER (ORDER BY event_id) FROM events) x").value(),
@@ -259,7 +258,6 @@ fn what_does_more_than_reading_is_refused() {
         (format!("SELECT dearest(), {window} FROM events"), "dearest()"),
         ("SELECT event_id FROM events WHERE price = twice_dearest()".to_owned(), "twice_dearest()"),
         (format!("SELECT ctid, {window} FROM events"), "ctid"),
-        ("SELECT a.event_id FROM events a JOIN events b ON a.rank = b.rank FOR UPDATE".to_owned(), "a join"),
         (format!("SET search_path = public, pg_temp; SELECT {window} FROM events"), "search_path"),
     ] {
         let answers = both.got.simple(&statement);

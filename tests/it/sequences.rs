@@ -314,3 +314,21 @@ fn a_reference_tables_rows_are_filled_in_by_one_shard() {
     let refused = client.query("UPDATE venues SET code = DEFAULT WHERE venue_id = 1");
     assert_eq!(refused.sqlstate(), "0A000");
 }
+
+/// What a call of nextval() would read or do beside it, one shard cannot.
+#[test]
+fn numbers_are_asked_for_by_nothing_else() {
+    for (_shardd, mut client) in with_orders() {
+        for statement in [
+            "SELECT nextval('orders_order_id_seq') FROM generate_series(1, (SELECT count(*) FROM orders))",
+            "SELECT nextval('orders_order_id_seq') LIMIT (SELECT count(*) FROM orders)",
+            "SELECT nextval('orders_order_id_seq') FROM pg_advisory_lock(5)",
+            "SELECT nextval('orders_order_id_seq') WHERE pg_try_advisory_lock(1)",
+        ] {
+            let refused = client.query(statement);
+            assert_eq!(refused.error.as_ref().map(|error| error.sqlstate()), Some("0A000"), "{statement}: {refused:?}");
+        }
+        let named = "SELECT nextval(pg_get_serial_sequence('orders', 'order_id'))";
+        assert!(client.query(named).value().parse::<i64>().is_ok());
+    }
+}

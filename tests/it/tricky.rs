@@ -3,7 +3,7 @@
 //!
 //! Beside those of `gather`, which are about rows that have to be in one place.
 
-use crate::support::Both;
+use crate::support::{Both, Postgres, Shardd};
 
 /// What each of them is about is told by its group.
 const STATEMENTS: &[(&str, &[&str])] = &[
@@ -258,5 +258,71 @@ fn rows_whose_keys_are_computed_are_found_by_them() {
         for key in [51, 60, 61] {
             both.agree_on(&format!("SELECT title FROM events WHERE event_id = {key}"));
         }
+    }
+}
+
+/// An aggregate of the user's looks like a function of one row, and so does one that only a newer server has.
+#[test]
+fn aggregates_that_shardd_does_not_know_aggregate_all_rows() {
+    let postgres = Postgres::start();
+    let databases = postgres.make_shards(4);
+    for database in &databases {
+        postgres
+            .client_of(database)
+            .run("CREATE AGGREGATE my_total(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0')");
+    }
+    let shardd = Shardd::start_on(&postgres, &databases[..3], "");
+    let (mut expected, mut got) = (postgres.client_of(&databases[3]), shardd.client());
+    for client in [&mut expected, &mut got] {
+        client.run("CREATE TABLE seats (event_id bigint, seat_id int, PRIMARY KEY (event_id, seat_id))");
+        client.run("INSERT INTO seats SELECT n, n % 5 FROM generate_series(1, 40) n");
+    }
+    for statement in [
+        "SELECT my_total(seat_id) FROM seats",
+        "SELECT seat_id % 2, my_total(seat_id) FROM seats GROUP BY 1 ORDER BY 1",
+        "SELECT my_total(seat_id) FROM seats WHERE event_id = 7",
+        "SELECT event_id, my_total(seat_id) FROM seats GROUP BY event_id ORDER BY 1",
+    ] {
+        assert_eq!(got.query(statement).texts(), expected.query(statement).texts(), "{statement}");
+    }
+}
+
+/// What every shard would choose by itself.
+#[test]
+fn the_copies_of_a_reference_table_stay_the_same_whatever_is_picked() {
+    let mut both = Both::start_with(true, "");
+    both.run("CREATE TABLE picked (venue_id int PRIMARY KEY, name text)");
+    both.got.run("INSERT INTO picked SELECT venue_id, name FROM venues LIMIT 2");
+    both.got.run("INSERT INTO picked SELECT venue_id + 100, name FROM venues TABLESAMPLE BERNOULLI (50)");
+    both.got.run("INSERT INTO picked SELECT DISTINCT ON (city) venue_id + 200, name FROM venues");
+    let all = "SELECT * FROM picked ORDER BY 1";
+    let copies: Vec<_> =
+        both.shardd.shard_names().iter().map(|shard| both.postgres.client_of(shard).query(all).texts()).collect();
+    assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
+    for statement in [
+        "UPDATE picked SET name = 'x' WHERE venue_id IN (SELECT venue_id FROM venues LIMIT 1)",
+        "UPDATE picked SET name = 'x' FROM venues v TABLESAMPLE BERNOULLI (50) WHERE v.venue_id = picked.venue_id",
+        "CREATE TABLE sampled AS SELECT * FROM venues TABLESAMPLE BERNOULLI (50)",
+        "DELETE FROM seats USING venues v TABLESAMPLE BERNOULLI (50) WHERE seats.seat_id = v.venue_id",
+    ] {
+        assert_eq!(both.got.query(statement).error.expect(statement).sqlstate(), "0A000", "{statement}");
+    }
+}
+
+/// `char(n)` is filled up with blanks that its values do not have when they are compared.
+#[test]
+fn a_source_of_padded_keys_is_not_merged_by_its_blanks() {
+    let shardd =
+        Shardd::start_over_postgres_with("[[keyspaces]]\nname = \"main\"\nkey_column = \"k\"\nkey_type = \"text\"\n");
+    let mut client = shardd.client();
+    client.run("CREATE TABLE t (k text PRIMARY KEY, n int)");
+    client.run("CREATE TABLE codes (code char(5) PRIMARY KEY)");
+    client.run("INSERT INTO codes VALUES ('ab'), ('cd'), ('efg')");
+    let merge = "MERGE INTO t USING codes s ON t.k = s.code WHEN NOT MATCHED THEN INSERT VALUES (s.code, 1)";
+    let refused = client.query(merge);
+    assert_eq!(refused.sqlstate(), "0A000", "{refused:?}");
+    client.run(&merge.replace("codes s", "(SELECT code::text FROM codes) s"));
+    for key in ["ab", "cd", "efg"] {
+        assert_eq!(client.query(&format!("SELECT n FROM t WHERE k = '{key}'")).value(), "1");
     }
 }

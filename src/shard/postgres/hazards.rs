@@ -93,6 +93,8 @@ UNION ALL SELECT 'f', p.proname::text, \
   AND d.objid = p.oid AND d.deptype = 'e') THEN 'extension' ELSE l.lanname::text END || CASE p.provolatile WHEN 'v' THEN ' volatile' ELSE '' END \
  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
  WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) \
+UNION ALL SELECT 'a', p.proname::text, '', '' FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid \
+ WHERE a.aggkind <> 'h' \
 UNION ALL SELECT 'r', p.proname::text, pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn), '' \
  FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid \
  WHERE p.pronamespace <> 'pg_catalog'::regnamespace \
@@ -131,6 +133,7 @@ pub struct Hazards {
     functions: HashSet<String>,
     /// Functions of the user's that may change something.
     volatile: HashSet<String>,
+    aggregates: HashSet<String>,
     /// The words of the bodies of the user's functions, by the functions' names.
     bodies: HashMap<String, HashSet<String>>,
     /// Of statements that need name nothing: an operator or a cast is a hazard.
@@ -158,6 +161,10 @@ impl Hazards {
             let (text, language) = (text.as_deref().unwrap_or_default(), language.as_deref().unwrap_or_default());
             if matches!(kind, "b" | "f") {
                 hazards.functions.insert(name.to_lowercase());
+            }
+            if kind == "a" {
+                hazards.aggregates.insert(name.to_lowercase());
+                continue;
             }
             let is_volatile = language.ends_with(" volatile");
             let language = language.trim_end_matches(" volatile");
@@ -206,6 +213,10 @@ impl Hazards {
         }
     }
 
+    pub(super) fn is_aggregate(&self, function: &str) -> bool {
+        self.aggregates.contains(&function.to_lowercase())
+    }
+
     pub(super) fn is_volatile(&self, function: &str) -> bool {
         self.volatile.contains(&function.to_lowercase())
     }
@@ -250,6 +261,8 @@ fn function<'a>(name: &'a str, body: &str, language: &str) -> Thing<'a> {
     let (aftermath, words) = match language {
         "extension" => (of(OF_EXTENSIONS, &name.to_lowercase()), HashSet::new()),
         "sql" | "plpgsql" => (of_body(body), words(body).filter(|word| word != "set_config").collect()),
+        // An aggregate does what its parts do.
+        "internal" if body == "aggregate_dummy" => (Aftermath::Keep, HashSet::new()),
         // What it keeps in its process nobody can put back.
         _ => (Aftermath::Close, HashSet::new()),
     };

@@ -101,6 +101,11 @@ impl Program {
         self.calls.iter().any(|name| hazards.is_volatile(name))
     }
 
+    /// Whether it calls an aggregate of these databases that is not one of the known ones.
+    pub fn calls_other_aggregate(&self, hazards: &Hazards, is_known: impl Fn(&str) -> bool) -> bool {
+        self.calls.iter().any(|name| !is_known(name) && hazards.is_aggregate(name))
+    }
+
     /// A function of the user's that it calls and that names something like this, or whose body cannot be read.
     pub fn naming(&self, hazards: &Hazards, asked: &dyn Fn(&str) -> bool) -> Option<String> {
         hazards.naming(&self.calls, asked)
