@@ -61,11 +61,17 @@ impl Placements {
         self.shardd_tables.is_empty()
     }
 
-    /// Those of the tables that are wanted; `None` when all are.
-    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Option<Placements> {
-        let kept = self.shardd_tables.iter().filter(|(table, _)| wanted(table));
-        let kept: BTreeMap<String, Placed> = kept.map(|(table, placed)| (table.clone(), placed.clone())).collect();
-        (kept.len() < self.shardd_tables.len()).then_some(Placements { shardd_tables: kept })
+    /// After a change of the schema: those of the tables that exist, and with `renamed` (old name, new name) under its new name
+    /// what is there no longer under the old one.
+    #[must_use]
+    pub fn following(&self, exists: impl Fn(&str) -> bool, renamed: Option<(&str, &str)>) -> Placements {
+        let renamed = renamed.filter(|(old, new)| !exists(old) && exists(new));
+        let name_now = |table: &str| match renamed {
+            Some((old, new)) if old == table => Some(new.to_owned()),
+            _ => exists(table).then(|| table.to_owned()),
+        };
+        let kept = self.shardd_tables.iter().filter_map(|(table, placed)| Some((name_now(table)?, placed.clone())));
+        Placements { shardd_tables: kept.collect() }
     }
 }
 
@@ -140,6 +146,19 @@ mod tests {
         let placement = place("countries", &columns[..1], &keyspaces).unwrap();
         assert_eq!((placement.keyspace.name.as_str(), placement.kind), ("tickets", TableKind::Reference));
         assert!(place("countries", &columns, &[]).is_none());
+    }
+
+    #[test]
+    fn what_was_placed_follows_its_table() {
+        let placed = |column: &str| Placed { keyspace: "tickets".into(), key_column: Some(column.into()) };
+        let mut placements = Placements::default();
+        placements.insert("venues".into(), placed("venue_id"));
+        placements.insert("halls".into(), placed("hall_id"));
+        assert_eq!(placements.following(|_| true, Some(("venues", "places"))), placements);
+        let left = placements.following(|table| table != "halls", None);
+        assert_eq!((left.get("venues"), left.get("halls")), (Some(&placed("venue_id")), None));
+        let moved = placements.following(|table| table != "venues", Some(("venues", "places")));
+        assert_eq!((moved.get("venues"), moved.get("places")), (None, Some(&placed("venue_id"))));
     }
 
     #[test]

@@ -149,9 +149,44 @@ fn a_change_of_columns_does_not_change_a_kind_unseen() {
     }
     assert_eq!(client.query("SELECT count(*) FROM seats").value(), "50");
     assert_eq!(shardctl(&shardd, &["shard", "venues", "--key", "venue_id"]).0, Some(0));
-    assert_eq!(client.query("ALTER TABLE venues RENAME TO places").sqlstate(), "0A000");
+    for statement in
+        ["ALTER TABLE venues RENAME COLUMN venue_id TO event_id", "ALTER TABLE venues DROP COLUMN venue_id"]
+    {
+        assert_eq!(client.query(statement).sqlstate(), "0A000", "{statement}");
+    }
+    assert_eq!(kind(&shardd, "venues"), ("sharded".to_owned(), Some("venue_id".to_owned())));
     client.run("ALTER TABLE seats RENAME TO chairs");
     assert_eq!(client.query("SELECT count(*) FROM chairs").value(), "50");
+}
+
+/// Also where the lowest shard has nothing to do with the table.
+#[test]
+fn no_change_of_the_schema_forgets_a_kind() {
+    let mut shardd = Shardd::start_over_postgres_with(
+        "[[keyspaces]]\nname = 'main'\nkey_column = 'event_id'\n\
+         [[keyspaces]]\nname = 'people'\nkey_column = 'email'\nkey_type = 'text'\nshards = ['s3']",
+    );
+    let mut client = shardd.client();
+    client.run("CREATE TABLE letters (mail text PRIMARY KEY, body text)");
+    client.run("INSERT INTO letters SELECT 'm' || n, 'x' FROM generate_series(1, 20) n");
+    let (code, told) = shardctl(&shardd, &["shard", "letters", "--key", "mail", "--keyspace", "people"]);
+    assert_eq!(code, Some(0), "{told}");
+    client.run("CREATE TABLE others (other_id bigint PRIMARY KEY)");
+    client.run("ALTER TABLE letters RENAME TO posts");
+    let by_mail = ("sharded".to_owned(), Some("mail".to_owned()));
+    assert_eq!(kind(&shardd, "posts"), by_mail);
+    drop(client);
+    shardd.stop();
+    shardd.launch();
+    let mut client = shardd.client();
+    assert_eq!(kind(&shardd, "posts"), by_mail);
+    assert_eq!(client.query("SELECT count(*) FROM posts").value(), "20");
+    // Another table by the old name is placed by its columns.
+    client.run("CREATE TABLE letters (mail text PRIMARY KEY)");
+    assert_eq!(kind(&shardd, "letters"), ("reference".to_owned(), None));
+    client.run("DROP TABLE posts");
+    client.run("CREATE TABLE posts (mail text PRIMARY KEY)");
+    assert_eq!(kind(&shardd, "posts"), ("reference".to_owned(), None));
 }
 
 #[test]

@@ -104,6 +104,7 @@ pub(super) fn assemble(
         functions: document.functions.into_iter().map(function).collect(),
         tables,
         refused,
+        relations: document.relations.iter().map(refusal::known_name).collect(),
         placements,
     }
 }
