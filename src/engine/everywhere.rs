@@ -217,7 +217,7 @@ impl Session {
         }
         let after = survey(&read, &topology.keyspaces);
         keep_entries(&before, &after)?;
-        refuse_other_kinds(&before, &after)?;
+        refuse_other_kinds(&read, &before, &after)?;
         refuse_what_cannot_be_sharded(&read, &before, &after, named)?;
         transaction.schema = Some(Arc::new(after));
         self.notices.extend(notices);
@@ -318,12 +318,10 @@ pub(super) fn refuse_what_cannot_be_sharded(
 }
 
 /// A table that gets, loses or renames the key column would be another kind of table, with the rows of the one that it was.
-fn refuse_other_kinds(before: &Schema, after: &Schema) -> Result<()> {
-    let is_sharded = |table: &Table| table.key_column().is_some();
-    let changed = before.tables.values().find(|table| {
-        after
-            .table(&table.name)
-            .is_some_and(|after| is_sharded(after) != is_sharded(table) || after.keyspace != table.keyspace)
+fn refuse_other_kinds(read: &[(ShardId, ShardSchema)], before: &Schema, after: &Schema) -> Result<()> {
+    let changed = before.tables.values().find(|table| match after.table(&table.name) {
+        Some(after) => key_of(after) != key_of(table) || after.keyspace != table.keyspace,
+        None => read.iter().any(|(_, found)| found.misplaced.contains(&table.name)),
     });
     match changed {
         None => Ok(()),
@@ -347,11 +345,15 @@ fn renamed(tree: &ast::Statement) -> Option<(String, String)> {
 fn refuse_renamed_kind(renamed: Option<(&str, &str)>, before: &Schema, after: &Schema) -> Result<()> {
     let Some((old, new)) = renamed else { return Ok(()) };
     match (before.table(old), after.table(new)) {
-        (Some(old), Some(new)) if old.key_column() != new.key_column() || old.keyspace != new.keyspace => {
+        (Some(old), Some(new)) if key_of(old) != key_of(new) || old.keyspace != new.keyspace => {
             Err(other_kind(&old.name))
         }
         _ => Ok(()),
     }
+}
+
+fn key_of(table: &Table) -> Option<&str> {
+    table.key_column().map(|key| table.columns[key].name.as_str())
 }
 
 fn other_kind(table: &str) -> Error {
