@@ -154,6 +154,35 @@ fn a_reference_tables_sequence_is_set_on_every_copy() {
     }
 }
 
+/// The lowest shard holds neither table, and is asked for the numbers of neither.
+#[test]
+fn ids_are_given_once_where_a_keyspace_has_some_of_the_shards() {
+    let shardd = Shardd::start_over_postgres_with(
+        "[[keyspaces]]\nname = 'main'\nkey_column = 'event_id'\nshards = ['s2', 's3']\n\
+         [[keyspaces]]\nname = 'people'\nkey_column = 'email'\nkey_type = 'text'",
+    );
+    let mut client = shardd.client();
+    client.run(ORDERS);
+    client.run("CREATE TABLE venues (venue_id serial PRIMARY KEY, name text)");
+    let mut given = made(&mut client);
+    for sequence in ["SELECT nextval('orders_order_id_seq')"; 3] {
+        given.push(client.query(sequence).value().parse().unwrap());
+    }
+    given.extend(made(&mut client));
+    are_new(&mut client, &given, 0, "a keyspace of two shards");
+    client.run("INSERT INTO venues (name) VALUES ('a'), ('b')");
+    let next = "SELECT nextval('venues_venue_id_seq')";
+    assert_eq!(client.query(next).value(), "3");
+    client.run("INSERT INTO venues (name) VALUES ('d')");
+    assert_eq!(client.query("SELECT max(venue_id) FROM venues").value(), "4");
+    client.run("SELECT setval('venues_venue_id_seq', 100)");
+    assert_eq!(client.query(next).value(), "101");
+    // One by itself is every shard's.
+    client.run("CREATE SEQUENCE tickets");
+    client.run("SELECT setval('tickets', 7)");
+    assert_eq!(client.query("SELECT nextval('tickets')").value(), "8");
+}
+
 #[test]
 fn a_changed_sequence_goes_on_counting_each_shards_own_numbers() {
     let shardd = Shardd::start_over_postgres();
