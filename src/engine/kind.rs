@@ -157,10 +157,16 @@ impl Session {
         let mut placements = read.first().map(|(_, found)| found.placements.clone()).unwrap_or_default();
         let key_column = table.key_column().map(|key| table.columns[key].name.clone());
         placements.insert(table.name.clone(), Placed { keyspace: table.keyspace.clone(), key_column });
-        let statements =
-            [format!("TRUNCATE TABLE public.{}", quote_identifier(&table.name)), remembering(&placements)?];
-        for &shard in shards {
-            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+        let emptied = [format!("TRUNCATE TABLE public.{}", quote_identifier(&table.name)), remembering(&placements)?];
+        for (shard, found) in &read {
+            let sequences = found.tables.get(&table.name).map(|known| &known.sequences);
+            // Changes nothing, and takes the lock that nextval() and setval() wait for: where it stands now, it stays.
+            let holding = sequences.into_iter().flat_map(|all| all.values()).filter_map(|name| {
+                let increment = found.sequences.get(name)?.increment;
+                Some(format!("ALTER SEQUENCE {name} INCREMENT BY {increment}"))
+            });
+            let statements: Vec<String> = emptied.iter().cloned().chain(holding).collect();
+            let participant = transaction.join_as_writer(&engine, *shard, TransactionMode::Schema).await?;
             participant.transaction.run_batch(&statements).await?;
         }
         read = transaction.read_schemas(&engine, shards, topology).await?;

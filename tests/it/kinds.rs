@@ -189,6 +189,38 @@ fn no_change_of_the_schema_forgets_a_kind() {
     assert_eq!(kind(&shardd, "posts"), ("reference".to_owned(), None));
 }
 
+/// Somebody beside shardd holds the table on one server until the returned client ends: a change of its kind waits.
+fn held_on_one(shardd: &Shardd) -> Client {
+    let mut holding = shardd.postgres().expect("servers").client_of(&shardd.shard_names()[1]);
+    holding.run("BEGIN");
+    holding.run("LOCK TABLE people IN SHARE MODE");
+    holding
+}
+
+#[test]
+fn ids_of_a_table_are_not_given_while_its_kind_changes() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = filled(&shardd);
+    let next = "SELECT nextval('people_person_id_seq')";
+    assert_eq!(client.query(next).value(), "401");
+    let holding = held_on_one(&shardd);
+    std::thread::scope(|scope| {
+        let change = scope.spawn(|| shardctl(&shardd, &["shard", "people", "--key", "person_id"]));
+        while client.query("SELECT count(*) FROM people").error.is_none() {
+            assert!(!change.is_finished(), "nothing was waited for");
+        }
+        for call in [next, "SELECT setval('people_person_id_seq', 5)"] {
+            let refused = client.query(call).error.expect(call);
+            assert_eq!(refused.sqlstate(), "0A000", "{refused:?}");
+            assert!(refused.message().contains("while it is made another kind"), "{refused:?}");
+        }
+        drop(holding);
+        let (code, told) = change.join().expect("a change");
+        assert_eq!(code, Some(0), "{told}");
+    });
+    assert!(client.query(next).value().parse::<u64>().unwrap() > 401);
+}
+
 #[test]
 fn readers_see_every_row_while_a_kind_changes_and_no_write_is_lost() {
     for shardd in Shardd::of_each_kind() {
