@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::support::shardd::Request;
-use crate::support::{Client, Shardd};
+use crate::support::{Client, Postgres, Shardd};
 
 fn shardctl(shardd: &Shardd, arguments: &[&str]) -> (Option<i32>, String) {
     let mut shardctl = Command::new(env!("CARGO_BIN_EXE_shardctl"));
@@ -219,6 +219,25 @@ fn ids_of_a_table_are_not_given_while_its_kind_changes() {
         assert_eq!(code, Some(0), "{told}");
     });
     assert!(client.query(next).value().parse::<u64>().unwrap() > 401);
+}
+
+#[test]
+fn a_change_that_cannot_be_committed_leaves_the_table_as_it_was() {
+    let postgres = Postgres::start_set(&["max_prepared_transactions=2"]);
+    let shardd = Shardd::start_over(&postgres);
+    let mut client = filled(&shardd);
+    let rows = all(&mut client);
+    let mut other = postgres.client_of(&shardd.shard_names()[0]);
+    other.run("BEGIN");
+    other.run("PREPARE TRANSACTION 'in the way'");
+    let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+    assert!(code == Some(1) && told.contains("prepared transactions"), "{code:?} {told}");
+    assert_eq!(kind(&shardd, "people"), ("reference".to_owned(), None));
+    assert_eq!(all(&mut client), rows);
+    other.run("ROLLBACK PREPARED 'in the way'");
+    let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(all(&mut client), rows);
 }
 
 #[test]

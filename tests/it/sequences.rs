@@ -287,6 +287,22 @@ fn an_identity_column_may_be_overridden() {
 }
 
 #[test]
+fn what_one_shard_fills_in_for_all_is_bounded() {
+    let shardd = Shardd::start_over_postgres_with("[limits]\ngather_max_bytes = 65536");
+    let mut client = shardd.client();
+    client.run("CREATE TABLE venues (venue_id serial PRIMARY KEY, name text)");
+    let insert =
+        |count: u32| format!("INSERT INTO venues (name) SELECT repeat('x', 1000) FROM generate_series(1, {count})");
+    client.run("BEGIN");
+    client.run(&insert(10));
+    assert_eq!(client.query(&insert(100)).sqlstate(), "54000");
+    client.run("ROLLBACK");
+    assert_eq!(client.query("SELECT count(*) FROM venues").value(), "0");
+    client.run(&insert(20));
+    assert_eq!(client.query("SELECT count(*) FROM venues").value(), "20");
+}
+
+#[test]
 fn a_reference_tables_rows_are_filled_in_by_one_shard() {
     let shardd = Shardd::start_over_postgres();
     let mut client = shardd.client();
