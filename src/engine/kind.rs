@@ -15,7 +15,7 @@ use super::sequence::{next_own, number_of, set_apart};
 use super::session::{Execution, Scope, Session};
 use super::transaction::Opened;
 use crate::error::{Error, Result, Retry, SqlState};
-use crate::shard::postgres::schema::survey;
+use crate::shard::postgres::schema::{ShardSchema, survey};
 use crate::shard::sqlite::store_table_statement;
 use crate::shard::{Formats, RawParameters, ShardKind, TransactionMode};
 use crate::sql::{self, ast, quote_identifier};
@@ -154,6 +154,7 @@ impl Session {
                 return Err(cannot(table, "whose rows a policy may hide", "Disable row security on it meanwhile."));
             }
         }
+        refuse_shared_sequences(table, &read, topology)?;
         let mut placements = read.first().map(|(_, found)| found.placements.clone()).unwrap_or_default();
         let key_column = table.key_column().map(|key| table.columns[key].name.clone());
         placements.insert(table.name.clone(), Placed { keyspace: table.keyspace.clone(), key_column });
@@ -241,6 +242,22 @@ impl Session {
         self.open_transaction()?.schema = Some(Arc::new(after));
         Ok(())
     }
+}
+
+/// What changes how a sequence counts would change it for the other tables that it fills.
+fn refuse_shared_sequences(table: &Table, read: &[(ShardId, ShardSchema)], topology: &Topology) -> Result<()> {
+    let own = read.iter().filter_map(|(_, found)| found.tables.get(&table.name));
+    for name in own.flat_map(|known| known.sequences.values()) {
+        let filled = topology.schema.filled_by.get(name).into_iter().flatten();
+        let others = filled.filter_map(|other| topology.schema.table(other)).filter(|other| other.name != table.name);
+        // Those of reference tables go on counting by any step.
+        let mut sharded = others.filter(|other| other.key_column().is_some());
+        if let Some(other) = sharded.next() {
+            let why = format!("while the sequence {name} fills the sharded table \"{}\", too,", other.name);
+            return Err(cannot(table, &why, "Give each table a sequence of its own."));
+        }
+    }
+    Ok(())
 }
 
 /// A table that nobody sees while its kind is changed. Held with the schema's lock; when it goes, the table is seen again as
