@@ -209,7 +209,8 @@ fn ids_of_a_table_are_not_given_while_its_kind_changes() {
         while client.query("SELECT count(*) FROM people").error.is_none() {
             assert!(!change.is_finished(), "nothing was waited for");
         }
-        for call in [next, "SELECT setval('people_person_id_seq', 5)"] {
+        let unique = "CREATE UNIQUE INDEX CONCURRENTLY by_tag ON people (tag)";
+        for call in [next, "SELECT setval('people_person_id_seq', 5)", unique] {
             let refused = client.query(call).error.expect(call);
             assert_eq!(refused.sqlstate(), "0A000", "{refused:?}");
             assert!(refused.message().contains("while it is made another kind"), "{refused:?}");
@@ -219,6 +220,20 @@ fn ids_of_a_table_are_not_given_while_its_kind_changes() {
         assert_eq!(code, Some(0), "{told}");
     });
     assert!(client.query(next).value().parse::<u64>().unwrap() > 401);
+}
+
+#[test]
+fn a_sequence_of_two_tables_keeps_counting_for_the_other() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = shardd.client();
+    client.run("CREATE SEQUENCE ids");
+    client.run("CREATE TABLE orders (event_id bigint, id bigint DEFAULT nextval('ids'), PRIMARY KEY (event_id, id))");
+    client.run("CREATE TABLE people (person_id bigint PRIMARY KEY DEFAULT nextval('ids'), name text)");
+    let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+    assert!(code == Some(1) && told.contains("\"orders\""), "{code:?} {told}");
+    let ids = (1..=20).map(|event| client.query(&format!("INSERT INTO orders VALUES ({event}) RETURNING id")).value());
+    let ids: std::collections::BTreeSet<String> = ids.collect();
+    assert_eq!(ids.len(), 20, "{ids:?}");
 }
 
 #[test]
