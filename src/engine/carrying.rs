@@ -276,7 +276,7 @@ pub(super) fn values(frame: &Bytes) -> Result<Vec<Option<Bytes>>> {
     Ok(all)
 }
 
-fn too_many(table: &Table, max_bytes: usize) -> Error {
+pub(super) fn too_many(table: &Table, max_bytes: usize) -> Error {
     Error::new(
         SqlState::PROGRAM_LIMIT_EXCEEDED,
         format!("the rows to write into \"{}\" on several shards take more than {max_bytes} bytes", table.name),

@@ -229,6 +229,9 @@ impl Session {
     /// Uniqueness is held within one shard only.
     fn refuse_unique_without_key(&self, index: &ast::CreateIndex, table: &str) -> Result<()> {
         let schema = self.schema();
+        if let Some(refused) = schema.refused.get(table).filter(|_| index.unique) {
+            return Err(Error::unsupported(&refused.what, refused.hint.clone()));
+        }
         let Some(table) = schema.table(table) else { return Ok(()) };
         let Some(key) = table.key_column().filter(|_| index.unique).map(|key| &table.columns[key].name) else {
             return Ok(());

@@ -49,7 +49,7 @@ impl Session {
         super::everywhere::refuse_temporary(name)?;
         let own = self.open_spanning(execution)?;
         let named = |sequence: &str, _: &str| name.last().is_some_and(|name| is_last_part(sequence, name));
-        let outcome = self.change_servers_by(&execution.prepared.text, tag, named).await;
+        let outcome = self.change_servers_by(&execution.prepared.text, tag, None, named).await;
         self.close_spanning(own, outcome).await.map(Answer::command)
     }
 

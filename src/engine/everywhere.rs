@@ -17,7 +17,7 @@ use crate::plan::{self, ReferenceWrite};
 use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
 use crate::sql::{self, ast, function_name, walk_expressions};
-use crate::topology::{Column, Schema, Table, Topology};
+use crate::topology::{Column, Placements, Schema, Table, Topology};
 use crate::types::ShardId;
 
 /// Functions that answer the same on every shard, whenever they are called.
@@ -164,16 +164,20 @@ impl Session {
         let named = |_: &str, table: &str| restarts || tables.iter().any(|named| named == table);
         let before = self.schema();
         refuse_rows_of_each_shard(tree, &before)?;
-        let tag = self.change_servers_by(text, tag_of(tree), named).await?;
-        refuse_renamed_kind(tree, &before, &self.schema())?;
+        let renamed = renamed(tree);
+        let names = renamed.as_ref().map(|(old, new)| (old.as_str(), new.as_str()));
+        let tag = self.change_servers_by(text, tag_of(tree), names, named).await?;
+        refuse_renamed_kind(names, &before, &self.schema())?;
         Ok(tag)
     }
 
-    /// The same by its text. `named`: whether it may have changed a sequence, by that one's name and its table's.
+    /// The same by its text. `renamed`: a table's old name and its new one. `named`: whether it may have changed a sequence,
+    /// by that one's name and its table's.
     pub(super) async fn change_servers_by(
         &mut self,
         text: &str,
         tag: &'static str,
+        renamed: Option<(&str, &str)>,
         named: impl Fn(&str, &str) -> bool,
     ) -> Result<&'static str> {
         let engine = Arc::clone(&self.engine);
@@ -194,6 +198,15 @@ impl Session {
             }
         }
         let mut read = transaction.read_schemas(&engine, &shards, &topology).await?;
+        if let Some((_, first)) = read.first() {
+            let exists = |table: &str| read.iter().any(|(_, found)| found.relations.contains(table));
+            // A table is what it was under another name; one that is made later by an old name is placed as any other.
+            let placements = first.placements.following(exists, renamed);
+            if placements != first.placements {
+                transaction.remember(&engine, &shards, &placements).await?;
+                read = transaction.read_schemas(&engine, &shards, &topology).await?;
+            }
+        }
         let apart = set_apart(&read, &before, &named);
         if !apart.is_empty() {
             for (shard, statements) in &apart {
@@ -204,18 +217,8 @@ impl Session {
         }
         let after = survey(&read, &topology.keyspaces);
         keep_entries(&before, &after)?;
-        refuse_other_kinds(&before, &after)?;
+        refuse_other_kinds(&read, &before, &after)?;
         refuse_what_cannot_be_sharded(&read, &before, &after, named)?;
-        if let Some((_, first)) = read.first()
-            && let Some(left) = first.placements.only(|table| first.tables.contains_key(table))
-        {
-            // A table of that name that is made later is placed as any other.
-            let statement = super::kind::remembering(&left)?;
-            for &shard in &shards {
-                let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
-                participant.transaction.run_batch(std::slice::from_ref(&statement)).await?;
-            }
-        }
         transaction.schema = Some(Arc::new(after));
         self.notices.extend(notices);
         Ok(tag)
@@ -316,12 +319,10 @@ pub(super) fn refuse_what_cannot_be_sharded(
 }
 
 /// A table that gets, loses or renames the key column would be another kind of table, with the rows of the one that it was.
-fn refuse_other_kinds(before: &Schema, after: &Schema) -> Result<()> {
-    let is_sharded = |table: &Table| table.key_column().is_some();
-    let changed = before.tables.values().find(|table| {
-        after
-            .table(&table.name)
-            .is_some_and(|after| is_sharded(after) != is_sharded(table) || after.keyspace != table.keyspace)
+fn refuse_other_kinds(read: &[(ShardId, ShardSchema)], before: &Schema, after: &Schema) -> Result<()> {
+    let changed = before.tables.values().find(|table| match after.table(&table.name) {
+        Some(after) => key_of(after) != key_of(table) || after.keyspace != table.keyspace,
+        None => read.iter().any(|(_, found)| found.misplaced.contains(&table.name)),
     });
     match changed {
         None => Ok(()),
@@ -329,25 +330,31 @@ fn refuse_other_kinds(before: &Schema, after: &Schema) -> Result<()> {
     }
 }
 
+/// The old and the new name of a table that is given another.
+fn renamed(tree: &ast::Statement) -> Option<(String, String)> {
+    let ast::Statement::AlterTable(alter) = tree else { return None };
+    let last = |name: &ast::ObjectName| Some(sql::name_parts(name)?.pop()?.into_owned());
+    alter.operations.iter().find_map(|operation| match operation {
+        ast::AlterTableOperation::RenameTable {
+            table_name: ast::RenameTableNameKind::As(name) | ast::RenameTableNameKind::To(name),
+        } => Some((last(&alter.name)?, last(name)?)),
+        _ => None,
+    })
+}
+
 /// A table's name may say what it is.
-fn refuse_renamed_kind(tree: &ast::Statement, before: &Schema, after: &Schema) -> Result<()> {
-    let ast::Statement::AlterTable(alter) = tree else { return Ok(()) };
-    let last =
-        |name: &ast::ObjectName| sql::name_parts(name).and_then(|mut parts| parts.pop()).map(|part| part.into_owned());
-    for operation in &alter.operations {
-        let ast::AlterTableOperation::RenameTable { table_name } = operation else { continue };
-        let new = match table_name {
-            ast::RenameTableNameKind::As(name) | ast::RenameTableNameKind::To(name) => last(name),
-        };
-        let old = last(&alter.name).and_then(|name| before.table(&name).cloned());
-        let new = new.and_then(|name| after.table(&name).cloned());
-        if let (Some(old), Some(new)) = (old, new)
-            && (old.key_column() != new.key_column() || old.keyspace != new.keyspace)
-        {
-            return Err(other_kind(&old.name));
+fn refuse_renamed_kind(renamed: Option<(&str, &str)>, before: &Schema, after: &Schema) -> Result<()> {
+    let Some((old, new)) = renamed else { return Ok(()) };
+    match (before.table(old), after.table(new)) {
+        (Some(old), Some(new)) if key_of(old) != key_of(new) || old.keyspace != new.keyspace => {
+            Err(other_kind(&old.name))
         }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+fn key_of(table: &Table) -> Option<&str> {
+    table.key_column().map(|key| table.columns[key].name.as_str())
 }
 
 fn other_kind(table: &str) -> Error {
@@ -359,6 +366,21 @@ fn other_kind(table: &str) -> Error {
 }
 
 impl Transaction {
+    /// Makes servers know which tables were made another kind.
+    pub(super) async fn remember(
+        &mut self,
+        engine: &Engine,
+        shards: &[ShardId],
+        placements: &Placements,
+    ) -> Result<()> {
+        let statement = [super::kind::remembering(placements)?];
+        for &shard in shards {
+            let participant = self.join_as_writer(engine, shard, TransactionMode::Schema).await?;
+            participant.transaction.run_batch(&statement).await?;
+        }
+        Ok(())
+    }
+
     /// The schemas of servers, as this transaction sees them.
     pub(super) async fn read_schemas(
         &mut self,

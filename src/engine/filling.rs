@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::carrying::{sent_as, values};
+use super::carrying::{sent_as, too_many, values};
 use super::everywhere::copies_differ;
 use super::merge::append_visible;
 use super::session::{Execution, Session};
-use super::write::held;
+use super::write::{held, held_within};
 use crate::error::{Error, Result};
 use crate::plan::ReferenceWrite;
 use crate::shard::postgres::{self, Program, Way};
-use crate::shard::{Call, Formats, OutputColumn, RawParameters, RowBatch, Tag, TransactionMode, Written};
+use crate::shard::{Call, Formats, Output, OutputColumn, RawParameters, RowBatch, Tag, TransactionMode, Written};
 use crate::sql::{self, ast, quote_identifier};
 use crate::topology::{Identity, Table};
 use crate::types::{Format, ShardId};
@@ -130,7 +130,9 @@ impl Session {
         // It returns other columns than the client's, which the shard has to tell.
         let program = Arc::new(Program::as_written(Tag::Insert, Arc::clone(&text), Box::default()));
         let call = postgres::Call { program, text, way, formats: Formats::Each(asked), ..call.clone() };
-        let answer = self.write_as_participant(shard, call).await?;
+        let max_bytes = self.engine.limits.gather_max_bytes;
+        let answer = held_within(self.run_as_participant(shard, call).await?, max_bytes).await?;
+        let answer = answer.ok_or_else(|| too_many(table, max_bytes))?;
         let told = answer.columns.as_deref().unwrap_or_default();
         let (own, more) =
             told.split_at_checked(visible).ok_or_else(|| Error::internal("fewer columns than described"))?;
@@ -195,10 +197,14 @@ impl Session {
     }
 
     async fn write_as_participant(&mut self, shard: ShardId, call: postgres::Call) -> Result<Written> {
+        held(self.run_as_participant(shard, call).await?).await
+    }
+
+    async fn run_as_participant(&mut self, shard: ShardId, call: postgres::Call) -> Result<Output> {
         let engine = Arc::clone(&self.engine);
         let transaction = self.open_transaction()?;
         let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
-        held(participant.run(Call::Postgres(call)).await?).await
+        participant.run(Call::Postgres(call)).await
     }
 }
 

@@ -5,8 +5,8 @@
 use super::Engine;
 use super::gid::Gid;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
+use crate::shard::ShardKind;
 use crate::shard::postgres::{InDoubt, Outcome};
-use crate::shard::{CancelFlag, ShardKind};
 use crate::types::ShardId;
 
 impl Engine {
@@ -22,15 +22,27 @@ impl Engine {
         };
         let gid = Gid::of_prepared(prepared, &self.cluster).filter(|_| self.kind == ShardKind::Postgres);
         let gid = gid.ok_or_else(unknown)?;
+        // What the resolver ends meanwhile, it ends as was decided.
+        let _ending = self.two_phases.ending.lock().await;
         if self.two_phases.under_way().contains(&gid) {
             return Err(not_ready(prepared, "is being committed by this server"));
         }
-        if let Ok(decider) = self.shard(gid.decider)
-            && decider.postgres()?.reach(&CancelFlag::new()).await.is_ok()
-        {
-            let what =
-                format!("can be ended as was decided: shard \"{}\", which knows it, can be reached", decider.name());
-            return Err(not_ready(prepared, &what).hint("Run `shardctl transactions resolve` without --force."));
+        if let Ok(decider) = self.shard(gid.decider) {
+            let without = "Run `shardctl transactions resolve` without --force";
+            match decider.postgres()?.answers().await {
+                Ok(()) => {
+                    let name = decider.name();
+                    let what = format!("can be ended as was decided: shard \"{name}\", which knows it, can be reached");
+                    return Err(not_ready(prepared, &what).hint(format!("{without}.")));
+                }
+                Err(error) if error.sqlstate() == SqlState::CONNECTION_FAILURE => {}
+                // It is there, and takes no question now.
+                Err(error) => {
+                    let name = decider.name();
+                    let what = format!("was decided by shard \"{name}\", which is not lost: {}", error.message());
+                    return Err(not_ready(prepared, &what).hint(format!("{without} once it answers.")));
+                }
+            }
         }
         let found = self.look_for_prepared().await;
         let is_part = |part: &InDoubt| Gid::of_prepared(&part.gid, &self.cluster).as_ref() == Some(&gid);

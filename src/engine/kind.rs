@@ -5,15 +5,17 @@
 //! shard knows the kind by itself, so that none can be asked for rows by the wrong one after a crash.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use super::Engine;
 use super::carrying::Inserting;
 use super::down::Need;
 use super::everywhere::refuse_what_cannot_be_sharded;
 use super::sequence::{next_own, number_of, set_apart};
 use super::session::{Execution, Scope, Session};
 use super::transaction::Opened;
-use crate::error::{Error, Result, SqlState};
-use crate::shard::postgres::schema::survey;
+use crate::error::{Error, Result, Retry, SqlState};
+use crate::shard::postgres::schema::{ShardSchema, survey};
 use crate::shard::sqlite::store_table_statement;
 use crate::shard::{Formats, RawParameters, ShardKind, TransactionMode};
 use crate::sql::{self, ast, quote_identifier};
@@ -21,6 +23,9 @@ use crate::topology::{
     Identity, KV_KEYSPACE, Keyspace, Placed, Placements, Refused, Schema, Table, TableKind, Topology, can_be_key,
 };
 use crate::types::ShardId;
+
+/// How often the shards are asked what became of a change.
+const READING_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a table is to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,29 +46,24 @@ impl Session {
     /// It cannot be of that kind, with the reason; 54000 when it is too large; a shard refused. Nothing has changed then.
     pub async fn change_kind(&mut self, change: &KindChange) -> Result<usize> {
         let engine = Arc::clone(&self.engine);
-        let mut hidden = None;
-        let outcome = Box::pin(self.change_kind_within(change, &mut hidden)).await;
+        let outcome = Box::pin(self.change_kind_within(change)).await;
         let Some(transaction) = self.transaction.take() else { return outcome };
         match outcome {
             Ok(rows) if !change.dry_run => {
                 let committed = self.commit_transaction(transaction).await;
-                if committed.is_err() {
-                    // The shards know what has become of it.
-                    engine.review_schema().await?;
+                if committed.as_ref().is_err_and(|error| error.get_retry() == Retry::Unknown) {
+                    tokio::spawn(engine.show_when_known(change.table.clone()));
                 }
                 committed.map(|()| rows)
             }
             outcome => {
-                // While the schema is locked.
-                let shown = hidden.map_or(Ok(()), |before| engine.adopt_schema(before));
                 self.roll_back(transaction).await;
-                shown.and(outcome)
+                outcome
             }
         }
     }
 
-    /// `hidden`: the schema as it was before the table was taken out of it.
-    async fn change_kind_within(&mut self, change: &KindChange, hidden: &mut Option<Arc<Schema>>) -> Result<usize> {
+    async fn change_kind_within(&mut self, change: &KindChange) -> Result<usize> {
         let engine = Arc::clone(&self.engine);
         engine.require_all(Need::SchemaChange)?;
         self.transaction = Some(self.new_transaction(Opened::Statement));
@@ -76,8 +76,8 @@ impl Session {
         if engine.kind == ShardKind::Postgres {
             // A statement that waits for the table's lock would find the rows of another kind of table than it was planned for.
             self.open_transaction()?.schema = Some(Arc::clone(&topology.schema));
-            *hidden = Some(Arc::clone(&topology.schema));
-            engine.adopt_schema(Arc::new(without(&topology.schema, &change.table)))?;
+            let hidden = Hidden::hide(&engine, &topology.schema, &change.table)?;
+            self.open_transaction()?.hidden = Some(hidden);
             engine.statements_have_ended().await?;
         }
         self.lock_table(&changed, &shards).await?;
@@ -154,13 +154,20 @@ impl Session {
                 return Err(cannot(table, "whose rows a policy may hide", "Disable row security on it meanwhile."));
             }
         }
+        refuse_shared_sequences(table, &read, topology)?;
         let mut placements = read.first().map(|(_, found)| found.placements.clone()).unwrap_or_default();
         let key_column = table.key_column().map(|key| table.columns[key].name.clone());
         placements.insert(table.name.clone(), Placed { keyspace: table.keyspace.clone(), key_column });
-        let statements =
-            [format!("TRUNCATE TABLE public.{}", quote_identifier(&table.name)), remembering(&placements)?];
-        for &shard in shards {
-            let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
+        let emptied = [format!("TRUNCATE TABLE public.{}", quote_identifier(&table.name)), remembering(&placements)?];
+        for (shard, found) in &read {
+            let sequences = found.tables.get(&table.name).map(|known| &known.sequences);
+            // Changes nothing, and takes the lock that nextval() and setval() wait for: where it stands now, it stays.
+            let holding = sequences.into_iter().flat_map(|all| all.values()).filter_map(|name| {
+                let increment = found.sequences.get(name)?.increment;
+                Some(format!("ALTER SEQUENCE {name} INCREMENT BY {increment}"))
+            });
+            let statements: Vec<String> = emptied.iter().cloned().chain(holding).collect();
+            let participant = transaction.join_as_writer(&engine, *shard, TransactionMode::Schema).await?;
             participant.transaction.run_batch(&statements).await?;
         }
         read = transaction.read_schemas(&engine, shards, topology).await?;
@@ -234,6 +241,71 @@ impl Session {
         after.tables.insert(table.name.clone(), Arc::new(table.clone()));
         self.open_transaction()?.schema = Some(Arc::new(after));
         Ok(())
+    }
+}
+
+/// What changes how a sequence counts would change it for the other tables that it fills.
+fn refuse_shared_sequences(table: &Table, read: &[(ShardId, ShardSchema)], topology: &Topology) -> Result<()> {
+    let own = read.iter().filter_map(|(_, found)| found.tables.get(&table.name));
+    for name in own.flat_map(|known| known.sequences.values()) {
+        let filled = topology.schema.filled_by.get(name).into_iter().flatten();
+        let others = filled.filter_map(|other| topology.schema.table(other)).filter(|other| other.name != table.name);
+        // Those of reference tables go on counting by any step.
+        let mut sharded = others.filter(|other| other.key_column().is_some());
+        if let Some(other) = sharded.next() {
+            let why = format!("while the sequence {name} fills the sharded table \"{}\", too,", other.name);
+            return Err(cannot(table, &why, "Give each table a sequence of its own."));
+        }
+    }
+    Ok(())
+}
+
+/// A table that nobody sees while its kind is changed. Held with the schema's lock; when it goes, the table is seen again as
+/// it was.
+#[derive(Debug)]
+pub(super) struct Hidden {
+    engine: Arc<Engine>,
+    before: Option<Arc<Schema>>,
+}
+
+impl Hidden {
+    fn hide(engine: &Arc<Engine>, before: &Arc<Schema>, table: &str) -> Result<Hidden> {
+        engine.adopt_schema(Arc::new(without(before, table)))?;
+        Ok(Hidden { engine: Arc::clone(engine), before: Some(Arc::clone(before)) })
+    }
+
+    /// It is not what it was, or nobody knows.
+    pub(super) fn is_no_more(mut self) {
+        self.before = None;
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.before.take().map(|before| self.engine.adopt_schema(before)) {
+            tracing::error!(%error, "a table whose kind was not changed stays hidden: run `shardctl schema diff`");
+        }
+    }
+}
+
+impl Engine {
+    /// A table whose change of kind may have been committed or not stays hidden until the shards tell which.
+    async fn show_when_known(self: Arc<Self>, table: String) {
+        loop {
+            let known = match self.in_doubt().await {
+                Ok(left) if left.is_empty() => self.review_schema().await.map(|_| true),
+                Ok(_) => Ok(false),
+                Err(error) => Err(error),
+            };
+            match known {
+                Ok(true) => return,
+                Ok(false) => tracing::warn!(table, "the change of a table's kind is in doubt: the table stays hidden"),
+                Err(error) => tracing::warn!(
+                    table, %error, "what became of the change of a table's kind cannot be read: the table stays hidden"
+                ),
+            }
+            tokio::time::sleep(READING_PAUSE).await;
+        }
     }
 }
 

@@ -64,6 +64,7 @@ mod statement;
 mod temporary;
 mod text_rules;
 mod transaction;
+mod turns;
 mod two_phase;
 mod write;
 
@@ -102,6 +103,7 @@ use passing_on::StatementNames;
 use recording::RanOn;
 use servers::Servers;
 use statement::PlanCache;
+use turns::Turns;
 use two_phase::TwoPhases;
 
 /// Reads whose rows are brought together at the same time.
@@ -149,7 +151,7 @@ pub struct Engine {
     schema_change: Arc<tokio::sync::Mutex<()>>,
     two_phases: TwoPhases,
     /// Held by every statement on Postgres shards from before it looks at the schema until it has been answered.
-    turns: ArcSwap<()>,
+    turns: Turns,
     /// The transactions that wait for each other.
     waits: Arc<Waits>,
 }
@@ -212,7 +214,7 @@ impl Engine {
             gathers: Arc::new(Semaphore::new(GATHERS)),
             waits: Waits::new(parts.limits.deadlock_wait),
             two_phases: TwoPhases::default(),
-            turns: ArcSwap::default(),
+            turns: Turns::default(),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,
@@ -260,7 +262,7 @@ impl Engine {
     fn in_flight(&self, door: Door) -> InFlight {
         let in_flight = self.metrics.door(door).start();
         match self.kind {
-            ShardKind::Postgres => in_flight.in_turn(self.turns.load_full()),
+            ShardKind::Postgres => in_flight.in_turn(self.turns.take()),
             ShardKind::Sqlite => in_flight,
         }
     }
@@ -270,13 +272,8 @@ impl Engine {
     /// # Errors
     /// 55P03: one takes too long.
     async fn statements_have_ended(&self) -> Result<()> {
-        let before = self.turns.swap(Arc::new(()));
-        let ended = async {
-            while Arc::strong_count(&before) > 1 {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(self.limits.lock_wait, ended).await.map_err(|_| {
+        let earlier = self.turns.have_ended();
+        tokio::time::timeout(self.limits.lock_wait, earlier).await.map_err(|_| {
             Error::new(SqlState::LOCK_NOT_AVAILABLE, "statements that began before are still being answered")
                 .detail(format!("Waited {} ms.", self.limits.lock_wait.as_millis()))
                 .retry(Retry::Safe)

@@ -140,7 +140,11 @@ impl Engine {
                 left.push(transaction);
                 continue;
             }
-            match self.resolve_one(*shard, prepared, transaction.decider).await {
+            let resolved = {
+                let _ending = self.two_phases.ending.lock().await;
+                self.resolve_one(*shard, prepared, transaction.decider).await
+            };
+            match resolved {
                 Ok(outcome) => {
                     committed |= outcome == Outcome::Commit;
                     tracing::warn!(

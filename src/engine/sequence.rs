@@ -63,17 +63,45 @@ impl Session {
         }
     }
 
-    /// The home shard's numbers are nobody else's, whatever the sequence is for.
     async fn next_of_server(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
-        let mut shard = self.home_shard()?;
-        if !self.engine.shard(shard).is_ok_and(|home| home.is_reachable())
-            && self.named_sequence(call, None, execution).await?.is_some_and(|sequence| sequence.apart)
-        {
-            shard = self.any_shard()?;
-        }
+        let home = self.home_shard()?;
+        let shard = match self.is_asked_at_home(home) {
+            true => home,
+            false => match self.named_sequence(call, None, execution).await? {
+                Some(sequence) => self.giving(&sequence, home)?,
+                None => home,
+            },
+        };
         let asking = self.call(execution, execution.whole_program()?)?;
         let output = self.run_beside(shard, asking).await?;
         Ok(self.passed_answer("SELECT", output))
+    }
+
+    /// Whether the home shard's numbers are nobody else's, whatever the sequence is for: to know that one costs a question.
+    fn is_asked_at_home(&self, home: ShardId) -> bool {
+        let (schema, topology) = (self.schema(), self.engine.live.snapshot());
+        let mut filled = schema.filled_by.values().flatten();
+        topology.keyspaces.iter().all(|keyspace| keyspace.shards.contains(&home))
+            && filled.all(|table| schema.tables.contains_key(table))
+            && self.engine.shard(home).is_ok_and(|home| home.is_reachable())
+    }
+
+    /// The shard that gives a sequence's next number: the one that fills its reference table's rows in, or, where each counts
+    /// its own, one that can be asked.
+    fn giving(&self, sequence: &Sequence, home: ShardId) -> Result<ShardId> {
+        let shards = &sequence.shards;
+        let first = *shards.first().ok_or_else(|| Error::internal("a keyspace has no shards"))?;
+        if !sequence.apart {
+            return Ok(first);
+        }
+        let joined = self.transaction.as_ref().and_then(|transaction| {
+            let mut joined = transaction.participants.iter().map(|participant| participant.shard);
+            joined.find(|shard| shards.contains(shard))
+        });
+        let is_reachable = |shard: &ShardId| self.engine.shard(*shard).is_ok_and(|open| open.is_reachable());
+        let reachable =
+            || std::iter::once(&home).chain(shards).find(|shard| shards.contains(shard) && is_reachable(shard));
+        Ok(joined.or_else(|| reachable().copied()).unwrap_or(first))
     }
 
     async fn next_of_file(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
@@ -271,14 +299,22 @@ impl Session {
         tracing::debug!(given, name, "a sequence is asked for");
         let schema = self.schema();
         let filled = schema.filled_by.get(&name);
-        let tables = filled.iter().flat_map(|tables| tables.iter()).filter_map(|table| schema.table(table));
-        let apart = tables.clone().any(|table| table.key_column().is_some());
+        let mut tables = Vec::new();
+        for table in filled.into_iter().flatten() {
+            tables.push(schema.table(table).ok_or_else(|| not_served(&schema, table, &name))?);
+        }
+        let apart = tables.iter().any(|table| table.key_column().is_some());
         let topology = self.engine.live.snapshot();
-        let mut shards: Vec<ShardId> = match tables.map(|table| topology.keyspace(&table.keyspace)).next() {
-            Some(Some(keyspace)) => keyspace.shards.clone(),
-            _ => topology.shards.iter().map(|shard| shard.id).collect(),
+        let mut shards: Vec<ShardId> = match tables.as_slice() {
+            [] => topology.shards.iter().map(|shard| shard.id).collect(),
+            tables => {
+                let filling = tables.iter().filter(|table| table.key_column().is_some() || !apart);
+                let keyspaces = filling.filter_map(|table| topology.keyspace(&table.keyspace));
+                keyspaces.flat_map(|keyspace| keyspace.shards.iter().copied()).collect()
+            }
         };
         shards.sort_unstable();
+        shards.dedup();
         Ok(Some(Sequence { name, filled: None, apart, shards, largest: i64::MAX }))
     }
 
@@ -477,6 +513,15 @@ fn out_of_bounds(sequence: &Sequence, value: i64) -> Error {
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
         format!("setval: value {value} is out of bounds for sequence \"{name}\" (1..{})", sequence.largest),
     )
+}
+
+/// Whom the numbers of a table's sequence are for is not known while the table is not served.
+fn not_served(schema: &Schema, table: &str, sequence: &str) -> Error {
+    let what = format!("the sequence \"{sequence}\" of");
+    match schema.refused.get(table) {
+        Some(refused) => Error::unsupported(format!("{what} {}", refused.what), refused.hint.clone()),
+        None => Error::internal(format!("{what} a table \"{table}\" that is not known")),
+    }
 }
 
 fn not_a_number(text: &str) -> Error {

@@ -12,6 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::Engine;
 use super::cursors::{Cursor, RowCursors};
 use super::deadlock::{Party, SCHEMA_LOCK, WriterParty};
+use super::kind::Hidden;
 use super::session::microseconds_since_2000;
 use super::settings::Settings;
 use super::spanning::{Committed, SpanningPart};
@@ -54,6 +55,8 @@ pub(super) struct Transaction {
     pub(super) settings: Settings,
     /// Ends waits for a shard's writer.
     cancel: CancelFlag,
+    /// What it hides from everybody else: let go of before the schema's lock is.
+    pub(super) hidden: Option<Hidden>,
     /// Held from the first change of the schema to the end.
     schema_lock: Option<OwnedMutexGuard<()>>,
     pub(super) cursors: Vec<Cursor>,
@@ -210,6 +213,7 @@ impl Transaction {
             savepoints: Vec::new(),
             settings: settings.clone(),
             cancel: cancel.clone(),
+            hidden: None,
             schema_lock: None,
             cursors: Vec::new(),
             row_cursors: RowCursors::default(),
@@ -329,7 +333,12 @@ impl Transaction {
         };
         // The schema's lock is held until the new one is published.
         let _lock = self.schema_lock.take();
+        let hidden = self.hidden.take();
         let committed = self.commit_participants(engine).await;
+        let is_undone = committed.as_ref().is_err_and(|error| error.get_retry() != Retry::Unknown);
+        if let Some(hidden) = hidden.filter(|_| !is_undone) {
+            hidden.is_no_more();
+        }
         engine.publish_schema(announced, committed.is_ok().then_some(schema))?;
         committed?.whole()
     }

@@ -32,6 +32,8 @@ const ASKING_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub(super) struct TwoPhases {
     under_way: Mutex<HashSet<Gid>>,
+    /// Held by whoever ends what is in doubt: the resolver, and who forces it.
+    pub(super) ending: tokio::sync::Mutex<()>,
     /// Decisions that nobody asks for any more, by the shard that has them.
     done: Mutex<BTreeMap<ShardId, Vec<String>>>,
 }

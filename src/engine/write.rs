@@ -298,15 +298,29 @@ pub(super) fn written_answer(execution: &Execution, written: Written) -> Answer 
 }
 
 /// A write's rows, all of them: the next statement may need its shard.
-pub(super) async fn held(mut output: Output) -> Result<Written> {
+pub(super) async fn held(output: Output) -> Result<Written> {
+    held_within(output, usize::MAX).await?.ok_or_else(|| Error::internal("rows without a bound are too many"))
+}
+
+/// The same; `None` when they are more than `max_bytes`. The shard's answer is read to its end, for what comes after it.
+pub(super) async fn held_within(mut output: Output, max_bytes: usize) -> Result<Option<Written>> {
     let mut rows = RowBatch::default();
+    let mut bytes = 0_usize;
     while let Some(batch) = output.rows.next().await? {
+        bytes = bytes.saturating_add(batch.frames.len());
+        if bytes > max_bytes {
+            rows = RowBatch::default();
+            continue;
+        }
         rows.frames.unsplit(batch.frames);
         rows.rows += batch.rows;
     }
+    if bytes > max_bytes {
+        return Ok(None);
+    }
     // Of many rows the number was not told yet when they began; what returns rows returns one for each.
     let affected = output.affected.max(rows.rows as u64);
-    Ok(Written { rows, affected, columns: output.columns, row_description: output.row_description })
+    Ok(Some(Written { rows, affected, columns: output.columns, row_description: output.row_description }))
 }
 
 /// Several shards' results, shard after shard.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use assignment::{Move, WEIGHT_MAX, Weight, assign, count, rebalance};
 pub use drift::{Drift, Finding, Misfit, Severity, Spoils, UnlikeType};
-pub use placement::{Placed, Placement, Placements, can_be_key, place, place_as};
+pub use placement::{Misplaced, Placed, Placement, Placements, can_be_key, place, place_as};
 pub use ranges::SlotRange;
 pub use ring::Ring;
 pub use schema::{

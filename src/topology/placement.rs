@@ -61,32 +61,50 @@ impl Placements {
         self.shardd_tables.is_empty()
     }
 
-    /// Those of the tables that are wanted; `None` when all are.
-    pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Option<Placements> {
-        let kept = self.shardd_tables.iter().filter(|(table, _)| wanted(table));
-        let kept: BTreeMap<String, Placed> = kept.map(|(table, placed)| (table.clone(), placed.clone())).collect();
-        (kept.len() < self.shardd_tables.len()).then_some(Placements { shardd_tables: kept })
+    /// After a change of the schema: those of the tables that exist, and with `renamed` (old name, new name) under its new name
+    /// what is there no longer under the old one.
+    #[must_use]
+    pub fn following(&self, exists: impl Fn(&str) -> bool, renamed: Option<(&str, &str)>) -> Placements {
+        let renamed = renamed.filter(|(old, new)| !exists(old) && exists(new));
+        let name_now = |table: &str| match renamed {
+            Some((old, new)) if old == table => Some(new.to_owned()),
+            _ => exists(table).then(|| table.to_owned()),
+        };
+        let kept = self.shardd_tables.iter().filter_map(|(table, placed)| Some((name_now(table)?, placed.clone())));
+        Placements { shardd_tables: kept.collect() }
     }
 }
 
+/// A table that is no longer what it was made: its rows lie where nothing says any more.
+#[derive(Clone, Debug)]
+pub enum Misplaced<'k> {
+    /// Its keyspace is gone.
+    NoKeyspace(&'k str),
+    /// The key column is gone.
+    NoKeyColumn(&'k Keyspace, &'k str),
+}
+
 /// As [`place`] has it, unless the table was made another kind.
+///
+/// # Errors
+/// It can no longer be of that kind. Another kind would look for its rows on other shards.
 pub fn place_as<'k>(
     table: &str,
     columns: &[Column],
     keyspaces: &'k [Arc<Keyspace>],
-    placed: Option<&Placed>,
-) -> Option<Placement<'k>> {
-    let own = placed.and_then(|placed| {
-        let keyspace = &**keyspaces.iter().find(|keyspace| keyspace.name == placed.keyspace)?;
-        let reference = Placement { keyspace, kind: TableKind::Reference, mistyped: Vec::new() };
-        let Some(wanted) = &placed.key_column else { return Some(reference) };
-        let key_column = columns.iter().position(|column| column.name == *wanted)?;
-        Some(match can_be_key(columns[key_column].data_type, keyspace.key_type) {
-            true => Placement { kind: TableKind::Sharded { key_column, key_type: keyspace.key_type }, ..reference },
-            false => Placement { mistyped: vec![(keyspace, key_column)], ..reference },
-        })
-    });
-    own.or_else(|| place(table, columns, keyspaces))
+    placed: Option<&'k Placed>,
+) -> Result<Option<Placement<'k>>, Misplaced<'k>> {
+    let Some(placed) = placed else { return Ok(place(table, columns, keyspaces)) };
+    let keyspace = keyspaces.iter().find(|keyspace| keyspace.name == placed.keyspace);
+    let keyspace = &**keyspace.ok_or(Misplaced::NoKeyspace(&placed.keyspace))?;
+    let reference = Placement { keyspace, kind: TableKind::Reference, mistyped: Vec::new() };
+    let Some(wanted) = &placed.key_column else { return Ok(Some(reference)) };
+    let key_column = columns.iter().position(|column| column.name == *wanted);
+    let key_column = key_column.ok_or(Misplaced::NoKeyColumn(keyspace, wanted))?;
+    Ok(Some(match can_be_key(columns[key_column].data_type, keyspace.key_type) {
+        true => Placement { kind: TableKind::Sharded { key_column, key_type: keyspace.key_type }, ..reference },
+        false => Placement { mistyped: vec![(keyspace, key_column)], ..reference },
+    }))
 }
 
 /// The first keyspace whose key column the table has makes it sharded; with none, it is a reference table of the first
@@ -140,6 +158,35 @@ mod tests {
         let placement = place("countries", &columns[..1], &keyspaces).unwrap();
         assert_eq!((placement.keyspace.name.as_str(), placement.kind), ("tickets", TableKind::Reference));
         assert!(place("countries", &columns, &[]).is_none());
+    }
+
+    #[test]
+    fn what_was_placed_follows_its_table() {
+        let placed = |column: &str| Placed { keyspace: "tickets".into(), key_column: Some(column.into()) };
+        let mut placements = Placements::default();
+        placements.insert("venues".into(), placed("venue_id"));
+        placements.insert("halls".into(), placed("hall_id"));
+        assert_eq!(placements.following(|_| true, Some(("venues", "places"))), placements);
+        let left = placements.following(|table| table != "halls", None);
+        assert_eq!((left.get("venues"), left.get("halls")), (Some(&placed("venue_id")), None));
+        let moved = placements.following(|table| table != "venues", Some(("venues", "places")));
+        assert_eq!((moved.get("venues"), moved.get("places")), (None, Some(&placed("venue_id"))));
+    }
+
+    #[test]
+    fn a_table_that_has_lost_what_it_was_placed_by_is_placed_by_nothing_else() {
+        let keyspaces = keyspaces();
+        let columns = [Column::new("event_id", PgType::Int8), Column::new("seat", PgType::Int8)];
+        let placed =
+            |keyspace: &str, column: &str| Placed { keyspace: keyspace.into(), key_column: Some(column.into()) };
+        let by_seat = placed("tickets", "seat");
+        let found = place_as("seats", &columns, &keyspaces, Some(&by_seat)).unwrap().unwrap();
+        assert_eq!(found.kind, TableKind::Sharded { key_column: 1, key_type: KeyType::Bigint });
+        let lost = place_as("seats", &columns[..1], &keyspaces, Some(&by_seat));
+        assert!(matches!(lost, Err(Misplaced::NoKeyColumn(_, "seat"))), "{lost:?}");
+        let gone = placed("gone", "seat");
+        let lost = place_as("seats", &columns, &keyspaces, Some(&gone));
+        assert!(matches!(lost, Err(Misplaced::NoKeyspace("gone"))), "{lost:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::support::shardd::Request;
-use crate::support::{Client, Shardd};
+use crate::support::{Client, Postgres, Shardd};
 
 fn shardctl(shardd: &Shardd, arguments: &[&str]) -> (Option<i32>, String) {
     let mut shardctl = Command::new(env!("CARGO_BIN_EXE_shardctl"));
@@ -149,9 +149,110 @@ fn a_change_of_columns_does_not_change_a_kind_unseen() {
     }
     assert_eq!(client.query("SELECT count(*) FROM seats").value(), "50");
     assert_eq!(shardctl(&shardd, &["shard", "venues", "--key", "venue_id"]).0, Some(0));
-    assert_eq!(client.query("ALTER TABLE venues RENAME TO places").sqlstate(), "0A000");
+    for statement in
+        ["ALTER TABLE venues RENAME COLUMN venue_id TO event_id", "ALTER TABLE venues DROP COLUMN venue_id"]
+    {
+        assert_eq!(client.query(statement).sqlstate(), "0A000", "{statement}");
+    }
+    assert_eq!(kind(&shardd, "venues"), ("sharded".to_owned(), Some("venue_id".to_owned())));
     client.run("ALTER TABLE seats RENAME TO chairs");
     assert_eq!(client.query("SELECT count(*) FROM chairs").value(), "50");
+}
+
+/// Also where the lowest shard has nothing to do with the table.
+#[test]
+fn no_change_of_the_schema_forgets_a_kind() {
+    let mut shardd = Shardd::start_over_postgres_with(
+        "[[keyspaces]]\nname = 'main'\nkey_column = 'event_id'\n\
+         [[keyspaces]]\nname = 'people'\nkey_column = 'email'\nkey_type = 'text'\nshards = ['s3']",
+    );
+    let mut client = shardd.client();
+    client.run("CREATE TABLE letters (mail text PRIMARY KEY, body text)");
+    client.run("INSERT INTO letters SELECT 'm' || n, 'x' FROM generate_series(1, 20) n");
+    let (code, told) = shardctl(&shardd, &["shard", "letters", "--key", "mail", "--keyspace", "people"]);
+    assert_eq!(code, Some(0), "{told}");
+    client.run("CREATE TABLE others (other_id bigint PRIMARY KEY)");
+    client.run("ALTER TABLE letters RENAME TO posts");
+    let by_mail = ("sharded".to_owned(), Some("mail".to_owned()));
+    assert_eq!(kind(&shardd, "posts"), by_mail);
+    drop(client);
+    shardd.stop();
+    shardd.launch();
+    let mut client = shardd.client();
+    assert_eq!(kind(&shardd, "posts"), by_mail);
+    assert_eq!(client.query("SELECT count(*) FROM posts").value(), "20");
+    // Another table by the old name is placed by its columns.
+    client.run("CREATE TABLE letters (mail text PRIMARY KEY)");
+    assert_eq!(kind(&shardd, "letters"), ("reference".to_owned(), None));
+    client.run("DROP TABLE posts");
+    client.run("CREATE TABLE posts (mail text PRIMARY KEY)");
+    assert_eq!(kind(&shardd, "posts"), ("reference".to_owned(), None));
+}
+
+/// Somebody beside shardd holds the table on one server until the returned client ends: a change of its kind waits.
+fn held_on_one(shardd: &Shardd) -> Client {
+    let mut holding = shardd.postgres().expect("servers").client_of(&shardd.shard_names()[1]);
+    holding.run("BEGIN");
+    holding.run("LOCK TABLE people IN SHARE MODE");
+    holding
+}
+
+#[test]
+fn ids_of_a_table_are_not_given_while_its_kind_changes() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = filled(&shardd);
+    let next = "SELECT nextval('people_person_id_seq')";
+    assert_eq!(client.query(next).value(), "401");
+    let holding = held_on_one(&shardd);
+    std::thread::scope(|scope| {
+        let change = scope.spawn(|| shardctl(&shardd, &["shard", "people", "--key", "person_id"]));
+        while client.query("SELECT count(*) FROM people").error.is_none() {
+            assert!(!change.is_finished(), "nothing was waited for");
+        }
+        let unique = "CREATE UNIQUE INDEX CONCURRENTLY by_tag ON people (tag)";
+        for call in [next, "SELECT setval('people_person_id_seq', 5)", unique] {
+            let refused = client.query(call).error.expect(call);
+            assert_eq!(refused.sqlstate(), "0A000", "{refused:?}");
+            assert!(refused.message().contains("while it is made another kind"), "{refused:?}");
+        }
+        drop(holding);
+        let (code, told) = change.join().expect("a change");
+        assert_eq!(code, Some(0), "{told}");
+    });
+    assert!(client.query(next).value().parse::<u64>().unwrap() > 401);
+}
+
+#[test]
+fn a_sequence_of_two_tables_keeps_counting_for_the_other() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = shardd.client();
+    client.run("CREATE SEQUENCE ids");
+    client.run("CREATE TABLE orders (event_id bigint, id bigint DEFAULT nextval('ids'), PRIMARY KEY (event_id, id))");
+    client.run("CREATE TABLE people (person_id bigint PRIMARY KEY DEFAULT nextval('ids'), name text)");
+    let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+    assert!(code == Some(1) && told.contains("\"orders\""), "{code:?} {told}");
+    let ids = (1..=20).map(|event| client.query(&format!("INSERT INTO orders VALUES ({event}) RETURNING id")).value());
+    let ids: std::collections::BTreeSet<String> = ids.collect();
+    assert_eq!(ids.len(), 20, "{ids:?}");
+}
+
+#[test]
+fn a_change_that_cannot_be_committed_leaves_the_table_as_it_was() {
+    let postgres = Postgres::start_set(&["max_prepared_transactions=2"]);
+    let shardd = Shardd::start_over(&postgres);
+    let mut client = filled(&shardd);
+    let rows = all(&mut client);
+    let mut other = postgres.client_of(&shardd.shard_names()[0]);
+    other.run("BEGIN");
+    other.run("PREPARE TRANSACTION 'in the way'");
+    let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+    assert!(code == Some(1) && told.contains("prepared transactions"), "{code:?} {told}");
+    assert_eq!(kind(&shardd, "people"), ("reference".to_owned(), None));
+    assert_eq!(all(&mut client), rows);
+    other.run("ROLLBACK PREPARED 'in the way'");
+    let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(all(&mut client), rows);
 }
 
 #[test]

@@ -154,6 +154,35 @@ fn a_reference_tables_sequence_is_set_on_every_copy() {
     }
 }
 
+/// The lowest shard holds neither table, and is asked for the numbers of neither.
+#[test]
+fn ids_are_given_once_where_a_keyspace_has_some_of_the_shards() {
+    let shardd = Shardd::start_over_postgres_with(
+        "[[keyspaces]]\nname = 'main'\nkey_column = 'event_id'\nshards = ['s2', 's3']\n\
+         [[keyspaces]]\nname = 'people'\nkey_column = 'email'\nkey_type = 'text'",
+    );
+    let mut client = shardd.client();
+    client.run(ORDERS);
+    client.run("CREATE TABLE venues (venue_id serial PRIMARY KEY, name text)");
+    let mut given = made(&mut client);
+    for sequence in ["SELECT nextval('orders_order_id_seq')"; 3] {
+        given.push(client.query(sequence).value().parse().unwrap());
+    }
+    given.extend(made(&mut client));
+    are_new(&mut client, &given, 0, "a keyspace of two shards");
+    client.run("INSERT INTO venues (name) VALUES ('a'), ('b')");
+    let next = "SELECT nextval('venues_venue_id_seq')";
+    assert_eq!(client.query(next).value(), "3");
+    client.run("INSERT INTO venues (name) VALUES ('d')");
+    assert_eq!(client.query("SELECT max(venue_id) FROM venues").value(), "4");
+    client.run("SELECT setval('venues_venue_id_seq', 100)");
+    assert_eq!(client.query(next).value(), "101");
+    // One by itself is every shard's.
+    client.run("CREATE SEQUENCE tickets");
+    client.run("SELECT setval('tickets', 7)");
+    assert_eq!(client.query("SELECT nextval('tickets')").value(), "8");
+}
+
 #[test]
 fn a_changed_sequence_goes_on_counting_each_shards_own_numbers() {
     let shardd = Shardd::start_over_postgres();
@@ -255,6 +284,22 @@ fn an_identity_column_may_be_overridden() {
         let ids = made(&mut client);
         are_new(&mut client, &ids, 60_000, "an identity column");
     }
+}
+
+#[test]
+fn what_one_shard_fills_in_for_all_is_bounded() {
+    let shardd = Shardd::start_over_postgres_with("[limits]\ngather_max_bytes = 65536");
+    let mut client = shardd.client();
+    client.run("CREATE TABLE venues (venue_id serial PRIMARY KEY, name text)");
+    let insert =
+        |count: u32| format!("INSERT INTO venues (name) SELECT repeat('x', 1000) FROM generate_series(1, {count})");
+    client.run("BEGIN");
+    client.run(&insert(10));
+    assert_eq!(client.query(&insert(100)).sqlstate(), "54000");
+    client.run("ROLLBACK");
+    assert_eq!(client.query("SELECT count(*) FROM venues").value(), "0");
+    client.run(&insert(20));
+    assert_eq!(client.query("SELECT count(*) FROM venues").value(), "20");
 }
 
 #[test]

@@ -155,6 +155,14 @@ impl PostgresShard {
         self.two_phases.ends.lock().await.ask(text, values, MOST_ROWS, TIME).await
     }
 
+    /// Asks the server for nothing, over a connection that no client waits for.
+    ///
+    /// # Errors
+    /// 08006: it is not there. Its own: it is, and takes no question.
+    pub async fn answers(&self) -> Result<()> {
+        self.ask("SELECT 1", &[]).await.map(|_| ())
+    }
+
     /// The transactions that are prepared here, of those whose names begin so.
     ///
     /// # Errors

@@ -367,6 +367,33 @@ fn nobody_forces_what_can_be_decided() {
 }
 
 #[test]
+fn a_busy_shard_is_not_taken_for_a_lost_one() {
+    let shardd = Shardd::start_over_postgres_with(
+        "[limits]\nresolve_after_ms = 3600000\n[pool]\nsize = 2\ncheckout_deadline_ms = 200",
+    );
+    let keys = keys(&shardd);
+    let gid = format!("{}:2", leave_prepared(&shardd, keys[1]));
+    let more = &shardd.keys_on("accounts", "s1", 3)[1..];
+    let busy: Vec<Client> = more
+        .iter()
+        .map(|key| {
+            let mut client = shardd.client();
+            client.run("BEGIN");
+            client.run(&format!("INSERT INTO accounts VALUES ({key}, 0)"));
+            client
+        })
+        .collect();
+    let waiting = shardd.client().query(&format!("SELECT total FROM accounts WHERE event_id = {}", keys[0]));
+    assert_eq!(waiting.sqlstate(), "57014");
+    let body = serde_json::json!({"gid": gid, "outcome": "commit"}).to_string();
+    let headers = [("Content-Type", "application/json")];
+    let refused = shardd.admin(&Request::new("POST", "/v1/transactions/force", &headers, body.as_bytes()));
+    assert!(refused.text().contains("s1") && refused.text().contains("without --force"), "{}", refused.text());
+    assert_eq!(busy.len(), 2);
+    assert_eq!(prepared(shardd.postgres().expect("a server")), [gid]);
+}
+
+#[test]
 fn an_answer_to_commit_that_was_lost_is_asked_for() {
     let postgres = Postgres::start();
     let shards = postgres.make_shards(3);

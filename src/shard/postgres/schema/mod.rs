@@ -72,6 +72,10 @@ pub struct ShardSchema {
     pub tables: BTreeMap<String, ShardTable>,
     /// What is there and not served: by name for the schema `public`, by `schema.name` for others.
     pub refused: BTreeMap<String, Refused>,
+    /// Those of the refused that have lost what they were placed by.
+    pub misplaced: BTreeSet<String>,
+    /// Everything of the schema `public` that is named as a table is, also what belongs to keyspaces of other shards.
+    pub relations: BTreeSet<String>,
     /// The tables whose kind was changed.
     pub placements: Placements,
 }

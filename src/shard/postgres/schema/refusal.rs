@@ -2,7 +2,7 @@
 
 use super::catalog::{Column, Relation};
 use crate::sql::quote_identifier;
-use crate::topology::{Placement, Refused, TableKind};
+use crate::topology::{Misplaced, Placement, Refused, TableKind};
 
 /// The schema whose tables are served.
 const PUBLIC: &str = "public";
@@ -56,6 +56,24 @@ pub(super) fn of_relation(relation: &Relation) -> Option<Refused> {
             "Use a trigger in place of the rule.".to_owned(),
         ),
         _ => None,
+    }
+}
+
+/// Why a table can no longer be what it was made.
+pub(super) fn of_misplaced(table: &str, lost: &Misplaced<'_>) -> Refused {
+    let (why, hint) = match lost {
+        Misplaced::NoKeyspace(keyspace) => (
+            format!("was placed in keyspace \"{keyspace}\", which there is no more"),
+            "Configure the keyspace again".to_owned(),
+        ),
+        Misplaced::NoKeyColumn(keyspace, column) => (
+            format!("was sharded by \"{column}\" in keyspace \"{}\", a column that it has no more", keyspace.name),
+            "Give the column its name back on the servers".to_owned(),
+        ),
+    };
+    Refused {
+        what: format!("the table \"{table}\", which {why},"),
+        hint: format!("{hint}, or drop the table: its rows are found by nothing else."),
     }
 }
 

@@ -1,14 +1,14 @@
 //! From the catalog's rows to the tables that statements are planned by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::catalog::{self, Document, Relation};
 use super::fact::{self, Facts, Fingerprint};
 use super::{Function, Sequence, Server, ShardSchema, UserType, column_type, refusal};
 use crate::topology::{
-    self, Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, Keyspace, Placement, Placements, Table,
-    UniqueKey,
+    self, Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, Keyspace, Misplaced, Placement, Placements,
+    Table, UniqueKey,
 };
 use crate::types::ShardId;
 
@@ -65,7 +65,7 @@ pub(super) fn assemble(
         sequences: document.sequences.iter().map(|known| (known.oid, known)).collect(),
         relations: document.relations.iter().map(|known| (known.oid, known)).collect(),
     };
-    let (mut tables, mut refused) = (BTreeMap::new(), BTreeMap::new());
+    let (mut tables, mut refused, mut misplaced) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
     for relation in &document.relations {
         let name = refusal::known_name(relation);
         let placed = match refusal::of_relation(relation) {
@@ -74,16 +74,22 @@ pub(super) fn assemble(
                 let columns = catalog.columns(relation);
                 // There always is one: the HTTP door's.
                 let placed = placements.get(&relation.name);
-                let Some(placement) = topology::place_as(&relation.name, &columns, keyspaces, placed) else {
-                    continue;
-                };
-                // Another keyspace's, which nobody asks this shard for.
-                if !placement.keyspace.shards.contains(&shard) {
-                    continue;
-                }
-                match refusal::of_placement(&relation.name, &relation.columns, &placement) {
-                    Some(reason) => Err(reason),
-                    None => Ok(catalog.table(relation, columns, &placement)),
+                match topology::place_as(&relation.name, &columns, keyspaces, placed) {
+                    Ok(None) => continue,
+                    // Another keyspace's, which nobody asks this shard for.
+                    Ok(Some(Placement { keyspace, .. })) | Err(Misplaced::NoKeyColumn(keyspace, _))
+                        if !keyspace.shards.contains(&shard) =>
+                    {
+                        continue;
+                    }
+                    Err(lost) => {
+                        misplaced.insert(name.clone());
+                        Err(refusal::of_misplaced(&relation.name, &lost))
+                    }
+                    Ok(Some(placement)) => match refusal::of_placement(&relation.name, &relation.columns, &placement) {
+                        Some(reason) => Err(reason),
+                        None => Ok(catalog.table(relation, columns, &placement)),
+                    },
                 }
             }
         };
@@ -104,6 +110,8 @@ pub(super) fn assemble(
         functions: document.functions.into_iter().map(function).collect(),
         tables,
         refused,
+        misplaced,
+        relations: document.relations.iter().map(refusal::known_name).collect(),
         placements,
     }
 }
