@@ -67,7 +67,7 @@ impl Statement {
             return Ok(Statement::as_written(parsed, Plan::Local(Box::new(local)), schema));
         }
         if let Some(hidden) =
-            parsed.hidden.as_ref().filter(|hidden| kind == ShardKind::Sqlite && !hidden.on_postgres_only)
+            parsed.hidden.as_ref().filter(|_| kind == ShardKind::Sqlite)
         {
             return Err(hidden.refusal.clone());
         }

@@ -109,7 +109,7 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
         Err(mixed)
     } else if route.keys == Keys::Any {
         Err(Error::internal("a statement without sharded tables was sent to several shards"))
-    } else if let Some(hidden) = analysis.hidden.filter(|hidden| !hidden.on_postgres_only) {
+    } else if let Some(hidden) = analysis.hidden {
         Err(hidden.refusal.clone())
     } else {
         super::scatter::build(&mut analysis, query, &output)

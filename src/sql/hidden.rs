@@ -66,8 +66,6 @@ pub(super) struct Hidden {
     pub(super) refusal: Error,
     /// It returns a number of columns that only the shards know.
     pub(super) is_all_fields: bool,
-    /// SQLite shards mean the same without it.
-    pub(super) on_postgres_only: bool,
     /// Where its rows are brought to one place it would mean something else.
     pub(super) on_one_shard: bool,
     /// `WHERE CURRENT OF` this cursor.
@@ -76,7 +74,7 @@ pub(super) struct Hidden {
 
 impl Hidden {
     pub(super) fn new(refusal: Error) -> Hidden {
-        Hidden { refusal, is_all_fields: false, on_postgres_only: false, on_one_shard: false, current_of: None }
+        Hidden { refusal, is_all_fields: false, on_one_shard: false, current_of: None }
     }
 }
 

@@ -131,7 +131,7 @@ impl Here<'_> {
             6 if self.is(0, "isnull") && self.follows_value() => {
                 Some(Respelled::new(1, vec![keyword(Keyword::IS), keyword(Keyword::NULL)]))
             }
-            7 if self.is(0, "collate") && self.kind(-2) == Some(TokenKind::DoubleColon) => self.collation_of_cast(),
+            7 if self.is(0, "collate") && self.follows_cast() => Some(self.collation_of_cast()?),
             7 if self.is(0, "exclude") => self.frame_exclusion(),
             8 if self.is(0, "identity") && self.is(-1, "as") => return self.identity_options(),
             9 if self.is(0, "symmetric") && self.is(-1, "between") => {
@@ -256,22 +256,6 @@ impl Here<'_> {
             "Leave the target out (DO NOTHING), or name columns with a whole unique constraint.",
             taken as usize,
         )
-    }
-
-    /// `x::text COLLATE "C"`, which the parser reads only behind what needs no parentheses. On SQLite shards all text has this
-    /// collation.
-    fn collation_of_cast(&self) -> Option<Respelled> {
-        let name = self.text_at(1).trim_matches('"');
-        let mut taken = 2;
-        while self.kind(taken) == Some(TokenKind::Dot) {
-            taken += 2;
-        }
-        let hint = "Text is compared bytewise, as under COLLATE \"C\".";
-        let mut hiding = self.hiding("a collation other than \"C\"", hint, taken as usize);
-        if let Some(hides) = &mut hiding.hides {
-            hides.on_postgres_only = taken == 2 && matches!(name, "C" | "POSIX" | "default" | "ucs_basic");
-        }
-        Some(hiding)
     }
 
     fn frame_exclusion(&self) -> Option<Respelled> {
