@@ -79,6 +79,12 @@ fn setting_call(call: &Function, column: String) -> Result<Option<SettingCall>> 
 /// Plans a query; also a write that begins with WITH.
 pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
     let output = analysis.query(query, Place::TOP)?;
+    if writes_within(query) && analysis.hidden.is_some_and(|hidden| hidden.current_of.is_some()) {
+        return Err(Error::unsupported(
+            "WHERE CURRENT OF in a statement with a write within WITH",
+            "Write them in two statements of one transaction.",
+        ));
+    }
     let mut route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
     let statement = Statement::Query(Box::new(query.clone()));
     if let Some(written) = analysis.written.take()

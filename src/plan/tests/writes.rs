@@ -159,6 +159,17 @@ fn writes_within_with_that_meet_need_one_key() {
 }
 
 #[test]
+fn the_row_of_a_cursor_is_written_by_a_statement_of_its_own() {
+    let refused = "0A000 WHERE CURRENT OF in a statement with a write within WITH...";
+    check(&[
+        ("WITH d AS (DELETE FROM orders WHERE total = 0 RETURNING 1) DELETE FROM seats WHERE CURRENT OF c", refused),
+        ("WITH d AS (DELETE FROM seats WHERE CURRENT OF c RETURNING *) SELECT * FROM orders", refused),
+        ("WITH d AS (DELETE FROM seats WHERE CURRENT OF c RETURNING 1) DELETE FROM venues", refused),
+        ("WITH d AS (SELECT 1) DELETE FROM seats WHERE CURRENT OF c", "write every"),
+    ]);
+}
+
+#[test]
 fn the_session_answers_what_is_its_own() {
     check(&[
         ("BEGIN", "Begin { tag: \"BEGIN\", isolation: None, read_only: None }"),
