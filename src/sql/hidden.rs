@@ -28,11 +28,9 @@ const ROWS_FROM: &str = "rows from";
 /// Words behind which a table is named.
 const TABLE_FOLLOWS: &[&str] = &["from", "join", "update", "truncate", "table"];
 
-/// Words that may follow a table's name.
+/// Words that may follow a table's name, and are no column's.
 const BEHIND_TABLE: &[&str] = &[
     "as",
-    "cascade",
-    "continue",
     "cross",
     "except",
     "fetch",
@@ -49,11 +47,8 @@ const BEHIND_TABLE: &[&str] = &[
     "offset",
     "on",
     "order",
-    "restart",
-    "restrict",
     "returning",
     "right",
-    "set",
     "union",
     "using",
     "where",
@@ -160,9 +155,12 @@ impl Here<'_> {
         let before = if self.kind(-2) == Some(TokenKind::Dot) { -4 } else { -2 };
         let ends = match self.kind(1) {
             None | Some(TokenKind::RightParen | TokenKind::Comma) => true,
+            _ if self.is(before, "update") => self.is(1, "set"),
+            _ if self.first_is(&["truncate"]) => self.is_one_of(1, &["cascade", "continue", "restart", "restrict"]),
             _ => self.is_one_of(1, BEHIND_TABLE) && self.kind(2) != Some(TokenKind::LeftParen),
         };
-        self.text_at(0) == "*" && ends && is_name(-1) && self.is_one_of(before, TABLE_FOLLOWS)
+        let follows = self.is_one_of(before, TABLE_FOLLOWS) && !self.is(before - 1, "distinct");
+        self.text_at(0) == "*" && ends && is_name(-1) && follows
     }
 
     /// `ONLY t` and `ONLY (t)`. Where rows are brought together, a table has no partitions.
@@ -471,6 +469,11 @@ mod tests {
             ("SELECT a FROM t FETCH NEXT (1 + 1) ROWS ONLY", "SELECT a FROM t LIMIT (1 + 1)", ""),
             ("SELECT a FROM t FOR READ ONLY", "SELECT a FROM t", ""),
             ("SELECT a FROM t * WHERE b", "SELECT a FROM t WHERE b", ""),
+            ("SELECT a IS DISTINCT FROM b * set FROM s.t *", "SELECT a IS DISTINCT FROM b * set FROM s.t", ""),
+            ("SELECT extract(year FROM b * restrict) FROM t", "SELECT EXTRACT(YEAR FROM b * restrict) FROM t", ""),
+            ("UPDATE t * SET a = 1", "UPDATE t SET a = 1", ""),
+            ("WITH a AS (SELECT 1) UPDATE s.t * SET a = 1", "WITH a AS (SELECT 1) UPDATE s.t SET a = 1", ""),
+            ("TRUNCATE TABLE t * RESTART IDENTITY", "TRUNCATE TABLE t RESTART IDENTITY", ""),
             ("SELECT extract(year FROM b * c) FROM t", "SELECT EXTRACT(YEAR FROM b * c) FROM t", ""),
             ("SELECT * FROM f(1) AS (a int)", "SELECT * FROM f(1) AS \"f\" (a INT)", ""),
             ("SELECT f(a, VARIADIC b)", "SELECT f(a, b)", "VARIADIC in a call"),
