@@ -135,7 +135,7 @@ fn parse_with<T: ast::VisitMut>(
         with_deep_stack(deep, || write_collations(&mut tree));
     }
     if may_be_symmetric(text, tokens)? {
-        with_deep_stack(deep, || write_out_symmetric(&mut tree));
+        with_deep_stack(deep, || write_out_symmetric(&mut tree))?;
     }
     if may_have_prefix_operators(text, tokens) {
         with_deep_stack(deep, || bind_prefix_operators(&mut tree));
