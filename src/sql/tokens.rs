@@ -193,8 +193,10 @@ impl Depth {
                 // What follows may apply to the whole: `(...)::a::b`, `f(...)(...)`.
             }
             TokenKind::Comma => {
-                self.total -= self.current;
-                self.current = 0;
+                // The parenthesis around it goes on.
+                let around = usize::from(!self.levels.is_empty());
+                self.total = self.total - self.current + around;
+                self.current = around;
             }
             TokenKind::Operator | TokenKind::DoubleColon => self.deeper(1),
             TokenKind::Word => self.deeper(depth_of(token.text(text))),
