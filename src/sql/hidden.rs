@@ -13,11 +13,14 @@ use sqlparser::tokenizer::Token as ParserToken;
 use super::lexer::TokenKind;
 use super::spelling::{Here, Respelled, keyword};
 use super::walk::walk_expressions;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// How many tokens are looked through for the parenthesis that a word stands in: what is further away is not found, so that a
 /// text of many such words takes no more time than others.
 const LOOK_BACK: usize = 1_000;
+
+/// How deep parentheses may nest in what is looked through for its end. Each is looked through once for every one around it.
+const LOOK_DEPTH: usize = 64;
 
 /// What stands for all fields of a value: `(value).*`.
 const ALL_FIELDS: &str = "*";
@@ -94,7 +97,7 @@ impl Here<'_> {
             "collation" if self.is(1, "for") && self.kind(2) == Some(TokenKind::LeftParen) => {
                 Some(Respelled::new(2, vec![ParserToken::make_word("pg_collation_for", None)]))
             }
-            "conflict" if self.is(-1, "on") => self.conflict_target(),
+            "conflict" if self.is(-1, "on") => self.conflict_target()?,
             "content" | "document" if self.follows_paren_of(&["xmlserialize"]) => self.xml(1, Vec::new()),
             "current" if self.is(-1, "where") && self.is(1, "of") => self.current_of()?,
             "cycle" if self.follows_query() => self.cycle(),
@@ -115,7 +118,7 @@ impl Here<'_> {
             }
             "only" if self.first_is(&["truncate", "alter", "create"]) => None,
             "only" if self.is_one_of(-1, TABLE_FOLLOWS) || self.kind(-1) == Some(TokenKind::Comma) => {
-                Some(self.only().ok_or_else(|| self.syntax_error(1))?)
+                Some(self.only()?.ok_or_else(|| self.syntax_error(1))?)
             }
             "row" | "rows" if self.is(1, "only") && self.kind(-1) == Some(TokenKind::RightParen) => {
                 Respelled::dropped(2)
@@ -130,7 +133,7 @@ impl Here<'_> {
                 1,
                 vec![ParserToken::Comma],
             ),
-            "tablesample" if matches!(self.kind(1), Some(TokenKind::Word | TokenKind::QuotedWord)) => self.sample(),
+            "tablesample" if matches!(self.kind(1), Some(TokenKind::Word | TokenKind::QuotedWord)) => self.sample()?,
             "where" if self.is(-1, "select") => self.hide(
                 "SELECT without columns and FROM",
                 "Select a constant.",
@@ -164,29 +167,30 @@ impl Here<'_> {
     }
 
     /// `ONLY t` and `ONLY (t)`. Where rows are brought together, a table has no partitions.
-    fn only(&self) -> Option<Respelled> {
+    fn only(&self) -> Result<Option<Respelled>> {
         let (taken, tokens) = match self.kind(1) {
             Some(TokenKind::Word | TokenKind::QuotedWord) => (1, Vec::new()),
             Some(TokenKind::LeftParen) => {
-                let end = self.closed(1)?;
+                let end = self.end_of(1)?;
                 let name = (2..end).map(|at| match self.kind(at) {
                     Some(TokenKind::Dot) => Some(ParserToken::Period),
                     _ => self.name_at(at).ok()?.map(|name| ParserToken::make_word(&name, Some('"'))),
                 });
-                (end as usize + 1, name.collect::<Option<_>>()?)
+                let Some(name) = name.collect() else { return Ok(None) };
+                (end as usize + 1, name)
             }
-            _ => return None,
+            _ => return Ok(None),
         };
-        self.hide_on_one_shard("ONLY", "Leave it out: tables have no children here.", taken, tokens)
+        Ok(self.hide_on_one_shard("ONLY", "Leave it out: tables have no children here.", taken, tokens))
     }
 
-    fn sample(&self) -> Option<Respelled> {
-        let mut end = self.closed(2)?;
+    fn sample(&self) -> Result<Option<Respelled>> {
+        let mut end = self.end_of(2)?;
         if self.is(end + 1, "repeatable") {
-            end = self.closed(end + 2)?;
+            end = self.end_of(end + 2)?;
         }
         let hint = "Use ORDER BY random() LIMIT n.";
-        self.hide_on_one_shard("TABLESAMPLE", hint, end as usize + 1, Vec::new())
+        Ok(self.hide_on_one_shard("TABLESAMPLE", hint, end as usize + 1, Vec::new()))
     }
 
     fn hide_on_one_shard(&self, what: &str, hint: &str, taken: usize, tokens: Vec<ParserToken>) -> Option<Respelled> {
@@ -210,16 +214,17 @@ impl Here<'_> {
     }
 
     /// The subscripts of what is assigned to: `SET a[2] = ...`, `INSERT INTO t (a[2])`.
-    pub(super) fn subscripts_of_target(&self) -> Option<Respelled> {
+    pub(super) fn subscripts_of_target(&self) -> Result<Option<Respelled>> {
         let follows = self.is(-2, "set") || self.kind(-2) == Some(TokenKind::Comma);
         let begins = follows || self.kind(-2) == Some(TokenKind::LeftParen);
         let is_name = matches!(self.kind(-1), Some(TokenKind::Word | TokenKind::QuotedWord));
         if !self.first_is(&["update", "insert"]) || !begins || !is_name {
-            return None;
+            return Ok(None);
         }
         let mut taken = 0;
         while self.kind(taken) == Some(TokenKind::LeftBracket) {
-            taken = self.closed(taken)? + 1;
+            let Some(end) = self.closed(taken)? else { return Ok(None) };
+            taken = end + 1;
         }
         let in_columns = || {
             let open = self.opened_around(0)?;
@@ -228,7 +233,8 @@ impl Here<'_> {
         };
         let is_target = (follows && self.text_at(taken) == "=") || in_columns().is_some();
         let hint = "Assign the whole column.";
-        is_target.then(|| self.hide("assigning to a part of a column", hint, taken as usize, Vec::new())).flatten()
+        let hidden = || self.hide("assigning to a part of a column", hint, taken as usize, Vec::new());
+        Ok(is_target.then(hidden).flatten())
     }
 
     /// `CURRENT OF name`, which stands for one row, as a condition that all satisfy.
@@ -304,16 +310,17 @@ impl Here<'_> {
     }
 
     /// The target of ON CONFLICT, where it is more than columns.
-    fn conflict_target(&self) -> Option<Respelled> {
+    fn conflict_target(&self) -> Result<Option<Respelled>> {
         if self.kind(1) != Some(TokenKind::LeftParen) {
-            return None;
+            return Ok(None);
         }
-        let end = self.closed(1)?;
+        let end = self.end_of(1)?;
         let plain =
             (2..end).all(|at| matches!(self.kind(at), Some(TokenKind::Word | TokenKind::QuotedWord)) == (at % 2 == 0));
         let hint = "Leave the target out (DO NOTHING), or name columns with a whole unique constraint.";
         let keep = vec![keyword(Keyword::CONFLICT)];
-        (!plain).then(|| self.hide("expressions in ON CONFLICT's target", hint, end as usize + 1, keep)).flatten()
+        let hidden = || self.hide("expressions in ON CONFLICT's target", hint, end as usize + 1, keep);
+        Ok((!plain).then(hidden).flatten())
     }
 
     /// What AS names, in places where the parser does not expect it.
@@ -326,7 +333,7 @@ impl Here<'_> {
         }
         let Some(open) = self.opened(-1) else { return Ok(None) };
         if self.kind(1) == Some(TokenKind::LeftParen) {
-            return Ok(self.column_definitions(open));
+            return self.column_definitions(open);
         }
         let is_name =
             |at: isize| matches!(self.kind(at), Some(TokenKind::Word | TokenKind::QuotedWord | TokenKind::Comma));
@@ -337,18 +344,18 @@ impl Here<'_> {
     }
 
     /// `f(...) AS (a int, b text)`: the function's name is the table's.
-    fn column_definitions(&self, open: isize) -> Option<Respelled> {
+    fn column_definitions(&self, open: isize) -> Result<Option<Respelled>> {
         let is_name = |at: isize| matches!(self.kind(at), Some(TokenKind::Word | TokenKind::QuotedWord));
         let begins_query =
             self.is_one_of(2, &["select", "with", "values", "table", "insert", "update", "delete", "merge"]);
         if begins_query || !is_name(2) || !is_name(3) || !is_name(open - 1) {
-            return None;
+            return Ok(None);
         }
         if self.call_around().is_some_and(|at| self.is(at - 1, "rows") && self.is(at, "from")) {
-            return Some(Respelled::new(self.closed(1)? as usize + 1, Vec::new()));
+            return Ok(Respelled::dropped(self.end_of(1)? as usize + 1));
         }
         let name = ParserToken::make_word(self.text_at(open - 1).trim_matches('"'), Some('"'));
-        Some(Respelled::new(1, vec![keyword(Keyword::AS), name]))
+        Ok(Some(Respelled::new(1, vec![keyword(Keyword::AS), name])))
     }
 
     /// How many tokens there are to the end of the argument that this one is a part of.
@@ -400,20 +407,40 @@ impl Here<'_> {
         None
     }
 
-    /// The bracket or parenthesis that closes the one at `open`.
-    fn closed(&self, open: isize) -> Option<isize> {
+    /// The bracket or parenthesis that closes the one at `open`; `None` when they nest too deeply.
+    ///
+    /// # Errors
+    /// 42601: there is none, or nothing opens there.
+    fn closed(&self, open: isize) -> Result<Option<isize>> {
         let (mut depth, mut at) = (0_usize, open);
         loop {
-            match self.kind(at)? {
-                TokenKind::LeftParen | TokenKind::LeftBracket => depth += 1,
-                TokenKind::RightParen | TokenKind::RightBracket => depth = depth.checked_sub(1)?,
-                _ => {}
+            match self.kind(at) {
+                Some(TokenKind::LeftParen | TokenKind::LeftBracket) => depth += 1,
+                Some(TokenKind::RightParen | TokenKind::RightBracket) if depth > 0 => depth -= 1,
+                Some(_) if depth > 0 => {}
+                _ => return Err(self.syntax_error(at)),
             }
-            if depth == 0 {
-                return Some(at);
+            match depth {
+                0 => return Ok(Some(at)),
+                1..=LOOK_DEPTH => at += 1,
+                _ => return Ok(None),
             }
-            at += 1;
         }
+    }
+
+    /// The same, where it must be found.
+    ///
+    /// # Errors
+    /// 42601; 54001 when they nest too deeply.
+    fn end_of(&self, open: isize) -> Result<isize> {
+        self.closed(open)?.ok_or_else(|| {
+            let what = self.text_at(0).to_ascii_uppercase();
+            Error::new(
+                SqlState::STATEMENT_TOO_COMPLEX,
+                format!("parentheses nest deeper than {LOOK_DEPTH} levels behind {what}"),
+            )
+            .hint("Use fewer parentheses there.")
+        })
     }
 
     /// Whether this word stands before this token in the same parentheses.
@@ -535,6 +562,42 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn no_text_is_looked_through_again_and_again() {
+        for (text, code) in [
+            ("INSERT INTO t VALUES (1) ON CONFLICT (a", "42601"),
+            ("SELECT * FROM t TABLESAMPLE system", "42601"),
+            ("SELECT * FROM t TABLESAMPLE system (1", "42601"),
+            ("SELECT * FROM ROWS FROM (f(1) AS (a int, b int", "42601"),
+            ("UPDATE t SET a[1 = 2", "42601"),
+            ("INSERT INTO t OVERRIDING USER VALUE OVERRIDING USER VALUE VALUES (1)", "42601"),
+        ] {
+            assert_eq!(parse(text, 0, Vec::new()).unwrap_err().sqlstate().code(), code, "{text}");
+        }
+        let repeated = |begin: &str, part: &str| format!("{begin}{}", part.repeat(40_000));
+        let deep = |depth| format!("ON CONFLICT ({}a{}) DO NOTHING", "(".repeat(depth), ")".repeat(depth));
+        let merge = |count, other: &str| {
+            let when = "WHEN NOT MATCHED THEN INSERT OVERRIDING USER VALUE VALUES (1) ".repeat(count);
+            format!("MERGE INTO t USING u ON t.a = u.a {when}{other}")
+        };
+        let began = std::time::Instant::now();
+        for (text, code) in [
+            (repeated("INSERT INTO t VALUES (1) ", "ON CONFLICT (a "), "54001"),
+            (repeated("SELECT * FROM t ", "TABLESAMPLE s ("), "54001"),
+            (repeated("UPDATE t SET a[1] = 2", ", a[1"), "54001"),
+            (repeated("INSERT INTO t ", "OVERRIDING USER VALUE "), "42601"),
+            (format!("INSERT INTO t VALUES (1) {}", deep(64)), "54001"),
+            (merge(9, ""), "54001"),
+            (merge(1, "WHEN NOT MATCHED THEN INSERT OVERRIDING SYSTEM VALUE VALUES (1)"), "0A000"),
+        ] {
+            assert_eq!(parse(&text, 0, Vec::new()).unwrap_err().sqlstate().code(), code, "{}", &text[..60]);
+        }
+        assert!(began.elapsed().as_secs() < 20);
+        for text in [format!("INSERT INTO t VALUES (1) {}", deep(63)), merge(8, "")] {
+            assert!(parse(&text, 0, Vec::new()).is_ok(), "{}", &text[..60]);
+        }
     }
 
     #[test]
