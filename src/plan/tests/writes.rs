@@ -324,6 +324,19 @@ fn lifted_texts_give_the_same_plans() {
 }
 
 #[test]
+fn a_merge_leaves_no_key_to_its_identity() {
+    let merge = |clause: &str| {
+        format!(
+            "MERGE INTO generated g USING events e ON g.event_id = e.event_id \
+             WHEN NOT MATCHED THEN INSERT (event_id, name) {clause} VALUES (e.event_id, 'x')"
+        )
+    };
+    assert!(planned(&merge("OVERRIDING SYSTEM VALUE")).is_ok());
+    let refused = planned(&merge("OVERRIDING USER VALUE")).unwrap_err();
+    assert_eq!(refused.message(), planned("INSERT INTO generated OVERRIDING USER VALUE VALUES (1)").unwrap_err().message());
+}
+
+#[test]
 fn a_merge_runs_where_its_source_lies() {
     let on = "ON t.event_id = s.event_id AND t.seat_id = s.seat_id";
     let insert = "WHEN NOT MATCHED THEN INSERT (event_id, seat_id) VALUES (s.event_id, s.seat_id)";
