@@ -63,7 +63,18 @@ fn altered(cursor: &mut Cursor<'_>) -> Option<String> {
     cursor.eat_words(&["if", "exists"]);
     cursor.eat_word("only");
     let name = name(cursor)?;
-    Some(format!("ALTER {kind} {name} RENAME TO t"))
+    // Another name might be one that makes it a table of another kind.
+    Some(format!("ALTER {kind} {name} RENAME TO {}", last_part(name)))
+}
+
+/// A name without its schema, as it is written.
+fn last_part(name: &str) -> &str {
+    let mut quoted = false;
+    let dot = name.rfind(|character| {
+        quoted ^= character == '"';
+        character == '.' && !quoted
+    });
+    dot.map_or(name, |dot| name[dot + 1..].trim_start())
 }
 
 /// A name with or without a schema, as it is written.
@@ -124,8 +135,10 @@ mod tests {
             ("CREATE OR REPLACE RECURSIVE VIEW v (n) AS SELECT 1", "CREATE VIEW v AS SELECT 1"),
             ("CREATE DOMAIN d AS int NOT NULL", "CREATE DOMAIN d AS INT"),
             ("ALTER TABLE IF EXISTS ONLY t CLUSTER ON i", "ALTER TABLE t RENAME TO t"),
-            ("ALTER INDEX i SET (fillfactor = 60)", "ALTER INDEX i RENAME TO t"),
-            ("ALTER TYPE p ADD ATTRIBUTE c int, DROP ATTRIBUTE b", "ALTER TYPE p RENAME TO t"),
+            ("ALTER TABLE public.u CLUSTER ON i", "ALTER TABLE public.u RENAME TO u"),
+            ("ALTER TABLE public . \"u.\"\"v\" CLUSTER ON i", "ALTER TABLE public.\"u.\"\"v\" RENAME TO \"u.\"\"v\""),
+            ("ALTER INDEX i SET (fillfactor = 60)", "ALTER INDEX i RENAME TO i"),
+            ("ALTER TYPE p ADD ATTRIBUTE c int, DROP ATTRIBUTE b", "ALTER TYPE p RENAME TO p"),
             ("COMMENT ON CONSTRAINT p ON t IS 'x'", "COMMENT ON TABLE t IS NULL"),
         ] {
             let parsed = parse(text, 0, Vec::new()).unwrap();
