@@ -27,13 +27,7 @@ fn created(cursor: &mut Cursor<'_>) -> Option<String> {
     }
     let unique = cursor.eat_word("unique");
     if cursor.eat_word("index") {
-        let concurrently = if cursor.eat_word("concurrently") { "CONCURRENTLY " } else { "" };
-        while !cursor.eat_word("on") {
-            cursor.peek()?;
-            cursor.advance();
-        }
-        cursor.eat_word("only");
-        return Some(format!("CREATE INDEX {concurrently}ON {} (a)", name(cursor)?));
+        return index(cursor, unique);
     }
     if unique {
         return None;
@@ -53,6 +47,51 @@ fn created(cursor: &mut Cursor<'_>) -> Option<String> {
         return Some(format!("CREATE DOMAIN {} AS int", name(cursor)?));
     }
     None
+}
+
+/// With its name, and the columns that it names by themselves: shards have it by this name, and whether a key is among them
+/// decides whether it may be unique.
+fn index(cursor: &mut Cursor<'_>, unique: bool) -> Option<String> {
+    let unique = if unique { "UNIQUE " } else { "" };
+    let concurrently = if cursor.eat_word("concurrently") { "CONCURRENTLY " } else { "" };
+    let missing = if cursor.eat_words(&["if", "not", "exists"]) { "IF NOT EXISTS " } else { "" };
+    let own = match cursor.eat_word("on") {
+        true => "",
+        false => {
+            let own = name(cursor)?;
+            cursor.eat_word("on").then_some(own)?
+        }
+    };
+    cursor.eat_word("only");
+    let table = name(cursor)?;
+    if cursor.eat_word("using") {
+        name(cursor)?;
+    }
+    let columns = indexed_columns(cursor)?;
+    let columns = if columns.is_empty() { "NULL".to_owned() } else { columns.join(", ") };
+    Some(format!("CREATE {unique}INDEX {concurrently}{missing}{own} ON {table} ({columns})"))
+}
+
+/// The names in the list that follows, without those that begin an expression.
+fn indexed_columns<'t>(cursor: &mut Cursor<'t>) -> Option<Vec<&'t str>> {
+    cursor.eat(TokenKind::LeftParen).then_some(())?;
+    let (mut depth, mut begins, mut columns) = (0_usize, true, Vec::new());
+    loop {
+        let token = cursor.peek()?;
+        cursor.advance();
+        let is_name = matches!(token.kind, TokenKind::Word | TokenKind::QuotedWord);
+        let calls = cursor.peek().is_some_and(|next| next.kind == TokenKind::LeftParen);
+        if begins && is_name && !calls {
+            columns.push(token.text(cursor.text()));
+        }
+        begins = depth == 0 && token.kind == TokenKind::Comma;
+        match token.kind {
+            TokenKind::LeftParen => depth += 1,
+            TokenKind::RightParen if depth == 0 => return Some(columns),
+            TokenKind::RightParen => depth -= 1,
+            _ => {}
+        }
+    }
 }
 
 fn altered(cursor: &mut Cursor<'_>) -> Option<String> {
@@ -129,8 +168,13 @@ mod tests {
     #[test]
     fn a_plain_change_of_the_same_thing_stands_in_the_tree() {
         for (text, stands) in [
-            ("CREATE UNIQUE INDEX i ON ONLY public.t (a) TABLESPACE x", "CREATE INDEX ON public.t(a)"),
-            ("CREATE INDEX CONCURRENTLY i ON t (a) TABLESPACE x", "CREATE INDEX CONCURRENTLY ON t(a)"),
+            ("CREATE UNIQUE INDEX i ON ONLY public.t (a) TABLESPACE x", "CREATE UNIQUE INDEX i ON public.t(a)"),
+            ("CREATE INDEX ON t USING btree (\"A\" DESC) TABLESPACE x", "CREATE INDEX ON t(\"A\")"),
+            ("CREATE INDEX CONCURRENTLY ON t ((a + 1), f(b, c)) TABLESPACE x", "CREATE INDEX CONCURRENTLY ON t(NULL)"),
+            (
+                "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS \"I\" ON t (f(b, c), a text_pattern_ops, (d), e) TABLESPACE x",
+                "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS \"I\" ON t(a, e)",
+            ),
             ("CREATE TABLE IF NOT EXISTS \"T\" (a int) USING heap TABLESPACE x", "CREATE TABLE \"T\" (a INT)"),
             ("CREATE OR REPLACE RECURSIVE VIEW v (n) AS SELECT 1", "CREATE VIEW v AS SELECT 1"),
             ("CREATE DOMAIN d AS int NOT NULL", "CREATE DOMAIN d AS INT"),
