@@ -109,7 +109,7 @@ impl Here<'_> {
                 Some(Respelled::new(1, vec![ParserToken::Comma]))
             }
             "fetch" if self.is_one_of(1, &["first", "next"]) && self.kind(2) == Some(TokenKind::LeftParen) => {
-                Some(Respelled::new(2, vec![keyword(Keyword::LIMIT)]))
+                return self.fetch_first();
             }
             "for" if self.is(1, "read") && self.is(2, "only") && self.ends_query(3) => Respelled::dropped(3),
             "name" if self.follows_paren_of(&["xmlelement", "xmlpi"]) => {
@@ -117,7 +117,7 @@ impl Here<'_> {
                 self.xml(2 + usize::from(comma), Vec::new())
             }
             "only" if self.first_is(&["truncate", "alter", "create"]) => None,
-            "only" if self.is_one_of(-1, TABLE_FOLLOWS) || self.kind(-1) == Some(TokenKind::Comma) => {
+            "only" if self.is_one_of(-1, TABLE_FOLLOWS) || self.is_one_of(-1, &["into", "using"]) || self.kind(-1) == Some(TokenKind::Comma) => {
                 Some(self.only()?.ok_or_else(|| self.syntax_error(1))?)
             }
             "row" | "rows" if self.is(1, "only") && self.kind(-1) == Some(TokenKind::RightParen) => {
@@ -145,6 +145,20 @@ impl Here<'_> {
             }
             _ => None,
         })
+    }
+
+    /// `FETCH FIRST (count) ROWS`: LIMIT, which has no ties.
+    fn fetch_first(&self) -> Result<Option<Respelled>> {
+        let end = self.end_of(2)?;
+        if !(self.is_one_of(end + 1, &["row", "rows"]) && self.is(end + 2, "with")) {
+            return Ok(Some(Respelled::new(2, vec![keyword(Keyword::LIMIT)])));
+        }
+        let count = match self.kind(3) {
+            Some(TokenKind::Integer) if end == 4 => ParserToken::Number(self.text_at(3).to_owned(), false),
+            Some(TokenKind::Parameter) if end == 4 => ParserToken::Placeholder(self.text_at(3).to_owned()),
+            _ => return Err(self.refuse("a computed count before WITH TIES", "Give it as a constant or a parameter.")),
+        };
+        Ok(Some(Respelled::new(end as usize + 1, vec![keyword(Keyword::FETCH), keyword(Keyword::FIRST), count])))
     }
 
     /// What a `*` is that is no operator.
@@ -272,7 +286,7 @@ impl Here<'_> {
 
     /// A clause behind a query of WITH, or behind another one there.
     fn follows_query(&self) -> bool {
-        self.first_is(&["with"]) && (self.kind(-1) == Some(TokenKind::RightParen) || self.is(-2, "set"))
+        self.first_is(&["with", "insert"]) && (self.kind(-1) == Some(TokenKind::RightParen) || self.is(-2, "set"))
     }
 
     /// `SEARCH DEPTH FIRST BY a, b SET c`.
@@ -494,6 +508,17 @@ mod tests {
             ("SELECT a FROM t GROUP BY ()", "SELECT a FROM t GROUP BY GROUPING SETS (())", ""),
             ("SELECT a FROM t GROUP BY ALL a", "SELECT a FROM t GROUP BY a", ""),
             ("SELECT a FROM t FETCH NEXT (1 + 1) ROWS ONLY", "SELECT a FROM t LIMIT (1 + 1)", ""),
+            (
+                "SELECT a FROM t ORDER BY a FETCH FIRST (5) ROWS WITH TIES",
+                "SELECT a FROM t ORDER BY a FETCH FIRST 5 ROWS WITH TIES",
+                "",
+            ),
+            ("SELECT a FROM t FETCH NEXT ($1) ROW WITH TIES", "SELECT a FROM t FETCH FIRST $1 ROWS WITH TIES", ""),
+            (
+                "SELECT a FROM t FETCH NEXT (1 + 1) ROWS WITH TIES",
+                "a computed count before WITH TIES is not supported by shardd",
+                "",
+            ),
             ("SELECT a FROM t FOR READ ONLY", "SELECT a FROM t", ""),
             ("SELECT a FROM t * WHERE b", "SELECT a FROM t WHERE b", ""),
             ("SELECT a IS DISTINCT FROM b * set FROM s.t *", "SELECT a IS DISTINCT FROM b * set FROM s.t", ""),
@@ -512,10 +537,20 @@ mod tests {
             ("SELECT (e).* FROM t e", "SELECT (e).\"*\" FROM t e", "(...).*"),
             ("SELECT * FROM ROWS FROM (f(1) AS (a int), g(2))", "SELECT * FROM \"rows from\"(f(1), g(2))", "ROWS FROM"),
             ("SELECT * FROM ONLY t, ONLY (s.u)", "SELECT * FROM t, \"s\".\"u\"", "ONLY"),
+            (
+                "MERGE INTO ONLY t USING ONLY (s.u) ON a = b WHEN MATCHED THEN DELETE",
+                "MERGE INTO t USING \"s\".\"u\" ON a = b WHEN MATCHED THEN DELETE",
+                "ONLY",
+            ),
             ("SELECT * FROM t TABLESAMPLE system (9) REPEATABLE (1) WHERE a", "SELECT * FROM t WHERE a", "TABLESAMPLE"),
             (
                 "WITH RECURSIVE t AS (SELECT 1) SEARCH DEPTH FIRST BY a, b SET c CYCLE a SET d TO 'Y' DEFAULT 'N' USING e SELECT c FROM t",
                 "WITH RECURSIVE t AS (SELECT 1) SELECT c FROM t",
+                "SEARCH and CYCLE in WITH",
+            ),
+            (
+                "INSERT INTO u WITH RECURSIVE t AS (SELECT 1) SEARCH BREADTH FIRST BY a SET b CYCLE a SET d USING e SELECT * FROM t",
+                "INSERT INTO u WITH RECURSIVE t AS (SELECT 1) SELECT * FROM t",
                 "SEARCH and CYCLE in WITH",
             ),
             (
