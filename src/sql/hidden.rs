@@ -4,7 +4,7 @@
 //! statement, and no condition that is not there. What they mean is lost to it, and the statement says so
 //! ([`Parsed::hidden`](super::Parsed::hidden)): Postgres shards get the client's own text, and nothing is printed from the tree.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{AccessExpr, Expr, SetExpr, Statement};
 use sqlparser::keywords::Keyword;
@@ -200,11 +200,22 @@ impl Here<'_> {
 
     fn sample(&self) -> Result<Option<Respelled>> {
         let mut end = self.end_of(2)?;
+        self.refuse_calls(3..end, "a call or a subquery in TABLESAMPLE")?;
         if self.is(end + 1, "repeatable") {
-            end = self.end_of(end + 2)?;
+            let open = end + 2;
+            end = self.end_of(open)?;
+            self.refuse_calls(open + 1..end, "a call or a subquery in TABLESAMPLE")?;
         }
         let hint = "Use ORDER BY random() LIMIT n.";
         Ok(self.hide_on_one_shard("TABLESAMPLE", hint, end as usize + 1, Vec::new()))
+    }
+
+    /// What is in parentheses may name tables and functions, which the tree has to name.
+    fn refuse_calls(&self, mut within: Range<isize>, what: &str) -> Result<()> {
+        match within.any(|at| self.kind(at) == Some(TokenKind::LeftParen)) {
+            true => Err(self.refuse(what, "Compute it first, and give the value.")),
+            false => Ok(()),
+        }
     }
 
     fn hide_on_one_shard(&self, what: &str, hint: &str, taken: usize, tokens: Vec<ParserToken>) -> Option<Respelled> {
@@ -240,6 +251,7 @@ impl Here<'_> {
             let Some(end) = self.closed(taken)? else { return Ok(None) };
             taken = end + 1;
         }
+        let subscripts = 1..taken;
         let in_columns = || {
             let open = self.opened_around(0)?;
             let before = if self.kind(open - 2) == Some(TokenKind::Dot) { open - 4 } else { open - 2 };
@@ -247,8 +259,11 @@ impl Here<'_> {
         };
         let is_target = (follows && self.text_at(taken) == "=") || in_columns().is_some();
         let hint = "Assign the whole column.";
-        let hidden = || self.hide("assigning to a part of a column", hint, taken as usize, Vec::new());
-        Ok(is_target.then(hidden).flatten())
+        if !is_target {
+            return Ok(None);
+        }
+        self.refuse_calls(subscripts, "a call or a subquery in the subscript of what is assigned to")?;
+        Ok(self.hide("assigning to a part of a column", hint, taken as usize, Vec::new()))
     }
 
     /// `CURRENT OF name`, which stands for one row, as a condition that all satisfy.
@@ -577,6 +592,16 @@ mod tests {
                 "INSERT INTO s.t (a[1], b[2]) VALUES (c[1], 2)",
                 "INSERT INTO s.t (a, b) VALUES (c[1], 2)",
                 "assigning to a part of a column",
+            ),
+            (
+                "UPDATE t SET a[(SELECT b FROM u)] = 2",
+                "a call or a subquery in the subscript of what is assigned to is not supported by shardd",
+                "",
+            ),
+            (
+                "SELECT * FROM t TABLESAMPLE system (9) REPEATABLE (f(1))",
+                "a call or a subquery in TABLESAMPLE is not supported by shardd",
+                "",
             ),
             ("DELETE FROM t WHERE CURRENT OF \"C\"", "DELETE FROM t WHERE true", "WHERE CURRENT OF"),
             (
