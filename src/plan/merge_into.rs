@@ -10,9 +10,7 @@ use super::analysis::Analysis;
 use super::assigned::assigned;
 use super::from::refuse_duplicate_names;
 use super::functions::calls;
-use super::insert::{
-    computed_key, cut_key, key_place, missing_key, null_key, pin_unless_cut, refuse_overridden_key,
-};
+use super::insert::{computed_key, cut_key, key_place, missing_key, null_key, pin_unless_cut, refuse_overridden_key};
 use super::key::KeyExpression;
 use super::place::Place;
 use super::predicate::{conjuncts, key_column};

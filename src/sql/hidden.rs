@@ -1,8 +1,9 @@
 //! Constructs of Postgres for which the parser has no tree.
 //!
-//! It is given other tokens in their place, or none, such that the tree still names every table, column and function of the
-//! statement, and no condition that is not there. What they mean is lost to it, and the statement says so
-//! ([`Parsed::hidden`](super::Parsed::hidden)): Postgres shards get the client's own text, and nothing is printed from the tree.
+//! It is given other tokens in their place, or none, such that the tree still names every table and function that the statement
+//! reads, and says of no key what the statement does not say. Other conditions may be there as the parser was given them only. What
+//! they mean is lost to it, and the statement says so ([`Parsed::hidden`](super::Parsed::hidden)): Postgres shards get the client's
+//! own text, and no condition is printed from the tree.
 
 use std::ops::{ControlFlow, Range};
 
@@ -117,7 +118,11 @@ impl Here<'_> {
                 self.xml(2 + usize::from(comma), Vec::new())
             }
             "only" if self.first_is(&["truncate", "alter", "create"]) => None,
-            "only" if self.is_one_of(-1, TABLE_FOLLOWS) || self.is_one_of(-1, &["into", "using"]) || self.kind(-1) == Some(TokenKind::Comma) => {
+            "only"
+                if self.is_one_of(-1, TABLE_FOLLOWS)
+                    || self.is_one_of(-1, &["into", "using"])
+                    || self.kind(-1) == Some(TokenKind::Comma) =>
+            {
                 Some(self.only()?.ok_or_else(|| self.syntax_error(1))?)
             }
             "row" | "rows" if self.is(1, "only") && self.kind(-1) == Some(TokenKind::RightParen) => {

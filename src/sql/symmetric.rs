@@ -11,7 +11,7 @@ use super::lexer::{Token, TokenKind};
 use super::walk::walk_expressions_mut;
 use crate::error::{Error, Result, SqlState};
 
-/// How many of them a statement may have.
+/// How many of them a statement may have: each is measured before it is written out, and adds to the depth of the tree.
 const MAX_SYMMETRIC: usize = 8;
 
 /// How many bytes, printed, they may add to a tree: each doubles what stands in it, and one may stand in another.

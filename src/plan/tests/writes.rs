@@ -333,7 +333,10 @@ fn a_merge_leaves_no_key_to_its_identity() {
     };
     assert!(planned(&merge("OVERRIDING SYSTEM VALUE")).is_ok());
     let refused = planned(&merge("OVERRIDING USER VALUE")).unwrap_err();
-    assert_eq!(refused.message(), planned("INSERT INTO generated OVERRIDING USER VALUE VALUES (1)").unwrap_err().message());
+    assert_eq!(
+        refused.message(),
+        planned("INSERT INTO generated OVERRIDING USER VALUE VALUES (1)").unwrap_err().message()
+    );
 }
 
 #[test]
