@@ -121,10 +121,9 @@ impl Statement {
     /// # Errors
     /// The tree does not show all that the statement means.
     pub(super) fn require_whole_tree(&self) -> Result<()> {
-        let on_sqlite = matches!(self.program, Some(Program::Sqlite(_)));
         match &self.parsed.hidden {
-            Some(hidden) if !(hidden.on_postgres_only && on_sqlite) => Err(hidden.refusal.clone()),
-            _ => Ok(()),
+            Some(hidden) => Err(hidden.refusal.clone()),
+            None => Ok(()),
         }
     }
 

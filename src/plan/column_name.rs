@@ -126,6 +126,8 @@ mod tests {
             ("a + 1", "?column?"),
             ("5", "?column?"),
             ("a::text", "a"),
+            ("a::text COLLATE \"C\"", "a"),
+            ("'x'::text COLLATE \"C\"", "text"),
             ("5::text", "text"),
             ("sum(a)::int", "sum"),
             ("'x'::timestamptz", "timestamptz"),

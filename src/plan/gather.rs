@@ -58,7 +58,7 @@ pub fn brought(read: &Read, parsed: &Parsed, schema: &Schema, keyspaces: &[Arc<K
                 schema.table(name).ok_or_else(|| Error::internal(format!("\"{name}\" is not in the schema")))?;
             let columns = needs.columns(table);
             let unread = !is_read(name);
-            let mut query = needs.query(table, &columns, unread)?;
+            let mut query = needs.query(table, &columns, unread, parsed.hidden.is_none())?;
             query.locks.extend(locks.table(name, needs.named(name))?);
             let locks_rows = !query.locks.is_empty();
             let mut analysis = Analysis::new(parsed, schema, keyspaces);
@@ -239,13 +239,14 @@ impl Needs {
         }
     }
 
-    fn query(&self, table: &Table, columns: &[usize], unread: bool) -> Result<Query> {
+    fn query(&self, table: &Table, columns: &[usize], unread: bool, whole_tree: bool) -> Result<Query> {
         let list: Vec<String> = columns.iter().map(|number| ident(&table.columns[*number].name).to_string()).collect();
         let mut query = parse_query(&format!("SELECT {} FROM {}", list.join(", "), ident(&table.name)))?;
         if let SetExpr::Select(select) = &mut *query.body {
             select.selection = match unread {
                 true => Some(parse_expression("false")?),
-                false => self.filter(table),
+                // A condition may be there as the parser was given it only.
+                false => self.filter(table).filter(|_| whole_tree),
             };
         }
         Ok(query)
@@ -397,6 +398,8 @@ mod tests {
             // Each could fail on a row that another condition keeps out.
             ("venue_id / 2 = 1", ""),
             ("name::bigint = 1", ""),
+            ("name < 'b'::text COLLATE \"ci\" AND venue_id = 1", " WHERE \"venue_id\" = 1"),
+            ("venue_id = 1 AND f(VARIADIC name)", ""),
             ("lower(name) = 'x' OR venue_id = 1", ""),
         ] {
             let text = format!("SELECT rank() OVER (ORDER BY name, day, venue_id) FROM events e WHERE {condition}");

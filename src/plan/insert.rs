@@ -113,7 +113,7 @@ fn refuse_foreign_insert(insert: &ast::Insert) -> Result<()> {
 }
 
 /// The row would have another key than the one that decides its shard.
-fn refuse_overridden_key(analysis: &Analysis<'_>, table: &Table) -> Result<()> {
+pub(super) fn refuse_overridden_key(analysis: &Analysis<'_>, table: &Table) -> Result<()> {
     let key = table.key_column().and_then(|key| table.columns.get(key));
     match key.filter(|key| key.identity.is_some()) {
         Some(key) if analysis.overriding == Some(Overriding::UserValue) => Err(Error::unsupported(

@@ -10,7 +10,7 @@ use super::analysis::Analysis;
 use super::assigned::assigned;
 use super::from::refuse_duplicate_names;
 use super::functions::calls;
-use super::insert::{computed_key, cut_key, key_place, missing_key, null_key, pin_unless_cut};
+use super::insert::{computed_key, cut_key, key_place, missing_key, null_key, pin_unless_cut, refuse_overridden_key};
 use super::key::KeyExpression;
 use super::place::Place;
 use super::predicate::{conjuncts, key_column};
@@ -130,6 +130,7 @@ fn inserted(
     both: &Source,
     place: Place<'_>,
 ) -> Result<()> {
+    refuse_overridden_key(analysis, table)?;
     let Some(value) = inserted_key(table, insert)? else { return Ok(()) };
     let row = analysis.graph.table(place.level);
     match assigned(value, analysis.key_type) {

@@ -79,6 +79,12 @@ fn setting_call(call: &Function, column: String) -> Result<Option<SettingCall>> 
 /// Plans a query; also a write that begins with WITH.
 pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
     let output = analysis.query(query, Place::TOP)?;
+    if writes_within(query) && analysis.hidden.is_some_and(|hidden| hidden.current_of.is_some()) {
+        return Err(Error::unsupported(
+            "WHERE CURRENT OF in a statement with a write within WITH",
+            "Write them in two statements of one transaction.",
+        ));
+    }
     let mut route = Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() };
     let statement = Statement::Query(Box::new(query.clone()));
     if let Some(written) = analysis.written.take()
@@ -109,7 +115,7 @@ pub(super) fn plan(mut analysis: Analysis<'_>, query: &Query) -> Result<Plan> {
         Err(mixed)
     } else if route.keys == Keys::Any {
         Err(Error::internal("a statement without sharded tables was sent to several shards"))
-    } else if let Some(hidden) = analysis.hidden.filter(|hidden| !hidden.on_postgres_only) {
+    } else if let Some(hidden) = analysis.hidden {
         Err(hidden.refusal.clone())
     } else {
         super::scatter::build(&mut analysis, query, &output)

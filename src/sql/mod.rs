@@ -7,6 +7,7 @@ mod changes;
 mod check;
 mod clauses;
 mod clock;
+mod collated;
 mod copy;
 mod cursor;
 mod hidden;
@@ -78,8 +79,6 @@ pub struct Parsed {
 pub struct Hidden {
     /// Why the statement cannot run where its tree is translated or printed.
     pub refusal: crate::error::Error,
-    /// On SQLite shards it means nothing more.
-    pub on_postgres_only: bool,
     /// Where its rows are brought to one place it would mean something else.
     pub on_one_shard: bool,
     /// It is another thing each time it runs.

@@ -9,6 +9,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 
 use super::clauses::overriding;
+use super::collated::{may_be_collated, write_collations};
 use super::cursor::Cursor;
 use super::hidden::{Hidden, all_fields_are_outermost};
 use super::lexer::{Token, TokenKind, position, syntax_error_at};
@@ -73,10 +74,9 @@ pub fn parse(text: &str, client_parameters: usize, lifted: Vec<LiteralKind>) -> 
     }
     let on_one_shard = hidden.iter().any(|hidden| hidden.on_one_shard);
     let is_random = hidden.iter().any(|hidden| hidden.is_random);
-    let weight = |hidden: &Hidden| (hidden.current_of.is_none(), !hidden.on_one_shard, hidden.on_postgres_only);
+    let weight = |hidden: &Hidden| (hidden.current_of.is_none(), !hidden.on_one_shard);
     let hidden = hidden.into_iter().min_by_key(weight).map(|hidden| super::Hidden {
         refusal: hidden.refusal,
-        on_postgres_only: hidden.on_postgres_only,
         on_one_shard,
         is_random,
         current_of: hidden.current_of,
@@ -133,8 +133,11 @@ fn parse_with<T: ast::VisitMut>(
     let ParserTokens { tokens: converted, deep, hidden } = parser_tokens(text, tokens)?;
     let mut parser = Parser::new(&DIALECT).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(converted);
     let mut tree = with_deep_stack(deep, || read(&mut parser)).map_err(|error| parse_error(text, tokens, &error))?;
+    if may_be_collated(text, tokens) {
+        with_deep_stack(deep, || write_collations(&mut tree));
+    }
     if may_be_symmetric(text, tokens)? {
-        with_deep_stack(deep, || write_out_symmetric(&mut tree));
+        with_deep_stack(deep, || write_out_symmetric(&mut tree))?;
     }
     if may_have_prefix_operators(text, tokens) {
         with_deep_stack(deep, || bind_prefix_operators(&mut tree));

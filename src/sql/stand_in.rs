@@ -27,13 +27,7 @@ fn created(cursor: &mut Cursor<'_>) -> Option<String> {
     }
     let unique = cursor.eat_word("unique");
     if cursor.eat_word("index") {
-        let concurrently = if cursor.eat_word("concurrently") { "CONCURRENTLY " } else { "" };
-        while !cursor.eat_word("on") {
-            cursor.peek()?;
-            cursor.advance();
-        }
-        cursor.eat_word("only");
-        return Some(format!("CREATE INDEX {concurrently}ON {} (a)", name(cursor)?));
+        return index(cursor, unique);
     }
     if unique {
         return None;
@@ -55,6 +49,51 @@ fn created(cursor: &mut Cursor<'_>) -> Option<String> {
     None
 }
 
+/// With its name, and the columns that it names by themselves: shards have it by this name, and whether a key is among them
+/// decides whether it may be unique.
+fn index(cursor: &mut Cursor<'_>, unique: bool) -> Option<String> {
+    let unique = if unique { "UNIQUE " } else { "" };
+    let concurrently = if cursor.eat_word("concurrently") { "CONCURRENTLY " } else { "" };
+    let missing = if cursor.eat_words(&["if", "not", "exists"]) { "IF NOT EXISTS " } else { "" };
+    let own = match cursor.eat_word("on") {
+        true => "",
+        false => {
+            let own = name(cursor)?;
+            cursor.eat_word("on").then_some(own)?
+        }
+    };
+    cursor.eat_word("only");
+    let table = name(cursor)?;
+    if cursor.eat_word("using") {
+        name(cursor)?;
+    }
+    let columns = indexed_columns(cursor)?;
+    let columns = if columns.is_empty() { "NULL".to_owned() } else { columns.join(", ") };
+    Some(format!("CREATE {unique}INDEX {concurrently}{missing}{own} ON {table} ({columns})"))
+}
+
+/// The names in the list that follows, without those that begin an expression.
+fn indexed_columns<'t>(cursor: &mut Cursor<'t>) -> Option<Vec<&'t str>> {
+    cursor.eat(TokenKind::LeftParen).then_some(())?;
+    let (mut depth, mut begins, mut columns) = (0_usize, true, Vec::new());
+    loop {
+        let token = cursor.peek()?;
+        cursor.advance();
+        let is_name = matches!(token.kind, TokenKind::Word | TokenKind::QuotedWord);
+        let calls = cursor.peek().is_some_and(|next| next.kind == TokenKind::LeftParen);
+        if begins && is_name && !calls {
+            columns.push(token.text(cursor.text()));
+        }
+        begins = depth == 0 && token.kind == TokenKind::Comma;
+        match token.kind {
+            TokenKind::LeftParen => depth += 1,
+            TokenKind::RightParen if depth == 0 => return Some(columns),
+            TokenKind::RightParen => depth -= 1,
+            _ => {}
+        }
+    }
+}
+
 fn altered(cursor: &mut Cursor<'_>) -> Option<String> {
     let kind = cursor.advance_text().to_ascii_uppercase();
     if !matches!(kind.as_str(), "TABLE" | "INDEX" | "TYPE") {
@@ -63,7 +102,18 @@ fn altered(cursor: &mut Cursor<'_>) -> Option<String> {
     cursor.eat_words(&["if", "exists"]);
     cursor.eat_word("only");
     let name = name(cursor)?;
-    Some(format!("ALTER {kind} {name} RENAME TO t"))
+    // Another name might be one that makes it a table of another kind.
+    Some(format!("ALTER {kind} {name} RENAME TO {}", last_part(name)))
+}
+
+/// A name without its schema, as it is written.
+fn last_part(name: &str) -> &str {
+    let mut quoted = false;
+    let dot = name.rfind(|character| {
+        quoted ^= character == '"';
+        character == '.' && !quoted
+    });
+    dot.map_or(name, |dot| name[dot + 1..].trim_start())
 }
 
 /// A name with or without a schema, as it is written.
@@ -118,14 +168,21 @@ mod tests {
     #[test]
     fn a_plain_change_of_the_same_thing_stands_in_the_tree() {
         for (text, stands) in [
-            ("CREATE UNIQUE INDEX i ON ONLY public.t (a) TABLESPACE x", "CREATE INDEX ON public.t(a)"),
-            ("CREATE INDEX CONCURRENTLY i ON t (a) TABLESPACE x", "CREATE INDEX CONCURRENTLY ON t(a)"),
+            ("CREATE UNIQUE INDEX i ON ONLY public.t (a) TABLESPACE x", "CREATE UNIQUE INDEX i ON public.t(a)"),
+            ("CREATE INDEX ON t USING btree (\"A\" DESC) TABLESPACE x", "CREATE INDEX ON t(\"A\")"),
+            ("CREATE INDEX CONCURRENTLY ON t ((a + 1), f(b, c)) TABLESPACE x", "CREATE INDEX CONCURRENTLY ON t(NULL)"),
+            (
+                "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS \"I\" ON t (f(b, c), a text_pattern_ops, (d), e) TABLESPACE x",
+                "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS \"I\" ON t(a, e)",
+            ),
             ("CREATE TABLE IF NOT EXISTS \"T\" (a int) USING heap TABLESPACE x", "CREATE TABLE \"T\" (a INT)"),
             ("CREATE OR REPLACE RECURSIVE VIEW v (n) AS SELECT 1", "CREATE VIEW v AS SELECT 1"),
             ("CREATE DOMAIN d AS int NOT NULL", "CREATE DOMAIN d AS INT"),
             ("ALTER TABLE IF EXISTS ONLY t CLUSTER ON i", "ALTER TABLE t RENAME TO t"),
-            ("ALTER INDEX i SET (fillfactor = 60)", "ALTER INDEX i RENAME TO t"),
-            ("ALTER TYPE p ADD ATTRIBUTE c int, DROP ATTRIBUTE b", "ALTER TYPE p RENAME TO t"),
+            ("ALTER TABLE public.u CLUSTER ON i", "ALTER TABLE public.u RENAME TO u"),
+            ("ALTER TABLE public . \"u.\"\"v\" CLUSTER ON i", "ALTER TABLE public.\"u.\"\"v\" RENAME TO \"u.\"\"v\""),
+            ("ALTER INDEX i SET (fillfactor = 60)", "ALTER INDEX i RENAME TO i"),
+            ("ALTER TYPE p ADD ATTRIBUTE c int, DROP ATTRIBUTE b", "ALTER TYPE p RENAME TO p"),
             ("COMMENT ON CONSTRAINT p ON t IS 'x'", "COMMENT ON TABLE t IS NULL"),
         ] {
             let parsed = parse(text, 0, Vec::new()).unwrap();

@@ -4,13 +4,18 @@
 //! where it was.
 //! <https://www.postgresql.org/docs/15/functions-comparison.html>
 
+use std::fmt::{Display, Write};
+
 use super::ast::{BinaryOperator, CastKind, Expr, UnaryOperator, Value, VisitMut};
 use super::lexer::{Token, TokenKind};
 use super::walk::walk_expressions_mut;
 use crate::error::{Error, Result, SqlState};
 
-/// How many of them a statement may have: each doubles what stands in it, and one may stand in another.
+/// How many of them a statement may have: each is measured before it is written out, and adds to the depth of the tree.
 const MAX_SYMMETRIC: usize = 8;
+
+/// How many bytes, printed, they may add to a tree: each doubles what stands in it, and one may stand in another.
+const MAX_ADDED_BYTES: usize = 256 << 10;
 
 /// Whether a statement has one.
 ///
@@ -22,19 +27,28 @@ pub(super) fn may_be_symmetric(text: &str, tokens: &[Token]) -> Result<bool> {
     match pairs.by_ref().take(MAX_SYMMETRIC + 1).count() {
         0 => Ok(false),
         count if count <= MAX_SYMMETRIC => Ok(true),
-        _ => Err(Error::new(
-            SqlState::STATEMENT_TOO_COMPLEX,
-            format!("a statement has more than {MAX_SYMMETRIC} times BETWEEN SYMMETRIC"),
-        )
-        .hint("Order the ends with least() and greatest().")),
+        _ => Err(too_complex(format!("a statement has more than {MAX_SYMMETRIC} times BETWEEN SYMMETRIC"))),
     }
 }
 
+fn too_complex(message: impl Into<String>) -> Error {
+    Error::new(SqlState::STATEMENT_TOO_COMPLEX, message).hint("Order the ends with least() and greatest().")
+}
+
 /// `x BETWEEN a AND b OR x BETWEEN b AND a` in place of each, in parentheses.
-pub(super) fn write_out_symmetric(tree: &mut impl VisitMut) {
+///
+/// # Errors
+/// 54001 when that would be too long.
+pub(super) fn write_out_symmetric(tree: &mut impl VisitMut) -> Result<()> {
+    let mut room = Room { left_bytes: MAX_ADDED_BYTES };
+    let mut fits = true;
     walk_expressions_mut(tree, |expression| {
         let Expr::Between { low, .. } = expression else { return };
-        if !take_mark(low) {
+        if !fits || !take_mark(low) {
+            return;
+        }
+        fits = room.has(expression);
+        if !fits {
             return;
         }
         let Expr::Between { expr, negated, low, high } = std::mem::replace(expression, placeholder()) else { return };
@@ -44,6 +58,26 @@ pub(super) fn write_out_symmetric(tree: &mut impl VisitMut) {
         let both = Expr::BinaryOp { left: Box::new(one), op, right: Box::new(other) };
         *expression = Expr::Nested(Box::new(both));
     });
+    if fits { Ok(()) } else { Err(too_complex("what stands in BETWEEN SYMMETRIC is too long")) }
+}
+
+/// What may be added yet.
+struct Room {
+    left_bytes: usize,
+}
+
+impl Room {
+    /// Takes as much as something is long, printed.
+    fn has(&mut self, added: &impl Display) -> bool {
+        write!(self, "{added}").is_ok()
+    }
+}
+
+impl Write for Room {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.left_bytes = self.left_bytes.checked_sub(text.len()).ok_or(std::fmt::Error)?;
+        Ok(())
+    }
 }
 
 fn placeholder() -> Expr {
@@ -93,5 +127,17 @@ mod tests {
         let of = |count: usize| format!("SELECT {}", vec!["1 BETWEEN SYMMETRIC 2 AND 3"; count].join(", "));
         assert!(parse(&of(8), 0, Vec::new()).is_ok());
         assert_eq!(parse(&of(9), 0, Vec::new()).unwrap_err().sqlstate().code(), "54001");
+    }
+
+    #[test]
+    fn what_they_double_is_bounded() {
+        let nested = |depth: usize, length: usize| {
+            let (open, close) = ("(true BETWEEN SYMMETRIC ".repeat(depth), " AND false)".repeat(depth));
+            format!("SELECT {open}(a IN (1{})){close}", ", 1".repeat(length))
+        };
+        let long = vec!["1"; 20_000].join(", ");
+        assert!(parse(&nested(8, 10), 0, Vec::new()).is_ok());
+        assert!(parse(&format!("{} WHERE b IN ({long})", nested(1, 10_000)), 0, Vec::new()).is_ok());
+        assert_eq!(parse(&nested(8, 10_000), 0, Vec::new()).unwrap_err().sqlstate().code(), "54001");
     }
 }

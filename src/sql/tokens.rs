@@ -16,7 +16,8 @@ use crate::error::{Error, Result, SqlState};
 /// The most tokens that one statement may have: the tree takes some hundred bytes for each.
 pub(super) const MAX_TOKENS: usize = 250_000;
 
-/// The most operators that may follow one another, and the deepest nesting, in sum: the depth of the tree is below it.
+/// The most operators that may follow one another, and the deepest nesting, in sum. The tree is hardly deeper: only BETWEEN SYMMETRIC,
+/// once it is written out, adds to it.
 pub(super) const MAX_DEPTH: usize = 1_000;
 
 /// Trees no deeper than this need no special stack. Measured: a build without optimisation parses a nested query with up to
@@ -193,8 +194,10 @@ impl Depth {
                 // What follows may apply to the whole: `(...)::a::b`, `f(...)(...)`.
             }
             TokenKind::Comma => {
-                self.total -= self.current;
-                self.current = 0;
+                // The parenthesis around it goes on.
+                let around = usize::from(!self.levels.is_empty());
+                self.total = self.total - self.current + around;
+                self.current = around;
             }
             TokenKind::Operator | TokenKind::DoubleColon => self.deeper(1),
             TokenKind::Word => self.deeper(depth_of(token.text(text))),

@@ -88,6 +88,18 @@ fn values_that_are_no_keys_reach_every_shard() {
 }
 
 #[test]
+fn a_key_under_another_collation_reaches_every_shard() {
+    for condition in [
+        "email::text COLLATE \"ci\" = 'bob'",
+        "'bob'::text COLLATE \"ci\" = email",
+        "email IN ('bob'::text COLLATE \"ci\")",
+    ] {
+        let found = targets(&format!("SELECT * FROM users WHERE {condition}"), &[]);
+        assert_eq!(found.shards.len(), 4, "{condition}");
+    }
+}
+
+#[test]
 fn two_sides_reach_both_shards() {
     let found = targets("SELECT * FROM seats WHERE event_id = 1 UNION ALL SELECT * FROM seats WHERE event_id = 2", &[]);
     assert_eq!(found.shards, shards_of(&[1, 2]));

@@ -159,6 +159,17 @@ fn writes_within_with_that_meet_need_one_key() {
 }
 
 #[test]
+fn the_row_of_a_cursor_is_written_by_a_statement_of_its_own() {
+    let refused = "0A000 WHERE CURRENT OF in a statement with a write within WITH...";
+    check(&[
+        ("WITH d AS (DELETE FROM orders WHERE total = 0 RETURNING 1) DELETE FROM seats WHERE CURRENT OF c", refused),
+        ("WITH d AS (DELETE FROM seats WHERE CURRENT OF c RETURNING *) SELECT * FROM orders", refused),
+        ("WITH d AS (DELETE FROM seats WHERE CURRENT OF c RETURNING 1) DELETE FROM venues", refused),
+        ("WITH d AS (SELECT 1) DELETE FROM seats WHERE CURRENT OF c", "write every"),
+    ]);
+}
+
+#[test]
 fn the_session_answers_what_is_its_own() {
     check(&[
         ("BEGIN", "Begin { tag: \"BEGIN\", isolation: None, read_only: None }"),
@@ -310,6 +321,22 @@ fn lifted_texts_give_the_same_plans() {
         panic!()
     };
     assert_eq!(super::describe_keys(&write.route.keys), "{-$2}");
+}
+
+#[test]
+fn a_merge_leaves_no_key_to_its_identity() {
+    let merge = |clause: &str| {
+        format!(
+            "MERGE INTO generated g USING events e ON g.event_id = e.event_id \
+             WHEN NOT MATCHED THEN INSERT (event_id, name) {clause} VALUES (e.event_id, 'x')"
+        )
+    };
+    assert!(planned(&merge("OVERRIDING SYSTEM VALUE")).is_ok());
+    let refused = planned(&merge("OVERRIDING USER VALUE")).unwrap_err();
+    assert_eq!(
+        refused.message(),
+        planned("INSERT INTO generated OVERRIDING USER VALUE VALUES (1)").unwrap_err().message()
+    );
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Shard {
     fn program(&self, text: &str) -> Result<Option<Program>> {
         let client_parameters = (1..20).take_while(|number| text.contains(&format!("${number}"))).count();
         let parsed = crate::sql::parse(text, client_parameters, Vec::new())?;
-        if let Some(hidden) = parsed.hidden.filter(|hidden| !hidden.on_postgres_only) {
+        if let Some(hidden) = parsed.hidden {
             return Err(hidden.refusal);
         }
         let Tree::Sql(tree) = parsed.tree else { panic!("{text} is for the session") };
