@@ -27,23 +27,7 @@ impl Engine {
         if self.two_phases.under_way().contains(&gid) {
             return Err(not_ready(prepared, "is being committed by this server"));
         }
-        if let Ok(decider) = self.shard(gid.decider) {
-            let without = "Run `shardctl transactions resolve` without --force";
-            match decider.postgres()?.answers().await {
-                Ok(()) => {
-                    let name = decider.name();
-                    let what = format!("can be ended as was decided: shard \"{name}\", which knows it, can be reached");
-                    return Err(not_ready(prepared, &what).hint(format!("{without}.")));
-                }
-                Err(error) if error.sqlstate() == SqlState::CONNECTION_FAILURE => {}
-                // It is there, and takes no question now.
-                Err(error) => {
-                    let name = decider.name();
-                    let what = format!("was decided by shard \"{name}\", which is not lost: {}", error.message());
-                    return Err(not_ready(prepared, &what).hint(format!("{without} once it answers.")));
-                }
-            }
-        }
+        self.refuse_while_decided(prepared, &gid).await?;
         let found = self.look_for_prepared().await;
         let is_part = |part: &InDoubt| Gid::of_prepared(&part.gid, &self.cluster).as_ref() == Some(&gid);
         let parts: Vec<(ShardId, &InDoubt)> =
@@ -92,6 +76,26 @@ impl Engine {
         unread.extend(self.down().into_iter().map(|(shard, _, _)| shard));
         unread.retain(|shard| *shard != gid.decider);
         Ok((ended, unread))
+    }
+
+    /// # Errors
+    /// 55000: the shard that knows the decision is there.
+    async fn refuse_while_decided(&self, prepared: &str, gid: &Gid) -> Result<()> {
+        let Ok(decider) = self.shard(gid.decider) else { return Ok(()) };
+        let name = decider.name();
+        let without = "Run `shardctl transactions resolve` without --force";
+        match decider.postgres()?.answers().await {
+            Ok(()) => {
+                let what = format!("can be ended as was decided: shard \"{name}\", which knows it, can be reached");
+                Err(not_ready(prepared, &what).hint(format!("{without}.")))
+            }
+            Err(error) if error.sqlstate() == SqlState::CONNECTION_FAILURE => Ok(()),
+            // It is there, and takes no question now.
+            Err(error) => {
+                let what = format!("was decided by shard \"{name}\", which is not lost: {}", error.message());
+                Err(not_ready(prepared, &what).hint(format!("{without} once it answers.")))
+            }
+        }
     }
 }
 
