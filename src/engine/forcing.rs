@@ -27,7 +27,7 @@ impl Engine {
         if self.two_phases.under_way().contains(&gid) {
             return Err(not_ready(prepared, "is being committed by this server"));
         }
-        self.refuse_while_decided(prepared, gid.decider).await?;
+        self.refuse_while_decided(prepared, &gid).await?;
         let found = self.look_for_prepared().await;
         let is_part = |part: &InDoubt| Gid::of_prepared(&part.gid, &self.cluster).as_ref() == Some(&gid);
         let parts: Vec<(ShardId, &InDoubt)> =
@@ -77,14 +77,13 @@ impl Engine {
         unread.retain(|shard| *shard != gid.decider);
         Ok((ended, unread))
     }
-}
 
-impl Engine {
     /// # Errors
-    /// 55000: the shard that has the decision is there.
-    async fn refuse_while_decided(&self, prepared: &str, decider: ShardId) -> Result<()> {
-        let Ok(decider) = self.shard(decider) else { return Ok(()) };
-        let (name, without) = (decider.name(), "Run `shardctl transactions resolve` without --force");
+    /// 55000: the shard that knows the decision is there.
+    async fn refuse_while_decided(&self, prepared: &str, gid: &Gid) -> Result<()> {
+        let Ok(decider) = self.shard(gid.decider) else { return Ok(()) };
+        let name = decider.name();
+        let without = "Run `shardctl transactions resolve` without --force";
         match decider.postgres()?.answers().await {
             Ok(()) => {
                 let what = format!("can be ended as was decided: shard \"{name}\", which knows it, can be reached");

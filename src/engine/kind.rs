@@ -275,7 +275,7 @@ impl Hidden {
     }
 
     /// It is not what it was, or nobody knows.
-    pub(super) fn end(mut self) {
+    pub(super) fn let_go(mut self) {
         self.before = None;
     }
 }

@@ -337,7 +337,7 @@ impl Transaction {
         let committed = self.commit_participants(engine).await;
         let is_undone = committed.as_ref().is_err_and(|error| error.get_retry() != Retry::Unknown);
         if let Some(hidden) = hidden.filter(|_| !is_undone) {
-            hidden.end();
+            hidden.let_go();
         }
         engine.publish_schema(announced, committed.is_ok().then_some(schema))?;
         committed?.whole()
