@@ -47,6 +47,7 @@ mod merge;
 mod merge_into;
 mod notifying;
 mod parameters;
+mod participant;
 mod pass_through;
 mod passing_on;
 mod read;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::answer::{Answer, RowBatch, Rows, TagCount};
 use super::down::Need;
+use super::participant::Participant;
 use super::recording::RanOn;
 use super::session::{Execution, Scope, Session};
 use super::side_by_side::side_by_side;
-use super::transaction::{Opened, Participant, Transaction};
+use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Insert, Plan, ReferenceWrite, Write};
 use crate::shard::{Call, Formats, Output, Program, ShardKind, Tag, TransactionMode, Written};
