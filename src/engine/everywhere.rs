@@ -13,7 +13,7 @@ use super::sequence::set_apart;
 use super::session::{Execution, Session};
 use super::transaction::Transaction;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
-use crate::plan::{self, ReferenceWrite};
+use crate::plan::{self, ReferenceWrite, is_default};
 use crate::shard::postgres::schema::{Severity, ShardSchema, survey};
 use crate::shard::{Call, TransactionMode, Written};
 use crate::sql::{self, ast, function_name, walk_expressions};
@@ -535,10 +535,6 @@ fn is_given(columns: &[ast::ObjectName], rows: Option<&ast::SetExpr>, number: us
         // A query without a list may give fewer columns than there are.
         _ => !columns.is_empty(),
     }
-}
-
-fn is_default(value: &ast::Expr) -> bool {
-    matches!(value, ast::Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
 }
 
 /// Whether DEFAULT is assigned to any column.

@@ -8,6 +8,7 @@ use super::functions::calls;
 use super::insert::is_default;
 use super::key::{KeyExpression, Keys, type_name};
 use super::row_by_row::RowByRow;
+use super::set_operation::bare_query;
 use super::{Route, cut_blanks};
 use crate::error::{Error, Result};
 use crate::sql::ast::{
@@ -204,18 +205,7 @@ pub(super) fn movement(
 /// A DELETE behind the WITH of the statement that it is made of.
 fn behind(with: Option<&With>, delete: Statement) -> Statement {
     let Some(with) = with else { return delete };
-    Statement::Query(Box::new(Query {
-        with: Some(with.clone()),
-        body: Box::new(SetExpr::Delete(delete)),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    }))
+    Statement::Query(Box::new(Query { with: Some(with.clone()), ..bare_query(SetExpr::Delete(delete)) }))
 }
 
 /// Each column that is set, and its value.

@@ -155,7 +155,8 @@ fn row_key(table: &Table, value: Option<&Expr>, key_type: KeyType) -> Result<Opt
     }
 }
 
-pub(super) fn is_default(value: &Expr) -> bool {
+/// The word DEFAULT in place of a value.
+pub fn is_default(value: &Expr) -> bool {
     matches!(value, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
 }
 

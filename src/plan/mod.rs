@@ -48,6 +48,7 @@ pub use copy::{Copy, CopyIn, Copying};
 pub use explain::{Explanation, PlanKind, explain, explain_error};
 pub use functions::is_known_aggregate;
 pub use gather::{Brought, brought};
+pub use insert::is_default;
 pub use key::KeyExpression;
 pub use read::writes_within;
 pub use route::{Keys, Pin, Route, Slots, Targets};

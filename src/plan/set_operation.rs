@@ -93,7 +93,7 @@ impl Analysis<'_> {
                 let quantifier = if within { SetQuantifier::All } else { *set_quantifier };
                 self.set_operation(*op, quantifier, left, right, place)
             }
-            other => self.query(&bare_query(other), place),
+            other => self.query(&bare_query(other.clone()), place),
         })
     }
 }
@@ -103,11 +103,11 @@ fn both_divide(graph: &mut Graph, left: (Variable, Variable), right: (Variable, 
     graph.together(left.0, left.1) && graph.together(right.0, right.1)
 }
 
-/// A side of a set operation as a query of its own.
-fn bare_query(body: &SetExpr) -> Query {
+/// A body as a query of its own.
+pub(super) fn bare_query(body: SetExpr) -> Query {
     Query {
         with: None,
-        body: Box::new(body.clone()),
+        body: Box::new(body),
         order_by: None,
         limit_clause: None,
         fetch: None,
