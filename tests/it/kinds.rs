@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::support::shardd::Request;
-use crate::support::{Client, Postgres, Shardd};
+use crate::support::{Client, Postgres, Shardd, Stopping};
 
 fn shardctl(shardd: &Shardd, arguments: &[&str]) -> (Option<i32>, String) {
     let mut shardctl = Command::new(env!("CARGO_BIN_EXE_shardctl"));
@@ -262,6 +262,7 @@ fn readers_see_every_row_while_a_kind_changes_and_no_write_is_lost() {
         let stop = AtomicBool::new(false);
         let written = AtomicU64::new(0);
         std::thread::scope(|scope| {
+            let _stopping = Stopping(&stop);
             for reader in 0..3 {
                 let (shardd, stop, written) = (&shardd, &stop, &written);
                 scope.spawn(move || {
@@ -304,7 +305,6 @@ fn readers_see_every_row_while_a_kind_changes_and_no_write_is_lost() {
                 let (code, told) = shardctl(&shardd, arguments);
                 assert_eq!(code, Some(0), "{told}");
             }
-            stop.store(true, Ordering::SeqCst);
         });
         let total = 400 + written.load(Ordering::SeqCst);
         assert!(total > 400, "nothing was written meanwhile");
