@@ -9,7 +9,7 @@
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 //! `sequence` is nextval and setval, `filling` what one server fills in for all, `concurrently` what indexes need no lock for, `kind` what makes a
-//! table another kind, `forcing` the end of what nobody can decide any more.
+//! table another kind (`attached`: what rests on it meanwhile), `forcing` the end of what nobody can decide any more.
 
 mod across;
 mod advisory;
@@ -19,6 +19,7 @@ mod answer;
 mod apart;
 mod asking;
 mod at_once;
+mod attached;
 mod by_key;
 mod carrying;
 mod concurrently;

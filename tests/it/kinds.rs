@@ -102,19 +102,21 @@ fn a_table_becomes_sharded_and_a_reference_table_again() {
 fn a_table_that_cannot_be_of_a_kind_stays_what_it_is() {
     for shardd in Shardd::of_each_kind_with("[limits]\ngather_max_bytes = 65536") {
         let mut client = shardd.client();
-        client.run("CREATE TABLE venues (venue_id bigint PRIMARY KEY, name text UNIQUE, boss bigint)");
+        client.run("CREATE TABLE venues (venue_id bigint PRIMARY KEY, name text, boss bigint)");
         client.run("CREATE TABLE halls (hall_id bigint PRIMARY KEY, venue_id bigint NOT NULL REFERENCES venues)");
         client.run("CREATE TABLE seats (event_id bigint, hall_id bigint, PRIMARY KEY (event_id, hall_id))");
         client.run("CREATE TABLE notes (note_id bigint PRIMARY KEY, body text)");
+        client.run("CREATE TABLE places (place_id bigint PRIMARY KEY, within bigint REFERENCES places)");
         client.run("INSERT INTO notes SELECT n, repeat('x', 1000) FROM generate_series(1, 100) n");
         for (arguments, told) in [
             (&["shard", "nope", "--key", "a"][..], "does not exist"),
-            (&["shard", "venues", "--key", "venue_id"], "foreign key of \"halls\""),
+            (&["shard", "venues", "--key", "venue_id"], "of \"halls\" refers to from other shards"),
             (&["shard", "halls", "--key", "nope"], "does not exist"),
             (&["shard", "halls", "--key", "venue_id"], "does not include"),
             (&["shard", "notes", "--key", "body"], "no key of keyspace"),
             (&["shard", "notes", "--key", "note_id", "--keyspace", "nope"], "there is no keyspace"),
             (&["shard", "notes", "--key", "note_id"], "bytes"),
+            (&["shard", "places", "--key", "place_id"], "refers to rows of other shards"),
             (&["reference", "notes"], "is that already"),
             (&["shard", "seats", "--key", "event_id"], "is that already"),
         ] {
@@ -129,6 +131,84 @@ fn a_table_that_cannot_be_of_a_kind_stays_what_it_is() {
         assert_eq!(code, Some(0), "{told}");
         assert_eq!(client.query("SELECT event_id FROM seats WHERE hall_id = 70").value(), "10");
         assert_eq!(client.query("SELECT count(*) FROM seats").value(), "100");
+    }
+}
+
+/// What hangs on `events` on each server, in words.
+fn attached(shardd: &Shardd) -> Vec<Vec<Vec<Option<String>>>> {
+    let question = "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint') \
+                    FROM pg_constraint WHERE confrelid = 'events'::regclass \
+                    UNION ALL SELECT tgrelid::regclass::text, tgname, tgenabled::text, NULL FROM pg_trigger \
+                    WHERE tgrelid = 'events'::regclass AND NOT tgisinternal ORDER BY 1, 2";
+    let Some(postgres) = shardd.postgres() else { return Vec::new() };
+    shardd.shard_names().iter().map(|shard| postgres.client_of(shard).query(question).texts()).collect()
+}
+
+#[test]
+fn foreign_keys_and_triggers_rest_while_rows_are_moved() {
+    for shardd in Shardd::of_each_kind() {
+        let mut client = shardd.client();
+        client.run("CREATE TABLE events (event_id bigint PRIMARY KEY, name text)");
+        client.run(
+            "CREATE TABLE seats (event_id bigint REFERENCES events ON DELETE CASCADE, seat int, PRIMARY KEY (event_id, seat))",
+        );
+        client.run("CREATE TABLE sales (event_id bigint PRIMARY KEY REFERENCES events ON DELETE RESTRICT)");
+        client.run("INSERT INTO events SELECT n, 'e' || n FROM generate_series(1, 100) n");
+        client.run("INSERT INTO seats SELECT n / 2 + 1, n FROM generate_series(0, 199) n");
+        client.run("INSERT INTO sales SELECT n FROM generate_series(50, 100) n");
+        for shard in shardd.postgres().into_iter().flat_map(|_| shardd.shard_names()) {
+            shardd.postgres().expect("servers").client_of(&shard).run(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'fired'; END $$;
+                 CREATE TRIGGER plain AFTER INSERT OR DELETE ON events FOR EACH ROW EXECUTE FUNCTION refuse();
+                 CREATE TRIGGER always BEFORE TRUNCATE OR INSERT ON events EXECUTE FUNCTION refuse();
+                 ALTER TABLE events ENABLE ALWAYS TRIGGER always;
+                 CREATE TRIGGER rests BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION refuse();
+                 ALTER TABLE events DISABLE TRIGGER rests;
+                 COMMENT ON CONSTRAINT sales_event_id_fkey ON sales IS 'it''s kept';
+                 ALTER TABLE events ENABLE ROW LEVEL SECURITY; ALTER TABLE events FORCE ROW LEVEL SECURITY",
+            );
+        }
+        let before = attached(&shardd);
+        for arguments in [&["reference", "events"][..], &["shard", "events", "--key", "event_id"]].repeat(2) {
+            let (code, told) = shardctl(&shardd, arguments);
+            assert_eq!((code, told.contains("100 rows")), (Some(0), true), "{told}");
+            assert_eq!(kind(&shardd, "events").0, if arguments[0] == "shard" { "sharded" } else { "reference" });
+            assert_eq!(attached(&shardd), before);
+            for (table, rows) in [("events", "100"), ("seats", "200"), ("sales", "51")] {
+                assert_eq!(client.query(&format!("SELECT count(*) FROM {table}")).value(), rows, "{table}");
+            }
+            assert_eq!(client.query("INSERT INTO seats VALUES (1000, 1)").sqlstate(), "23503");
+            client.run("INSERT INTO seats VALUES (100, 1000)");
+            client.run("DELETE FROM seats WHERE event_id = 100 AND seat = 1000");
+        }
+        assert_ne!(client.query("DELETE FROM events WHERE event_id = 100").sqlstate(), "00000");
+        match shardd.postgres() {
+            Some(_) => assert_eq!(client.query("DELETE FROM events WHERE event_id = 1").sqlstate(), "P0001"),
+            None => {
+                client.query("DELETE FROM events WHERE event_id = 1").expect_tag("DELETE 1");
+                assert_eq!(client.query("SELECT count(*) FROM seats").value(), "198");
+            }
+        }
+    }
+}
+
+/// They are inserted some hundred at a time, in any order.
+#[test]
+fn rows_that_refer_to_each_other_are_moved() {
+    for shardd in Shardd::of_each_kind() {
+        let mut client = shardd.client();
+        client.run(
+            "CREATE TABLE nodes (event_id bigint, node int, next int, PRIMARY KEY (event_id, node), \
+             FOREIGN KEY (event_id, next) REFERENCES nodes)",
+        );
+        let rows: Vec<String> = (1..=600).map(|node| format!("(1, {node}, {})", node % 600 + 1)).collect();
+        client.run(&format!("INSERT INTO nodes VALUES {}", rows.join(", ")));
+        for arguments in [&["reference", "nodes"][..], &["shard", "nodes", "--key", "event_id"]] {
+            let (code, told) = shardctl(&shardd, arguments);
+            assert_eq!((code, told.contains("600 rows")), (Some(0), true), "{told}");
+            assert_eq!(client.query("SELECT count(*) FROM nodes").value(), "600");
+            assert_eq!(client.query("INSERT INTO nodes VALUES (1, 601, 700)").sqlstate(), "23503");
+        }
     }
 }
 
