@@ -41,6 +41,33 @@ pub struct KindChange {
 }
 
 impl Session {
+    /// A snapshot has a table's rows as they lay before its kind was changed, or not at all: emptying a table is seen by all.
+    ///
+    /// # Errors
+    /// 40001: it is older than a change of a kind.
+    pub(super) fn refuse_kinds_after_snapshot(&self, now: &Arc<Schema>) -> Result<()> {
+        let Some(seen) = self.transaction.as_ref().and_then(|transaction| transaction.seen_before(now)) else {
+            return Ok(());
+        };
+        let is_changed = |table: &&Arc<Table>| match seen.table(&table.name) {
+            Some(before) => before.kind != table.kind || before.keyspace != table.keyspace,
+            // It was hidden meanwhile.
+            None => seen.refused.contains_key(&table.name),
+        };
+        match now.tables.values().find(is_changed) {
+            None => Ok(()),
+            Some(table) => Err(Error::new(
+                SqlState::SERIALIZATION_FAILURE,
+                format!(
+                    "the table \"{}\" was made another kind after the transaction's snapshot was taken",
+                    table.name
+                ),
+            )
+            .retry(Retry::Safe)
+            .hint("Roll back, and run the whole transaction again.")),
+        }
+    }
+
     /// Changes a table's kind. Gives how many rows it has.
     ///
     /// # Errors

@@ -64,6 +64,8 @@ pub(super) struct Transaction {
     pub(super) local_settings: Vec<(String, Option<super::settings::Set>)>,
     /// What its session keeps on Postgres shards.
     pub(super) keeper: Option<Arc<Keeper>>,
+    /// The schema before its first snapshot was taken, where all its statements see the rows of that one.
+    seen: Option<Arc<Schema>>,
     /// What it holds and waits for, of SQLite shards' writers.
     writers: Option<Arc<WriterParty>>,
 }
@@ -97,6 +99,7 @@ impl Transaction {
             row_cursors: RowCursors::default(),
             local_settings: Vec::new(),
             keeper: None,
+            seen: None,
             writers: None,
         }
     }
@@ -177,6 +180,18 @@ impl Transaction {
         let participant = self.participant(shard).ok_or_else(|| Error::internal("a participant is missing"))?;
         participant.writes = true;
         Ok(participant)
+    }
+
+    /// It is about to run something by this schema, or a newer one.
+    pub(super) fn see(&mut self, schema: &Arc<Schema>) {
+        if self.isolation != Isolation::ReadCommitted && self.seen.is_none() {
+            self.seen = Some(Arc::clone(schema));
+        }
+    }
+
+    /// The schema by which its rows are to be read, where that may be another than this one.
+    pub(super) fn seen_before(&self, now: &Arc<Schema>) -> Option<&Arc<Schema>> {
+        self.seen.as_ref().filter(|seen| !Arc::ptr_eq(seen, now))
     }
 
     fn writer_party(&mut self, engine: &Engine) -> Arc<WriterParty> {
@@ -267,6 +282,9 @@ impl Transaction {
         mode: TransactionMode,
         may_lag: bool,
     ) -> Result<&mut Participant> {
+        if self.isolation != Isolation::ReadCommitted {
+            self.see(&engine.live.snapshot().schema);
+        }
         let beginning = Beginning {
             mode,
             statement: self.begin_statement(),

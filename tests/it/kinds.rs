@@ -303,6 +303,32 @@ fn ids_of_a_table_are_not_given_while_its_kind_changes() {
 }
 
 #[test]
+fn an_older_snapshot_sees_no_rows_by_another_kind() {
+    for shardd in Shardd::of_each_kind() {
+        let mut client = filled(&shardd);
+        client.run("CREATE TABLE seats (event_id bigint PRIMARY KEY)");
+        client.run("INSERT INTO seats SELECT n FROM generate_series(1, 20) n");
+        let mut snapshots: Vec<Client> = (0..2).map(|_| shardd.client()).collect();
+        for client in &mut snapshots {
+            client.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+            assert_eq!(client.query("SELECT count(*) FROM seats").value(), "20");
+        }
+        let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+        assert_eq!(code, Some(0), "{told}");
+        let questions = ["SELECT count(*) FROM people", "SELECT name FROM people WHERE person_id = 5"];
+        for (client, question) in snapshots.iter_mut().zip(questions) {
+            let refused = client.query(question);
+            assert_eq!(refused.sqlstate(), "40001", "{question}: {refused:?}");
+            client.run("ROLLBACK");
+            client.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+            assert_eq!(client.query("SELECT count(*) FROM people").value(), "400");
+            assert_eq!(client.query("SELECT name FROM people WHERE person_id = 5").value(), "p5");
+            client.run("COMMIT");
+        }
+    }
+}
+
+#[test]
 fn a_sequence_of_two_tables_keeps_counting_for_the_other() {
     let shardd = Shardd::start_over_postgres();
     let mut client = shardd.client();
