@@ -47,6 +47,7 @@ mod tls;
 mod transaction;
 mod two_phase;
 mod unasked;
+mod work_lock;
 mod worker;
 
 use crate::topology::server as target;
@@ -73,4 +74,5 @@ pub use stream::Stream;
 pub use transaction::PostgresTransaction;
 pub use two_phase::{DecidingTransaction, Decision, PreparedTransaction, Undecided, Unprepared};
 pub use unasked::Notification;
+pub use work_lock::WorkLock;
 pub use worker::become_worker;
