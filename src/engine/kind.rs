@@ -11,7 +11,7 @@ use super::Engine;
 use super::carrying::Inserting;
 use super::down::Need;
 use super::everywhere::refuse_what_cannot_be_sharded;
-use super::sequence::{next_own, number_of, set_apart};
+use super::sequence::{next_own, number_of, refuse_two_givers, set_apart};
 use super::session::{Execution, Scope, Session};
 use super::transaction::Opened;
 use crate::error::{Error, Result, Retry, SqlState};
@@ -227,6 +227,7 @@ impl Session {
             return Err(Error::internal(format!("the table \"{}\" did not become what it was told to be", table.name)));
         }
         refuse_what_cannot_be_sharded(&read, &topology.schema, &after, named)?;
+        refuse_two_givers(&topology.schema, &after, &topology.keyspaces)?;
         transaction.schema = Some(Arc::new(after));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A table is made sharded, or a reference table, with every row where it belongs, or nothing has happened.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -338,8 +339,51 @@ fn a_sequence_of_two_tables_keeps_counting_for_the_other() {
     let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
     assert!(code == Some(1) && told.contains("\"orders\""), "{code:?} {told}");
     let ids = (1..=20).map(|event| client.query(&format!("INSERT INTO orders VALUES ({event}) RETURNING id")).value());
-    let ids: std::collections::BTreeSet<String> = ids.collect();
+    let ids: BTreeSet<String> = ids.collect();
     assert_eq!(ids.len(), 20, "{ids:?}");
+}
+
+/// Reference tables' rows are filled in by the first shard of their keyspace.
+#[test]
+fn no_sequence_fills_tables_on_shards_that_would_give_the_same_numbers() {
+    let shardd = Shardd::start_over_postgres_with(
+        "[[keyspaces]]\nname = 'main'\nkey_column = 'event_id'\nshards = ['s1', 's2']\n\
+         [[keyspaces]]\nname = 'people'\nkey_column = 'email'\nkey_type = 'text'\nshards = ['s3']",
+    );
+    let mut client = shardd.client();
+    client.run("CREATE SEQUENCE ids");
+    client.run("CREATE TABLE letters (email text PRIMARY KEY, id bigint NOT NULL DEFAULT nextval('ids'))");
+    client.run("CREATE TABLE orders (event_id bigint PRIMARY KEY, id bigint NOT NULL DEFAULT nextval('ids'))");
+    // Each of their shards has numbers of its own.
+    let ids = (1..=9).flat_map(|n| {
+        let letter = client.query(&format!("INSERT INTO letters VALUES ('m{n}') RETURNING id")).value();
+        [letter, client.query(&format!("INSERT INTO orders VALUES ({n}) RETURNING id")).value()]
+    });
+    let ids: BTreeSet<String> = ids.collect();
+    assert_eq!(ids.len(), 18, "{ids:?}");
+    assert_eq!(shardctl(&shardd, &["reference", "letters"]).0, Some(1));
+    client.run("DROP TABLE orders");
+    let (code, told) = shardctl(&shardd, &["reference", "letters"]);
+    assert_eq!(code, Some(0), "{told}");
+    client.run("CREATE TABLE venues (venue_id bigint PRIMARY KEY, id bigint)");
+    let refused = |told: &str| assert!(told.contains("one sequence, public.ids"), "{told}");
+    for statement in [
+        "CREATE TABLE others (id bigint PRIMARY KEY DEFAULT nextval('ids'))",
+        "CREATE TABLE orders (event_id bigint PRIMARY KEY, id bigint DEFAULT nextval('ids'))",
+        "ALTER TABLE venues ALTER COLUMN id SET DEFAULT nextval('ids')",
+    ] {
+        let answer = client.query(statement);
+        assert_eq!(answer.sqlstate(), "0A000", "{statement}");
+        refused(answer.error.expect("refused").message());
+    }
+    client.run("INSERT INTO letters VALUES ('last')");
+    client.run("CREATE SEQUENCE more");
+    for table in ["notes (mail text", "places (place_id bigint"] {
+        client.run(&format!("CREATE TABLE {table} PRIMARY KEY, id bigint DEFAULT nextval('more'))"));
+    }
+    let (code, told) = shardctl(&shardd, &["shard", "notes", "--key", "mail", "--keyspace", "people"]);
+    assert!(code == Some(1) && told.contains("one sequence, public.more"), "{told}");
+    assert_eq!(kind(&shardd, "notes"), ("reference".to_owned(), None));
 }
 
 #[test]
