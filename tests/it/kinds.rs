@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
 
+use crate::support::client::USER;
+use crate::support::hole::{Hole, Passes};
 use crate::support::shardd::Request;
-use crate::support::{Client, Postgres, Shardd, Stopping};
+use crate::support::{Client, PATIENCE, PATIENT, Postgres, Shardd, Stopping};
 
 fn shardctl(shardd: &Shardd, arguments: &[&str]) -> (Option<i32>, String) {
     let mut shardctl = Command::new(env!("CARGO_BIN_EXE_shardctl"));
@@ -327,6 +331,95 @@ fn an_older_snapshot_sees_no_rows_by_another_kind() {
             client.run("COMMIT");
         }
     }
+}
+
+/// Waits until a server's processes that this condition names are as many.
+fn until_there_are(
+    count: &str,
+    condition: &str,
+    looking: &mut Client,
+    change: &ScopedJoinHandle<'_, (Option<i32>, String)>,
+) {
+    let question = format!("SELECT count(*) FROM pg_stat_activity WHERE {condition}");
+    while looking.query(&question).value() != count {
+        assert!(!change.is_finished(), "nothing was waited for");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Where its shards' sequences stand is read once, and set once: in between nobody takes a number, nor does anybody beside shardd.
+#[test]
+fn numbers_are_not_given_beside_shardd_while_a_kind_changes() {
+    let shardd = Shardd::start_over_postgres_with(PATIENT);
+    let mut client = filled(&shardd);
+    let (postgres, names) = (shardd.postgres().expect("servers"), shardd.shard_names());
+    std::thread::scope(|scope| {
+        // The second shard waits before it has come to its sequence, and the first has.
+        let mut holding = postgres.client_of(&names[1]);
+        holding.run("BEGIN");
+        holding.run("COMMENT ON SCHEMA shardd IS NULL");
+        let change = scope.spawn(|| shardctl(&shardd, &["shard", "people", "--key", "person_id"]));
+        let mut beside = postgres.client_of(&names[0]);
+        until_there_are("1", "query LIKE 'COMMENT ON SCHEMA%' AND wait_event_type = 'Lock'", &mut beside, &change);
+        beside.run("SET lock_timeout = 300");
+        for call in ["nextval('people_person_id_seq')", "setval('people_person_id_seq', 5)"] {
+            assert_eq!(beside.query(&format!("SELECT {call}")).sqlstate(), "55P03", "{call}");
+        }
+        holding.run("ROLLBACK");
+        let (code, told) = change.join().expect("a change");
+        assert_eq!(code, Some(0), "{told}");
+    });
+    let next = "SELECT nextval('people_person_id_seq')";
+    let mut ids: Vec<String> = (0..5).map(|_| client.query(next).value()).collect();
+    for shard in &names {
+        let mut beside = postgres.client_of(shard);
+        ids.extend((0..5).map(|_| beside.query(next).value()));
+    }
+    let different: BTreeSet<u64> = ids.iter().map(|id| id.parse().expect("an id")).collect();
+    assert!(different.len() == ids.len() && different.iter().all(|id| *id > 400), "{ids:?}");
+}
+
+/// The shard that decides is cut off when it is told to commit, and for longer than its answer is asked for.
+#[test]
+fn a_table_whose_change_is_in_doubt_is_seen_when_it_is_known() {
+    let postgres = Postgres::start();
+    postgres.make_shards(2);
+    let hole = Hole::before(postgres.port);
+    let mut configuration = format!("{PATIENT}resolve_after_ms = 500\n");
+    for (name, port) in [("s1", hole.port), ("s2", postgres.port)] {
+        let url = format!("postgres://{USER}@127.0.0.1:{port}/{name}");
+        configuration += &format!("[[shards]]\nname = \"{name}\"\nurl = \"{url}\"\n");
+    }
+    let shardd = Shardd::start_with(&configuration);
+    let mut client = filled(&shardd);
+    let told = std::thread::scope(|scope| {
+        let mut holding = postgres.client_of("s1");
+        holding.run("BEGIN");
+        holding.run("LOCK TABLE shardd.decision IN EXCLUSIVE MODE");
+        let change = scope.spawn(|| shardctl(&shardd, &["shard", "people", "--key", "person_id"]));
+        let mut looking = postgres.client_of("postgres");
+        let deciding = "query LIKE '%INSERT INTO shardd.decision%''commit''%' AND pid <> pg_backend_pid()";
+        until_there_are("1", &format!("{deciding} AND wait_event_type = 'Lock'"), &mut looking, &change);
+        hole.let_pass(Passes::Answers);
+        holding.run("ROLLBACK");
+        until_there_are("1", &format!("{deciding} AND state = 'idle in transaction'"), &mut looking, &change);
+        // COMMIT is on its way, and swallowed.
+        std::thread::sleep(Duration::from_secs(1));
+        hole.cut();
+        change.join().expect("a change").1
+    });
+    assert!(told.contains("becomes committed on every shard, or on none"), "{told}");
+    let hidden = client.query("SELECT count(*) FROM people").error.expect("hidden");
+    assert!(hidden.message().contains("while it is made another kind"), "{hidden:?}");
+    hole.let_pass(Passes::Everything);
+    hole.cut();
+    let begin = Instant::now();
+    while client.query("SELECT count(*) FROM people").error.is_some() {
+        assert!(begin.elapsed() < PATIENCE, "the table stays hidden");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(kind(&shardd, "people"), ("reference".to_owned(), None));
+    assert_eq!(client.query("SELECT count(*) FROM people").value(), "400");
 }
 
 #[test]
