@@ -260,6 +260,34 @@ fn without_prepared_transactions_a_second_shard_is_refused() {
     client.run(&format!("UPDATE accounts SET total = 1 WHERE event_id = {}", keys[1]));
 }
 
+/// Three shards of one server, on which a commit over all of them takes both places.
+#[test]
+fn a_server_whose_places_are_taken_keeps_nobody_from_starting() {
+    let postgres = Postgres::start_set(&["max_prepared_transactions=2"]);
+    let shards = postgres.make_shards(3);
+    let mut other = postgres.client_of(&shards[0]);
+    let mut in_the_way = |is: bool| match is {
+        true => other.run("BEGIN; PREPARE TRANSACTION 'in the way'"),
+        false => other.run("ROLLBACK PREPARED 'in the way'"),
+    };
+    in_the_way(true);
+    let mut shardd = Shardd::start_on(&postgres, &shards, "");
+    assert!(shardd.log().contains("the HTTP door's tables cannot be made yet"), "{}", shardd.log());
+    let mut client = shardd.client();
+    assert_eq!(client.query("SELECT 1").value(), "1");
+    in_the_way(false);
+    until("the tables are made", || client.query("SELECT count(*) FROM shardd_kv").error.is_none());
+    until("all of them are", || shardd.log().contains("the HTTP door's tables are made"));
+    drop(client);
+    in_the_way(true);
+    shardd.stop();
+    let failures = |shardd: &Shardd| shardd.log().matches("cannot be made yet").count();
+    let before = failures(&shardd);
+    shardd.launch();
+    assert_eq!(failures(&shardd), before, "{}", shardd.log());
+    assert_eq!(shardd.client().query("SELECT count(*) FROM shardd_kv").value(), "0");
+}
+
 /// A transaction that a process has left prepared on `s2`, and that `s1` was to decide.
 fn leave_prepared(shardd: &Shardd, key: u32) -> String {
     leave_prepared_by(shardd, key, 1)
