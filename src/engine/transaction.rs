@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::spanning::{Committed, SpanningPart};
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
-use crate::shard::postgres::{Keeper, PostgresShard, SessionSettings};
+use crate::shard::postgres::{Keeper, PostgresShard, SessionSettings, Told};
 use crate::shard::{Beginning, CancelFlag, ShardKind, ShardTransaction, TransactionMode};
 use crate::topology::Schema;
 use crate::types::ShardId;
@@ -196,6 +196,15 @@ impl Transaction {
 
     fn writer_party(&mut self, engine: &Engine) -> Arc<WriterParty> {
         Arc::clone(self.writers.get_or_insert_with(|| engine.waits.writer_party()))
+    }
+
+    /// What its Postgres shards will tell when they commit.
+    pub(super) fn told(&mut self) -> Vec<Told> {
+        let postgres = self.participants.iter_mut().filter_map(|participant| match &mut participant.transaction {
+            ShardTransaction::Postgres(transaction) => Some(transaction.told()),
+            ShardTransaction::Sqlite(_) => None,
+        });
+        postgres.collect()
     }
 
     /// COMMIT: by itself on the one shard that it wrote on; by a redo record or in two phases when there are several. Gives a

@@ -44,6 +44,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod told;
 mod transaction;
 mod two_phase;
 mod unasked;
@@ -71,6 +72,7 @@ pub use rows::RowStream;
 pub use session_state::{SessionSettings, quoted};
 pub use shard::{PostgresShard, TextTreatment};
 pub use stream::Stream;
+pub use told::Told;
 pub use transaction::PostgresTransaction;
 pub use two_phase::{DecidingTransaction, Decision, PreparedTransaction, Undecided, Unprepared};
 pub use unasked::Notification;

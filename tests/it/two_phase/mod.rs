@@ -177,6 +177,33 @@ fn what_one_shard_refuses_at_the_end_is_committed_on_none() {
     nothing_is_left(&shardd);
 }
 
+/// Also where the general path ends the transaction, and where several shards do.
+#[test]
+fn what_deferred_triggers_tell_comes_with_the_commit() {
+    let shardd = Shardd::start_over_postgres();
+    let keys = keys(&shardd);
+    let postgres = shardd.postgres().expect("a server");
+    for shard in shardd.shard_names() {
+        refuse_13(postgres, &shard, "RAISE NOTICE 'late on %', current_database();");
+    }
+    let update = |key: u32| format!("UPDATE accounts SET total = 13 WHERE event_id = {key}");
+    let one = format!("BEGIN; {}; COMMIT", update(keys[0]));
+    let several = format!("BEGIN; {}; {}; {}; COMMIT", update(keys[0]), update(keys[1]), update(keys[2]));
+    let mut client = shardd.client();
+    for (text, told) in [(one, 1), (several, 3)] {
+        for together in [true, false] {
+            let answers: Vec<_> = match together {
+                true => client.simple(&text),
+                false => text.split("; ").map(|statement| client.query(statement)).collect(),
+            };
+            let commit = answers.last().expect("an answer");
+            commit.expect_tag("COMMIT");
+            let late = commit.notices.iter().filter(|notice| notice.message().starts_with("late on s")).count();
+            assert_eq!(late, told, "{text} (together: {together}): {answers:?}");
+        }
+    }
+}
+
 #[test]
 fn a_connection_that_is_lost_before_the_decision_commits_nothing() {
     let shardd = Shardd::start_over_postgres();
