@@ -151,6 +151,9 @@ pub struct ForceRequest {
     /// As `GET /v1/transactions` has it: any part of the commit.
     pub gid: String,
     pub outcome: ForcedOutcome,
+    /// The name of the shard that decides, which the operator says is lost for good. Without it nothing is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_shard: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

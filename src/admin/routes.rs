@@ -127,7 +127,10 @@ pub(super) async fn resolve_transactions(State(door): DoorState) -> Answer {
 /// `POST /v1/transactions/force`.
 pub(super) async fn force_transaction(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
     let request: ForceRequest = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
-    tracing::warn!(gid = request.gid, outcome = ?request.outcome, "an operator forces the outcome of a transaction");
+    tracing::warn!(
+        gid = request.gid, outcome = ?request.outcome, lost_shard = request.lost_shard,
+        "an operator asks to force the outcome of a transaction"
+    );
     ok(&door.control.force_in_doubt(request).await?)
 }
 

@@ -140,6 +140,8 @@ bounds! {
         "Memory that one statement may take to put the rows of several shards together; 53400 past it.";
     gather_max_bytes = 256 * MIB, 65_536..=65_536 * MIB,
         "Rows that may be brought to one place for a read that no merge can answer; 54000 past it.";
+    cursors_max_bytes = 1024 * MIB, 65_536..=65_536 * MIB,
+        "Rows of cursors that are kept here, of all sessions together; 53200 past it. Those of one session are bounded by gather_max_bytes.";
     worker_threads = 0, 0 ..= 1_024,
         "Threads that serve the Postgres door's clients. 0 is the number of cores for SQLite shards, half of it for Postgres shards.";
     plan_cache_statements = 4_096, 1..=1_000_000,

@@ -2,7 +2,7 @@
 //!
 //! They cannot run in a transaction, so there is none over several shards: each shard does it by itself, all at the same
 //! time. Where some fail, the others keep what they have done; the error names both, and the same statement goes on from
-//! there. An index that a failed attempt has left invalid is dropped and built anew.
+//! there. An index that a failed attempt has left invalid is dropped and built anew, by one session at a time.
 
 use std::sync::Arc;
 
@@ -12,8 +12,9 @@ use super::recording::RanOn;
 use super::session::{Execution, Session};
 use super::side_by_side::side_by_side;
 use super::write::held;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Concurrent;
+use crate::shard::postgres::WorkLock;
 use crate::shard::{Call, Shard};
 use crate::sql::{self, ast, quote_identifier};
 use crate::types::ShardId;
@@ -48,6 +49,7 @@ impl Session {
         };
         let table = named(&index.table_name).unwrap_or_default();
         self.refuse_unique_without_key(index, &table)?;
+        let _lock = self.lock_index(&shards, &name).await?;
         let found = self.find_indexes(&shards, &name).await?;
         let mut missing = Vec::new();
         for (shard, found) in shards.iter().zip(&found) {
@@ -101,6 +103,10 @@ impl Session {
             Concurrent::Reindex => ("REINDEX CONCURRENTLY", "REINDEX"),
         };
         let mut shards = self.begin_concurrently(what)?;
+        let _lock = match change {
+            Concurrent::DropIndex { name, .. } => Some(self.lock_index(&shards, name).await?),
+            Concurrent::Reindex => None,
+        };
         if let Concurrent::DropIndex { name, .. } = change {
             let found = self.find_indexes(&shards, name).await?;
             let holding: Vec<ShardId> =
@@ -138,6 +144,21 @@ impl Session {
         self.engine.require_all(Need::SchemaChange)?;
         self.ran_on = RanOn::Several;
         self.every_shard()
+    }
+
+    /// Whoever finds an index invalid drops it: it must not be one that another session, of any instance, is building.
+    ///
+    /// # Errors
+    /// 55006: another session works on an index of this name.
+    async fn lock_index(&self, shards: &[ShardId], name: &str) -> Result<WorkLock> {
+        let first = *shards.iter().min().ok_or_else(|| Error::internal("there are no shards"))?;
+        let lock = self.engine.shard(first)?.postgres()?.lock_work(&format!("index {name}")).await?;
+        lock.ok_or_else(|| {
+            let message = format!("another session is building or dropping the index \"{name}\"");
+            Error::new(SqlState::OBJECT_IN_USE, message)
+                .hint("Wait until that has ended, and run the same statement again.")
+                .retry(Retry::Safe)
+        })
     }
 
     async fn find_indexes(&self, shards: &[ShardId], name: &str) -> Result<Vec<Option<Found>>> {

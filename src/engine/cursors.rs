@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::answer::{Answer, Rows, TagCount};
+use super::cursor_memory::CursorPart;
 use super::cursor_rows::CursorRows;
 use super::parameters;
 use super::session::{Execution, Scope, Session};
 use super::statement::Prepared;
-use super::transaction::Opened;
+use super::transaction::{Opened, Transaction};
 use super::write::{Part, written_answer};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::PinReason;
@@ -35,6 +36,8 @@ pub(super) struct RowCursor {
     name: String,
     columns: Arc<[OutputColumn]>,
     rows: CursorRows,
+    /// What the rows take.
+    _memory: CursorPart,
     hold: bool,
     /// How many savepoints its transaction had.
     level: usize,
@@ -214,22 +217,21 @@ impl Session {
         let in_transaction = self.transaction.as_ref().map_or(0, |transaction| transaction.row_cursors.bytes());
         let before = in_transaction + self.row_cursors.bytes();
         let max_bytes = self.engine.limits.gather_max_bytes;
+        let mut memory = self.engine.cursor_memory.part();
         while let Some(batch) = answer.next().await? {
             rows.add(batch);
             if before + rows.bytes() > max_bytes {
                 return Err(too_large(declared.name, max_bytes));
             }
+            memory.grow_to(rows.bytes())?;
         }
         let columns = answer.columns.take().ok_or_else(|| Error::internal("a query gives no columns"))?;
         drop(answer);
         let (name, hold) = (declared.name.to_owned(), declared.hold);
-        match &mut self.transaction {
-            Some(transaction) => {
-                let level = transaction.savepoint_count();
-                transaction.row_cursors.0.push(RowCursor { name, columns, rows, hold, level });
-            }
-            None => self.row_cursors.0.push(RowCursor { name, columns, rows, hold, level: 0 }),
-        }
+        let level = self.transaction.as_ref().map_or(0, Transaction::savepoint_count);
+        let in_transaction = self.transaction.as_mut().map(|transaction| &mut transaction.row_cursors);
+        let cursors = in_transaction.unwrap_or(&mut self.row_cursors);
+        cursors.0.push(RowCursor { name, columns, rows, _memory: memory, hold, level });
         Ok(Answer::command("DECLARE CURSOR"))
     }
 

@@ -9,7 +9,7 @@ use super::Engine;
 use super::ddl::keep_entries;
 use super::down::Need;
 use super::recording::RanOn;
-use super::sequence::set_apart;
+use super::sequence::{refuse_two_givers, set_apart};
 use super::session::{Execution, Session};
 use super::transaction::Transaction;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
@@ -219,6 +219,7 @@ impl Session {
         keep_entries(&before, &after)?;
         refuse_other_kinds(&read, &before, &after)?;
         refuse_what_cannot_be_sharded(&read, &before, &after, named)?;
+        refuse_two_givers(&before, &after, &topology.keyspaces)?;
         transaction.schema = Some(Arc::new(after));
         self.notices.extend(notices);
         Ok(tag)

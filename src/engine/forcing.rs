@@ -1,21 +1,29 @@
 //! Ending a transaction in doubt without its decision, where the shard that has it is lost for good.
 //!
-//! Nothing can tell whether the lost shard had committed. An operator who knows it, or has to choose, says so; nobody else does.
+//! Nothing can tell whether the lost shard had committed. An operator who knows it, or has to choose, says so, and names the
+//! lost shard; nobody else does. A shard that takes no statements here may still be there: it is asked first.
 
 use super::Engine;
 use super::gid::Gid;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::shard::ShardKind;
-use crate::shard::postgres::{InDoubt, Outcome};
+use crate::shard::postgres::{InDoubt, Outcome, PostgresShard};
 use crate::types::ShardId;
 
 impl Engine {
-    /// Ends every part of a commit alike, by what one of them is prepared as. Gives the shards on which a part was ended, and
-    /// those that could not be asked, which may have one.
+    /// Ends every part of a commit alike, by what one of them is prepared as. `lost`: the name of the shard that decides, by an
+    /// operator's word that it is lost for good. Gives the shards on which a part was ended, and those that could not be asked,
+    /// which may have one.
     ///
     /// # Errors
-    /// 42704: it is not in doubt. 55000: its decision can still be read, or a process is about to end it. A shard refused.
-    pub async fn force(&self, prepared: &str, outcome: Outcome) -> Result<(Vec<ShardId>, Vec<ShardId>)> {
+    /// 42704: it is not in doubt. 55000: its decision can still be read, or a process is about to end it. 22023: the shard that
+    /// decides was not named. A shard refused.
+    pub async fn force(
+        &self,
+        prepared: &str,
+        outcome: Outcome,
+        lost: Option<&str>,
+    ) -> Result<(Vec<ShardId>, Vec<ShardId>)> {
         let unknown = || {
             Error::new(SqlState::UNDEFINED_OBJECT, format!("no transaction {prepared} is in doubt"))
                 .hint("`shardctl transactions list` shows those that are.")
@@ -27,13 +35,17 @@ impl Engine {
         if self.two_phases.under_way().contains(&gid) {
             return Err(not_ready(prepared, "is being committed by this server"));
         }
-        self.refuse_while_decided(prepared, &gid).await?;
+        let trouble = self.refuse_while_decided(prepared, &gid).await?;
         let found = self.look_for_prepared().await;
         let is_part = |part: &InDoubt| Gid::of_prepared(&part.gid, &self.cluster).as_ref() == Some(&gid);
         let parts: Vec<(ShardId, &InDoubt)> =
             found.prepared.iter().filter(|(_, part)| is_part(part)).map(|(shard, part)| (*shard, part)).collect();
         if parts.is_empty() {
             return Err(unknown());
+        }
+        let decider = self.shard_name(gid.decider);
+        if lost != Some(decider.as_str()) {
+            return Err(not_named(prepared, &decider, &trouble, outcome));
         }
         let (mut ended, mut failed) = (Vec::new(), Vec::new());
         for (shard, part) in parts {
@@ -47,7 +59,7 @@ impl Engine {
                     tracing::error!(
                         gid = part.gid,
                         shard = on,
-                        decider = self.shard_name(gid.decider),
+                        decider,
                         ?outcome,
                         "ended a transaction in doubt BY FORCE, without its decision"
                     );
@@ -78,22 +90,52 @@ impl Engine {
         Ok((ended, unread))
     }
 
+    /// Gives why the shard that knows the decision cannot be reached.
+    ///
     /// # Errors
-    /// 55000: the shard that knows the decision is there.
-    async fn refuse_while_decided(&self, prepared: &str, gid: &Gid) -> Result<()> {
-        let Ok(decider) = self.shard(gid.decider) else { return Ok(()) };
-        let name = decider.name();
+    /// 55000: it is there.
+    async fn refuse_while_decided(&self, prepared: &str, gid: &Gid) -> Result<Error> {
+        let name = self.shard_name(gid.decider);
+        let down = self.down().into_iter().find(|(id, _, _)| *id == gid.decider).map(|(_, _, reason)| reason);
         let without = "Run `shardctl transactions resolve` without --force";
-        match decider.postgres()?.answers().await {
-            Ok(()) => {
+        match (self.reach(gid.decider).await, down) {
+            (Ok(()), None) => {
                 let what = format!("can be ended as was decided: shard \"{name}\", which knows it, can be reached");
                 Err(not_ready(prepared, &what).hint(format!("{without}.")))
             }
-            Err(error) if error.sqlstate() == SqlState::CONNECTION_FAILURE => Ok(()),
-            // It is there, and takes no question now.
-            Err(error) => {
+            (Ok(()), Some(reason)) => {
+                let what = format!(
+                    "was decided by shard \"{name}\", whose server answers; it is down for another reason: {}",
+                    reason.message()
+                );
+                Err(not_ready(prepared, &what).hint(format!("Mend that. {without} once the shard is open.")))
+            }
+            (Err(error), _)
+                if error.sqlstate() == SqlState::CONNECTION_FAILURE && error.get_fault() == Fault::Shard =>
+            {
+                Ok(error)
+            }
+            // It is there, and takes no question now; or shardd knocks at the wrong door.
+            (Err(error), _) => {
                 let what = format!("was decided by shard \"{name}\", which is not lost: {}", error.message());
                 Err(not_ready(prepared, &what).hint(format!("{without} once it answers.")))
+            }
+        }
+    }
+
+    /// Asks a shard's server for nothing, also where the shard is not open.
+    ///
+    /// # Errors
+    /// 08006, the shard's fault: nobody answers there. Any other: somebody does, or nobody was asked.
+    async fn reach(&self, id: ShardId) -> Result<()> {
+        if let Ok(open) = self.shard(id) {
+            return open.postgres()?.answers().await;
+        }
+        match self.live.snapshot().shard(id) {
+            Some(shard) => PostgresShard::answers_at(&shard.name, &shard.url).await,
+            None => {
+                let message = format!("the topology has no shard number {id}");
+                Err(Error::new(SqlState::CONNECTION_FAILURE, message).fault(Fault::Shard))
             }
         }
     }
@@ -101,4 +143,26 @@ impl Engine {
 
 fn not_ready(prepared: &str, why: &str) -> Error {
     Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("the transaction {prepared} {why}"))
+}
+
+fn not_named(prepared: &str, decider: &str, trouble: &Error, outcome: Outcome) -> Error {
+    let other = match outcome {
+        Outcome::Commit => "rolled it back",
+        Outcome::Abort => "committed it",
+    };
+    Error::new(
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!(
+            "shard \"{decider}\" alone knows what was decided about {prepared}, and cannot be reached now: {}",
+            trouble.message()
+        ),
+    )
+    .detail(format!(
+        "If it has {other}, and its data comes back, the transaction is committed on some shards and rolled back on others, and \
+         its client may have been told the other outcome. This cannot be undone."
+    ))
+    .hint(format!(
+        "Wait for the shard: it is ended by itself then. Only where \"{decider}\" is lost for good, name it: --lost-shard \"{decider}\" \
+         (lost_shard in the request)."
+    ))
 }

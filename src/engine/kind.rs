@@ -11,7 +11,7 @@ use super::Engine;
 use super::carrying::Inserting;
 use super::down::Need;
 use super::everywhere::refuse_what_cannot_be_sharded;
-use super::sequence::{next_own, number_of, set_apart};
+use super::sequence::{next_own, number_of, refuse_two_givers, set_apart};
 use super::session::{Execution, Scope, Session};
 use super::transaction::Opened;
 use crate::error::{Error, Result, Retry, SqlState};
@@ -20,7 +20,8 @@ use crate::shard::sqlite::store_table_statement;
 use crate::shard::{Formats, RawParameters, ShardKind, TransactionMode};
 use crate::sql::{self, ast, quote_identifier};
 use crate::topology::{
-    Identity, KV_KEYSPACE, Keyspace, Placed, Placements, Refused, Schema, Table, TableKind, Topology, can_be_key,
+    ForeignKey, Identity, KV_KEYSPACE, Keyspace, Placed, Placements, Refused, Schema, Table, TableKind, Topology,
+    can_be_key,
 };
 use crate::types::ShardId;
 
@@ -40,6 +41,33 @@ pub struct KindChange {
 }
 
 impl Session {
+    /// A snapshot has a table's rows as they lay before its kind was changed, or not at all: emptying a table is seen by all.
+    ///
+    /// # Errors
+    /// 40001: it is older than a change of a kind.
+    pub(super) fn refuse_kinds_after_snapshot(&self, now: &Arc<Schema>) -> Result<()> {
+        let Some(seen) = self.transaction.as_ref().and_then(|transaction| transaction.seen_before(now)) else {
+            return Ok(());
+        };
+        let is_changed = |table: &&Arc<Table>| match seen.table(&table.name) {
+            Some(before) => before.kind != table.kind || before.keyspace != table.keyspace,
+            // It was hidden meanwhile.
+            None => seen.refused.contains_key(&table.name),
+        };
+        match now.tables.values().find(is_changed) {
+            None => Ok(()),
+            Some(table) => Err(Error::new(
+                SqlState::SERIALIZATION_FAILURE,
+                format!(
+                    "the table \"{}\" was made another kind after the transaction's snapshot was taken",
+                    table.name
+                ),
+            )
+            .retry(Retry::Safe)
+            .hint("Roll back, and run the whole transaction again.")),
+        }
+    }
+
     /// Changes a table's kind. Gives how many rows it has.
     ///
     /// # Errors
@@ -70,6 +98,7 @@ impl Session {
         self.open_transaction()?.lock_schema(&engine).await?;
         let topology = engine.live.snapshot();
         let changed = changed(&topology.schema, &topology.keyspaces, change)?;
+        let referring = referring(&topology.schema, &changed.name);
         let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
         shards.sort_unstable();
         self.require_prepared(&shards)?;
@@ -80,7 +109,7 @@ impl Session {
             self.open_transaction()?.hidden = Some(hidden);
             engine.statements_have_ended().await?;
         }
-        self.lock_table(&changed, &shards).await?;
+        self.lock_tables(&changed, &referring, &shards).await?;
 
         let columns: Vec<usize> =
             (0..changed.columns.len()).filter(|number| changed.columns[*number].generated.is_none()).collect();
@@ -100,25 +129,43 @@ impl Session {
         };
         let carried = self.carried_by(&reading, &changed, &execution).await?;
         let rows = carried.rows().len();
-        match engine.kind {
-            ShardKind::Postgres => self.become_on_servers(&changed, &shards, &topology).await?,
-            ShardKind::Sqlite => self.become_on_files(&changed, &shards, &topology).await?,
-        }
+        let attached = match engine.kind {
+            ShardKind::Postgres => {
+                let attached = self.open_transaction()?.take_off(&engine, &shards, &changed.name).await?;
+                self.become_on_servers(&changed, &shards, &topology).await?;
+                Some(attached)
+            }
+            // There foreign keys rest while the schema is changed, and are looked at before the commit.
+            ShardKind::Sqlite => {
+                self.become_on_files(&changed, &shards, &topology).await?;
+                None
+            }
+        };
         let counts = changed.columns.iter().any(|column| column.identity == Some(Identity::Always));
         let overriding = if counts { " OVERRIDING SYSTEM VALUE" } else { "" };
         let head = format!("INSERT INTO {quoted} ({names}){overriding}");
         let into = Inserting { table: &changed, columns: &columns, head: &head, rest: "", at_once: false };
         self.insert_carried(carried, &into, &execution).await?;
+        if let Some(attached) = attached {
+            let transaction = self.open_transaction()?;
+            transaction.put_back(&engine, attached).await?;
+            let read = transaction.read_schemas(&engine, &shards, &topology).await?;
+            transaction.schema = Some(Arc::new(survey(&read, &topology.keyspaces)));
+        }
         Ok(rows)
     }
 
-    /// On SQLite shards their writers are taken.
-    async fn lock_table(&mut self, table: &Table, shards: &[ShardId]) -> Result<()> {
+    /// Also those that refer to it, and before it, as who writes a row of theirs does. On SQLite shards the writers are taken.
+    async fn lock_tables(&mut self, table: &Table, referring: &[&str], shards: &[ShardId]) -> Result<()> {
         let engine = Arc::clone(&self.engine);
         let wait_ms = engine.limits.lock_wait.as_millis();
+        let all = referring.iter().copied().chain([table.name.as_str()]);
+        let all: Vec<String> = all.map(|name| format!("public.{}", quote_identifier(name))).collect();
         let locking = [
             format!("SET LOCAL lock_timeout = {wait_ms}"),
-            format!("LOCK TABLE public.{} IN ACCESS EXCLUSIVE MODE", quote_identifier(&table.name)),
+            // Where a policy would hide rows from shardd's role, reading them fails.
+            "SET LOCAL row_security = off".to_owned(),
+            format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", all.join(", ")),
         ];
         let transaction = self.open_transaction()?;
         for &shard in shards {
@@ -134,25 +181,9 @@ impl Session {
         let engine = Arc::clone(&self.engine);
         let transaction = self.open_transaction()?;
         let mut read = transaction.read_schemas(&engine, shards, topology).await?;
-        for (_, found) in &read {
-            let Some(known) = found.tables.get(&table.name) else {
-                return Err(cannot(
-                    table,
-                    "while it is not on every shard",
-                    "`shardctl schema diff` shows the differences.",
-                ));
-            };
-            if let Some(trigger) = known.triggers.first() {
-                let why = format!("which has the trigger \"{trigger}\"");
-                return Err(cannot(
-                    table,
-                    &why,
-                    "Its rows are taken out and written anew: drop the trigger, and create it afterwards.",
-                ));
-            }
-            if known.row_security {
-                return Err(cannot(table, "whose rows a policy may hide", "Disable row security on it meanwhile."));
-            }
+        if read.iter().any(|(_, found)| !found.relations.contains(&table.name)) {
+            let hint = "`shardctl schema diff` shows the differences.";
+            return Err(cannot(table, "while it is not on every shard", hint));
         }
         refuse_shared_sequences(table, &read, topology)?;
         let mut placements = read.first().map(|(_, found)| found.placements.clone()).unwrap_or_default();
@@ -175,8 +206,8 @@ impl Session {
         let sequences = match table.kind {
             TableKind::Sharded { .. } => set_apart(&read, &topology.schema, named),
             TableKind::Reference => {
-                let all =
-                    read.first().and_then(|(_, found)| found.tables.get(&table.name)).map(|known| &known.sequences);
+                let known = read.iter().find_map(|(_, found)| found.tables.get(&table.name));
+                let all = known.map(|known| &known.sequences);
                 let together = all.into_iter().flat_map(|all| all.values()).filter_map(|name| {
                     let next =
                         read.iter().filter_map(|(_, found)| found.sequences.get(name)).map(|one| one.next()).max()?;
@@ -196,6 +227,7 @@ impl Session {
             return Err(Error::internal(format!("the table \"{}\" did not become what it was told to be", table.name)));
         }
         refuse_what_cannot_be_sharded(&read, &topology.schema, &after, named)?;
+        refuse_two_givers(&topology.schema, &after, &topology.keyspaces)?;
         transaction.schema = Some(Arc::new(after));
         Ok(())
     }
@@ -334,14 +366,6 @@ fn changed(schema: &Schema, keyspaces: &[Arc<Keyspace>], change: &KindChange) ->
         return Err(Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
             .hint("`shardctl tables` lists the tables."));
     };
-    let referring = schema
-        .tables
-        .values()
-        .find(|other| other.name != *name && other.foreign_keys.iter().any(|key| key.references == *name));
-    if let Some(other) = referring {
-        let why = format!("which a foreign key of \"{}\" refers to", other.name);
-        return Err(cannot(table, &why, "Drop the foreign key; where it can still hold, create it again afterwards."));
-    }
     let mut changed = Table::clone(table);
     changed.kind = match &change.key_column {
         None => TableKind::Reference,
@@ -358,20 +382,46 @@ fn changed(schema: &Schema, keyspaces: &[Arc<Keyspace>], change: &KindChange) ->
         )
         .hint("`shardctl tables` shows how each is sharded."));
     }
-    let apart = changed.foreign_keys.iter().find(|key| {
-        let Some(target) = schema.table(&key.references).filter(|target| target.name != *name) else { return false };
-        let Some(target_key) = target.key_column() else { return false };
-        let place = key.referenced_columns.iter().position(|column| *column == target_key);
-        let own = place.and_then(|place| key.columns.get(place)).copied();
-        own.is_none() || own != changed.key_column() || target.keyspace != changed.keyspace
-    });
-    match apart {
-        None => Ok(changed),
-        Some(key) => {
-            let why = format!("whose foreign key \"{}\" refers to rows of other shards then", key.name);
-            Err(cannot(table, &why, "Drop the foreign key, or include the key columns of both tables in it."))
+    let together = |from: &Table, to: &Table, key: &ForeignKey| stay_together(from, to, key, keyspaces);
+    let target = |key: &ForeignKey| match key.references == *name {
+        true => Some(&changed),
+        false => schema.table(&key.references).map(|target| &**target),
+    };
+    let apart = changed.foreign_keys.iter().find(|key| target(key).is_some_and(|to| !together(&changed, to, key)));
+    if let Some(key) = apart {
+        let why = format!("whose foreign key \"{}\" refers to rows of other shards then", key.name);
+        return Err(cannot(table, &why, "Drop the foreign key, or include the key columns of both tables in it."));
+    }
+    for other in referring(schema, name).iter().filter_map(|other| schema.table(other)) {
+        let mut keys = other.foreign_keys.iter().filter(|key| key.references == *name);
+        if let Some(key) = keys.find(|key| !together(other, &changed, key)) {
+            let why = format!(
+                "which the foreign key \"{}\" of \"{}\" refers to from other shards then",
+                key.name, other.name
+            );
+            return Err(cannot(table, &why, "Drop that foreign key, or include the key columns of both tables in it."));
         }
     }
+    Ok(changed)
+}
+
+/// The tables whose foreign keys refer to a table, beside itself.
+fn referring<'s>(schema: &'s Schema, table: &str) -> Vec<&'s str> {
+    let refers = |other: &&Arc<Table>| other.foreign_keys.iter().any(|key| key.references == table);
+    let others = schema.tables.values().filter(|other| other.name != table).filter(refers);
+    others.map(|other| other.name.as_str()).collect()
+}
+
+/// Whether a row and the row that it refers to are always on one shard.
+fn stay_together(from: &Table, to: &Table, key: &ForeignKey, keyspaces: &[Arc<Keyspace>]) -> bool {
+    let Some(to_key) = to.key_column() else {
+        let shards = |name: &str| keyspaces.iter().find(|keyspace| keyspace.name == name).map(|found| &found.shards);
+        let (from, to) = (shards(&from.keyspace), shards(&to.keyspace));
+        return from.zip(to).is_some_and(|(from, to)| from.iter().all(|shard| to.contains(shard)));
+    };
+    let place = key.referenced_columns.iter().position(|column| *column == to_key);
+    let own = place.and_then(|place| key.columns.get(place)).copied();
+    from.keyspace == to.keyspace && own.is_some() && own == from.key_column()
 }
 
 fn keyspace_for<'k>(column: &str, keyspaces: &'k [Arc<Keyspace>], change: &KindChange) -> Result<&'k Keyspace> {

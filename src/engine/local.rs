@@ -11,6 +11,7 @@ use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::PinReason;
 use crate::plan::{Discard, Isolation, Local, Plan};
+use crate::shard::postgres::Told;
 use crate::shard::sqlite::dialect;
 use crate::shard::{OutputColumn, ShardKind};
 use crate::sql::{self, SettingCall, ast};
@@ -171,7 +172,9 @@ impl Session {
         let local_settings = std::mem::take(&mut transaction.local_settings);
         let settings = transaction.settings.clone();
         let row_cursors = std::mem::take(&mut transaction.row_cursors);
+        let told = transaction.told();
         let outcome = transaction.commit(&self.engine).await;
+        self.notices.extend(told.iter().flat_map(Told::take));
         match &outcome {
             Ok(warning) => {
                 self.notices.extend(warning.clone());

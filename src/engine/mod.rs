@@ -9,7 +9,7 @@
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 //! `sequence` is nextval and setval, `filling` what one server fills in for all, `concurrently` what indexes need no lock for, `kind` what makes a
-//! table another kind, `forcing` the end of what nobody can decide any more.
+//! table another kind (`attached`: what rests on it meanwhile), `forcing` the end of what nobody can decide any more.
 
 mod across;
 mod advisory;
@@ -19,6 +19,7 @@ mod answer;
 mod apart;
 mod asking;
 mod at_once;
+mod attached;
 mod by_key;
 mod carrying;
 mod concurrently;
@@ -26,6 +27,7 @@ mod connecting;
 mod copy_in;
 mod copy_out;
 mod copy_rows;
+mod cursor_memory;
 mod cursor_rows;
 mod cursors;
 mod ddl;
@@ -98,6 +100,7 @@ use crate::shard::sqlite::{self, Scratch};
 use crate::shard::{Shard, ShardKind};
 use crate::topology::{Schema, Topology};
 use crate::types::{Epoch, ShardId};
+use cursor_memory::CursorMemory;
 use deadlock::Waits;
 use down::{DownShard, ShardSet};
 use passing_on::StatementNames;
@@ -119,6 +122,8 @@ pub struct Limits {
     pub merge_max_bytes: usize,
     /// What may be brought to one place for one read.
     pub gather_max_bytes: usize,
+    /// What the rows of all sessions' cursors may take in memory.
+    pub cursors_max_bytes: usize,
     pub prepared_statements_per_session: usize,
     /// How long a statement waits for another's change of the schema.
     pub lock_wait: Duration,
@@ -145,6 +150,7 @@ pub struct Engine {
     scratch: Scratch,
     /// Turns of reads whose rows are brought together: each holds one connection while it waits for others.
     gathers: Arc<Semaphore>,
+    cursor_memory: Arc<CursorMemory>,
     limits: Limits,
     shard_limits: sqlite::Limits,
     metrics: Arc<Metrics>,
@@ -213,6 +219,7 @@ impl Engine {
             plans: PlanCache::new(parts.limits.plan_cache_statements, Arc::clone(&parts.metrics)),
             scratch: Scratch::open(Arc::clone(parts.metrics.no_shard()))?,
             gathers: Arc::new(Semaphore::new(GATHERS)),
+            cursor_memory: CursorMemory::new(parts.limits.cursors_max_bytes, Arc::clone(&parts.metrics)),
             waits: Waits::new(parts.limits.deadlock_wait),
             two_phases: TwoPhases::default(),
             turns: Turns::default(),

@@ -163,6 +163,10 @@ impl Session {
             None if self.settings.default_read_only && (writes || postgres.replicas().is_some()) => return None,
             None => postgres.pass_through(settings, name, |out| write(Form::AsItCame, out))?,
             Some(transaction) => {
+                transaction.see(&statement.schema);
+                if transaction.seen_before(&statement.schema).is_some() {
+                    return None;
+                }
                 let participant = transaction.join_at_once(postgres, settings, writes)?;
                 let form = |begins| if begins { behind_begin } else { Form::AsItCame };
                 let passing = participant.transaction.postgres().ok()?.pass_through(settings, name, form, write);

@@ -355,6 +355,9 @@ impl Session {
         scope: Scope,
     ) -> Result<Answer> {
         let statement = self.current(prepared).await?;
+        if !matches!(statement.plan, Plan::Local(_)) {
+            self.refuse_kinds_after_snapshot(&statement.schema)?;
+        }
         let mut values = parameters::decode(&statement, prepared, parameters, self.settings.text_style())?;
         values.extend_from_slice(&prepared.literals);
         let execution = Execution {

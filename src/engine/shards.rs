@@ -55,6 +55,18 @@ impl Engine {
         self.live.snapshot().schema.table(name).is_some()
     }
 
+    /// Whether a table of the schema has this index.
+    pub fn has_index(&self, table: &str, index: &str) -> bool {
+        let schema = &self.live.snapshot().schema;
+        schema.table(table).is_some_and(|table| table.indexes.iter().any(|known| known.name == index))
+    }
+
+    /// Whether the shards do not all have a table alike, as they were last read.
+    pub fn differs(&self, table: &str) -> bool {
+        let drift = &self.live.snapshot().schema.drift;
+        drift.findings.iter().any(|finding| finding.table.as_deref() == Some(table))
+    }
+
     /// What a shard counts about itself, by name.
     ///
     /// # Errors

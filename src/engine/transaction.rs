@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::spanning::{Committed, SpanningPart};
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
-use crate::shard::postgres::{Keeper, PostgresShard, SessionSettings};
+use crate::shard::postgres::{Keeper, PostgresShard, SessionSettings, Told};
 use crate::shard::{Beginning, CancelFlag, ShardKind, ShardTransaction, TransactionMode};
 use crate::topology::Schema;
 use crate::types::ShardId;
@@ -64,6 +64,8 @@ pub(super) struct Transaction {
     pub(super) local_settings: Vec<(String, Option<super::settings::Set>)>,
     /// What its session keeps on Postgres shards.
     pub(super) keeper: Option<Arc<Keeper>>,
+    /// The schema before its first snapshot was taken, where all its statements see the rows of that one.
+    seen: Option<Arc<Schema>>,
     /// What it holds and waits for, of SQLite shards' writers.
     writers: Option<Arc<WriterParty>>,
 }
@@ -97,6 +99,7 @@ impl Transaction {
             row_cursors: RowCursors::default(),
             local_settings: Vec::new(),
             keeper: None,
+            seen: None,
             writers: None,
         }
     }
@@ -179,8 +182,29 @@ impl Transaction {
         Ok(participant)
     }
 
+    /// It is about to run something by this schema, or a newer one.
+    pub(super) fn see(&mut self, schema: &Arc<Schema>) {
+        if self.isolation != Isolation::ReadCommitted && self.seen.is_none() {
+            self.seen = Some(Arc::clone(schema));
+        }
+    }
+
+    /// The schema by which its rows are to be read, where that may be another than this one.
+    pub(super) fn seen_before(&self, now: &Arc<Schema>) -> Option<&Arc<Schema>> {
+        self.seen.as_ref().filter(|seen| !Arc::ptr_eq(seen, now))
+    }
+
     fn writer_party(&mut self, engine: &Engine) -> Arc<WriterParty> {
         Arc::clone(self.writers.get_or_insert_with(|| engine.waits.writer_party()))
+    }
+
+    /// What its Postgres shards will tell when they commit.
+    pub(super) fn told(&mut self) -> Vec<Told> {
+        let postgres = self.participants.iter_mut().filter_map(|participant| match &mut participant.transaction {
+            ShardTransaction::Postgres(transaction) => Some(transaction.told()),
+            ShardTransaction::Sqlite(_) => None,
+        });
+        postgres.collect()
     }
 
     /// COMMIT: by itself on the one shard that it wrote on; by a redo record or in two phases when there are several. Gives a
@@ -267,6 +291,9 @@ impl Transaction {
         mode: TransactionMode,
         may_lag: bool,
     ) -> Result<&mut Participant> {
+        if self.isolation != Isolation::ReadCommitted {
+            self.see(&engine.live.snapshot().schema);
+        }
         let beginning = Beginning {
             mode,
             statement: self.begin_statement(),

@@ -50,6 +50,8 @@ pub struct Metrics {
     /// Statements that had to be parsed, planned and translated.
     pub plan_cache_misses: IntCounter,
     pub plan_cache_entries: IntGauge,
+    /// What the rows of cursors that are kept here take, of all sessions.
+    pub cursor_bytes: IntGauge,
     /// Parsing, planning and translating one statement that was not in the cache.
     pub prepare_seconds: Histogram,
 }
@@ -125,6 +127,10 @@ impl Metrics {
             plan_cache_entries: register(
                 &registry,
                 IntGauge::new("shardd_plan_cache_entries", "Statements in the plan cache."),
+            ),
+            cursor_bytes: register(
+                &registry,
+                IntGauge::new("shardd_cursor_bytes", "Rows of cursors that are kept here, of all sessions."),
             ),
             prepare_seconds: register(
                 &registry,

@@ -103,7 +103,7 @@ impl Control for EngineControl {
             ForcedOutcome::Rollback => Outcome::Abort,
         };
         Box::pin(async move {
-            let (ended, unread) = self.0.force(&request.gid, outcome).await?;
+            let (ended, unread) = self.0.force(&request.gid, outcome, request.lost_shard.as_deref()).await?;
             let topology = self.topology();
             let name =
                 |id: &ShardId| topology.shard(*id).map_or_else(|| format!("number {id}"), |shard| shard.name.clone());

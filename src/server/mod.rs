@@ -10,6 +10,7 @@ mod open;
 mod reload;
 mod reopen;
 mod settings;
+mod tables;
 mod user_lookup;
 mod workers;
 
@@ -22,7 +23,7 @@ use crate::admin::{self, AdminDoor, LogRing, Phase, PhaseCell};
 use crate::catalog::DataDirectory;
 use crate::config::{Config, Sources};
 use crate::engine::Engine;
-use crate::front::http::{self, HttpDoor};
+use crate::front::http::HttpDoor;
 use crate::front::postgres::PostgresDoor;
 use crate::metrics::{Door, Metrics};
 
@@ -115,7 +116,7 @@ pub async fn run(config: Config, sources: Sources, logs: Arc<LogRing>) -> Result
     let metrics = Arc::new(Metrics::new());
     let (engine, opener) = open::engine(&config, &directory, &metrics).await?;
     let workers = opener.workers();
-    http::ensure_schema(&engine, &config.database).await?;
+    let making = tables::make(&engine, &config.database).await?;
     banner::print(&config, &doors, &engine);
     let reopening = tokio::spawn(reopen::until_all_are_open(Arc::clone(&engine), opener.clone()));
     let resolving = tokio::spawn(Arc::clone(&engine).keep_resolving());
@@ -125,6 +126,9 @@ pub async fn run(config: Config, sources: Sources, logs: Arc<LogRing>) -> Result
     let current = tokio::spawn(current);
     serve(doors, &config, inside, logs, stop).await;
     current.abort();
+    if let Some(making) = making {
+        making.abort();
+    }
     reopening.abort();
     resolving.abort();
     // Ended, or aborted: no shard is let in any more.

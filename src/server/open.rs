@@ -263,6 +263,7 @@ fn limits(config: &Config) -> engine::Limits {
         plan_cache_statements: size(limits.plan_cache_statements),
         merge_max_bytes: size(limits.merge_max_bytes),
         gather_max_bytes: size(limits.gather_max_bytes),
+        cursors_max_bytes: size(limits.cursors_max_bytes),
         prepared_statements_per_session: size(limits.prepared_statements_per_session),
         lock_wait: Duration::from_millis(limits.lock_wait_ms),
         deadlock_wait: Duration::from_millis(limits.deadlock_wait_ms),

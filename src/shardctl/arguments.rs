@@ -180,9 +180,9 @@ pub(super) struct ResolveArguments {
     /// With --force: roll its parts back on all shards
     #[arg(long, group = "outcome", requires = "force")]
     pub(super) rollback: bool,
-    /// With --force: do not ask whether the risk is understood
-    #[arg(long, requires = "force")]
-    pub(super) yes: bool,
+    /// With --force: the shard that decides, which is lost for good; without it the name is asked for
+    #[arg(long, value_name = "NAME", requires = "force")]
+    pub(super) lost_shard: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -108,8 +108,8 @@ fn change_kind(client: &Client, output: &mut Output, command: &TableCommand) -> 
 }
 
 fn transactions(client: &Client, output: &mut Output, command: &TransactionsCommand) -> Result<ExitCode, Failure> {
-    if let TransactionsCommand::Resolve(ResolveArguments { force: Some(gid), commit, yes, .. }) = command {
-        return super::force::run(client, output, gid, *commit, *yes);
+    if let TransactionsCommand::Resolve(ResolveArguments { force: Some(gid), commit, lost_shard, .. }) = command {
+        return super::force::run(client, output, gid, *commit, lost_shard.as_deref());
     }
     let (found, code): (Vec<InDoubtDescription>, _) = match command {
         TransactionsCommand::List => (client.get("/v1/transactions")?, ExitCode::SUCCESS),

@@ -1,4 +1,4 @@
-//! `transactions resolve --force`: says what it risks, and asks.
+//! `transactions resolve --force`: the server says what it risks, and the operator names the lost shard.
 
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
@@ -9,21 +9,31 @@ use super::failure::Failure;
 use super::output::Output;
 use crate::admin::{ForceRequest, Forced, ForcedOutcome};
 
+/// What the server answers to a request without the lost shard's name, where all else is right.
+const NAME_IT: &str = "22023";
+
 pub(super) fn run(
     client: &Client,
     output: &mut Output,
     gid: &str,
     commit: bool,
-    yes: bool,
+    lost_shard: Option<&str>,
 ) -> Result<ExitCode, Failure> {
     let (outcome, word) = match commit {
         true => (ForcedOutcome::Commit, "commit"),
         false => (ForcedOutcome::Rollback, "rollback"),
     };
-    if !yes {
-        confirm(gid, word)?;
-    }
-    let forced: Forced = client.post("/v1/transactions/force", &ForceRequest { gid: gid.to_owned(), outcome })?;
+    let force = |lost_shard: Option<&str>| -> Result<Forced, Failure> {
+        let request = ForceRequest { gid: gid.to_owned(), outcome, lost_shard: lost_shard.map(str::to_owned) };
+        client.post("/v1/transactions/force", &request)
+    };
+    let forced = match (force(lost_shard), lost_shard) {
+        (Err(Failure::Refused(refusal)), None) if refusal.code == NAME_IT && std::io::stdin().is_terminal() => {
+            eprintln!("{}", super::print::visible_lines(&refusal.detail));
+            force(Some(&name_of_lost_shard(word)?))?
+        }
+        (forced, _) => forced?,
+    };
     if output.format() == Format::Json {
         output.json(&forced)?;
         return Ok(ExitCode::SUCCESS);
@@ -38,22 +48,11 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn confirm(gid: &str, word: &str) -> Result<(), Failure> {
-    eprintln!(
-        "{gid}\n\
-         The shard that decides about it cannot be reached, and only it knows whether the transaction was committed. If it had\n\
-         decided otherwise than \"{word}\", and its data comes back, one transaction is committed on some shards and rolled back on\n\
-         others; and a client may have been told the other outcome. This cannot be undone, and is written in the server's log.\n\
-         Do it only when that shard is lost for good."
-    );
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage("nobody can be asked here: give --yes if the risk is understood".to_owned()));
-    }
-    eprint!("Type {word} to go on: ");
+fn name_of_lost_shard(word: &str) -> Result<String, Failure> {
+    eprint!("To {word} it all the same, type the name of the shard that is lost for good: ");
     let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    match read {
-        Ok(_) if answer.trim() == word => Ok(()),
+    match std::io::stdin().lock().read_line(&mut answer) {
+        Ok(_) if !answer.trim().is_empty() => Ok(answer.trim().to_owned()),
         _ => Err(Failure::Usage("nothing was done".to_owned())),
     }
 }

@@ -75,6 +75,42 @@ fn what_has_failed_on_one_shard_goes_on_there() {
     assert_eq!(client.query("INSERT INTO seats VALUES (7, 1, 'again')").sqlstate(), "23505");
 }
 
+/// Two that find the same invalid index would each drop what the other builds.
+#[test]
+fn of_two_that_build_an_index_anew_one_is_told_to_wait() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = filled(&shardd);
+    let postgres = shardd.postgres().unwrap();
+    client.run("INSERT INTO seats VALUES (7, 1, 'twice')");
+    let create = "CREATE UNIQUE INDEX CONCURRENTLY only_once ON seats (event_id, seat_id)";
+    assert_eq!(client.query(create).sqlstate(), "23505");
+    client.run("DELETE FROM seats WHERE event_id = 7 AND note = 'twice'");
+    let invalid =
+        states(&shardd, "only_once").iter().position(|state| *state == Some(false)).expect("an invalid index");
+    std::thread::scope(|scope| {
+        // Whoever drops it waits for those that write.
+        let mut writing = postgres.client_of(&shardd.shard_names()[invalid]);
+        writing.run("BEGIN");
+        writing.run("UPDATE seats SET note = 'held'");
+        let first = scope.spawn(|| shardd.client().query(create));
+        let mut looking = postgres.client_of(&shardd.shard_names()[invalid]);
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DROP INDEX CONCURRENTLY%' \
+                       AND wait_event_type = 'Lock'";
+        while looking.query(waiting).value() == "0" {
+            assert!(!first.is_finished(), "nothing was waited for");
+        }
+        for statement in [create, "DROP INDEX CONCURRENTLY only_once"] {
+            let second = client.query(statement);
+            assert_eq!(second.sqlstate(), "55006", "{statement}: {second:?}");
+        }
+        writing.run("ROLLBACK");
+        first.join().expect("a client").expect_tag("CREATE INDEX");
+    });
+    assert_eq!(states(&shardd, "only_once"), [Some(true); 3]);
+    assert_eq!(client.query(create).sqlstate(), "42P07");
+    client.query("DROP INDEX CONCURRENTLY only_once").expect_tag("DROP INDEX");
+}
+
 #[test]
 fn what_cannot_go_well_is_refused_before_a_shard_is_touched() {
     let shardd = Shardd::start_over_postgres();

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use crate::drivers::driver;
 use crate::support::both::agree;
 use crate::support::client::{DATABASE, USER};
-use crate::support::{Both, Client, Value};
+use crate::support::shardd::{Request, Shardd};
+use crate::support::{Both, Client, PATIENCE, Value};
 
 const QUERIES: &[&str] = &[
     // Merged, gathered, aggregated, of one key, of none.
@@ -228,6 +229,40 @@ fn the_rows_of_cursors_are_bounded() {
         both.got.run("DECLARE b CURSOR FOR SELECT * FROM notes WHERE event_id >= 1020 ORDER BY event_id");
         assert_eq!(both.got.query("FETCH ALL b").rows.len(), 20);
         both.got.run("COMMIT");
+    }
+}
+
+#[test]
+fn the_rows_of_all_sessions_cursors_are_bounded_together() {
+    let counted = |shardd: &Shardd| {
+        let text = shardd.admin(&Request::get("/metrics")).text();
+        let line = text.lines().find(|line| line.starts_with("shardd_cursor_bytes ")).expect("a metric");
+        line.rsplit(' ').next().expect("a number").parse::<u64>().expect("a number")
+    };
+    for shardd in Shardd::of_each_kind_with("[limits]\ncursors_max_bytes = 65536") {
+        let mut first = shardd.client();
+        first.run("CREATE TABLE notes (event_id bigint PRIMARY KEY, body text)");
+        first.run("INSERT INTO notes SELECT n, repeat('x', 2000) FROM generate_series(1, 20) n");
+        let declare = "DECLARE a CURSOR WITH HOLD FOR SELECT * FROM notes ORDER BY event_id";
+        first.run(declare);
+        assert!((40_000..60_000).contains(&counted(&shardd)), "{}", counted(&shardd));
+        let mut second = shardd.client();
+        let refused = second.query(declare);
+        assert_eq!(refused.sqlstate(), "53200", "{refused:?}");
+        assert!(refused.error.expect("an error").hint().contains("limits.cursors_max_bytes"));
+        second.run("BEGIN");
+        second.run("DECLARE few CURSOR FOR SELECT * FROM notes WHERE event_id < 5 ORDER BY event_id");
+        second.run("ROLLBACK");
+        assert_eq!(first.query("FETCH ALL a").rows.len(), 20);
+        first.run("CLOSE a");
+        assert_eq!(counted(&shardd), 0);
+        second.run(declare);
+        drop(second);
+        let begin = std::time::Instant::now();
+        while counted(&shardd) > 0 {
+            assert!(begin.elapsed() < PATIENCE, "the rows of a session that is over stay");
+        }
+        first.run(declare);
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::client::Client;
 use crate::support::shardd::Shardd;
+use crate::support::{PATIENT, Stopping};
 
 /// Long enough for a statement that was sent to stand in its shard's line.
 const IN_LINE: Duration = Duration::from_millis(300);
@@ -45,7 +46,7 @@ fn a_write_that_waited_for_a_change_of_the_schema_fills_the_new_column() {
 
 #[test]
 fn a_change_of_the_schema_that_is_rolled_back_leaves_nothing() {
-    for server in Shardd::of_each_kind() {
+    for server in Shardd::of_each_kind_with(PATIENT) {
         let mut client = Client::connect(server.ports.postgres).expect("a client");
         client.run("BEGIN");
         client.run("CREATE TABLE gone (event_id bigint PRIMARY KEY, n int)");
@@ -71,7 +72,7 @@ const INTEGER: (u32, &str) = (23, "42");
 
 #[test]
 fn a_read_never_takes_rows_of_one_schema_for_those_of_another() {
-    for server in Shardd::of_each_kind() {
+    for server in Shardd::of_each_kind_with(PATIENT) {
         read_while_the_schema_changes(&server);
     }
 }
@@ -85,6 +86,7 @@ fn read_while_the_schema_changes(server: &Shardd) {
     }
     let over = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let stopping = Stopping(&over);
         let readers: Vec<_> = ["SELECT flag FROM flags WHERE event_id = 1", "SELECT flag FROM flags ORDER BY event_id"]
             .into_iter()
             .cycle()
@@ -113,7 +115,7 @@ fn read_while_the_schema_changes(server: &Shardd) {
             client.run("ALTER TABLE flags ALTER COLUMN flag TYPE int USING CASE WHEN flag THEN 42 END");
             client.run("ALTER TABLE flags ALTER COLUMN flag TYPE boolean USING flag = 42");
         }
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(stopping);
         for reader in readers {
             assert!(reader.join().expect("a reader") > 0, "nothing was read: the test shows nothing");
         }

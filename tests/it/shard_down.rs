@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::shardd::{Ports, Request, Response, Shardd};
-use crate::support::{Answer, Client, PATIENCE};
+use crate::support::{Answer, Client, PATIENCE, Stopping};
 
 const SCHEMA: &str = "
     CREATE TABLE t (event_id bigint PRIMARY KEY, n int);
@@ -294,6 +294,7 @@ fn a_shard_comes_back_in_the_midst_of_everything() {
         done
     };
     let (notes, changes) = std::thread::scope(|scope| {
+        let stopping = Stopping(&stop);
         let writers: Vec<_> = (1..=3)
             .map(|writer| {
                 let write = move |client: &mut Client, number: usize| {
@@ -321,7 +322,7 @@ fn a_shard_comes_back_in_the_midst_of_everything() {
         put_back(&shardd, "shard-1");
         wait_until_up(&shardd, "shard-1");
         std::thread::sleep(Duration::from_millis(500));
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         assert!(reader.join().expect("a reader") > 0, "the test shows nothing");
         let notes: usize = writers.into_iter().map(|writer| writer.join().expect("a writer")).sum();
         (notes, changer.join().expect("a changer"))

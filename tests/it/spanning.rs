@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::Client;
 use crate::support::shardd::{Request, Shardd};
+use crate::support::{Client, Stopping};
 
 /// Keys that spread over all four shards.
 const KEYS: i64 = 16;
@@ -110,6 +110,7 @@ fn a_reference_table_written_while_shards_are_added_is_the_same_everywhere() {
     let port = shardd.ports.postgres;
     let stop = AtomicBool::new(false);
     let written: i64 = std::thread::scope(|scope| {
+        let stopping = Stopping(&stop);
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let stop = &stop;
@@ -128,7 +129,7 @@ fn a_reference_table_written_while_shards_are_added_is_the_same_everywhere() {
         for number in 5..=8 {
             add_shard(&shardd, number);
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         writers.into_iter().map(|writer| writer.join().expect("a writer")).sum()
     });
     assert!(written > 0, "nothing was written: the test shows nothing");

@@ -11,6 +11,7 @@ use super::call::{Call, Way};
 use super::exchange::{Exchange, Progress};
 use super::program::Description;
 use super::session_state::SessionSettings;
+use super::told::{Told, tell};
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::shard::{CancelFlag, Formats, RowBatch};
 use crate::types::Format;
@@ -144,10 +145,18 @@ pub(super) async fn run_told(
 ///
 /// # Errors
 /// The shard's error, or that it was rolled back; or the connection was lost.
-pub(super) async fn run_through(backend: &mut Backend, text: &str, cancel: &CancelFlag, shard: &str) -> Result<()> {
+pub(super) async fn run_through(
+    backend: &mut Backend,
+    text: &str,
+    cancel: &CancelFlag,
+    shard: &str,
+    told: Option<&Told>,
+) -> Result<()> {
     request::query(&mut backend.output, text);
     let mut exchange = Exchange::new(None);
-    let status = finish(backend, &mut exchange, cancel, shard).await?;
+    let status = finish(backend, &mut exchange, cancel, shard).await;
+    tell(told, &mut exchange.notices);
+    let status = status?;
     if exchange.rolled_back || status != Readiness::Idle {
         let message = format!("shard \"{shard}\" has rolled the transaction back");
         return Err(Error::new(SqlState::IN_FAILED_SQL_TRANSACTION, message).fault(Fault::Shard).retry(Retry::Safe));
@@ -184,13 +193,26 @@ pub(super) async fn rows_of(
     cancel: &CancelFlag,
     shard: &str,
 ) -> Result<Vec<Vec<Option<String>>>> {
+    rows_in(&mut Exchange::new(None), backend, text, cancel, shard).await
+}
+
+/// The same, of a text that is all of this exchange.
+///
+/// # Errors
+/// As [`rows_of`].
+pub(super) async fn rows_in(
+    exchange: &mut Exchange,
+    backend: &mut Backend,
+    text: &str,
+    cancel: &CancelFlag,
+    shard: &str,
+) -> Result<Vec<Vec<Option<String>>>> {
     request::query(&mut backend.output, text);
-    let mut exchange = Exchange::new(None);
     let mut all = Vec::new();
     send(backend, cancel, shard).await?;
     while !exchange.ended() {
         let mut rows = RowBatch::default();
-        proceed(backend, &mut exchange, &mut rows, cancel, shard).await?;
+        proceed(backend, exchange, &mut rows, cancel, shard).await?;
         for frame in rows.row_frames() {
             let values = response::data_row(frame)?.into_iter();
             all.push(values.map(|value| value.map(|value| String::from_utf8_lossy(value).into_owned())).collect());
@@ -255,10 +277,19 @@ pub(super) async fn until_rows_are_taken(
 ///
 /// # Errors
 /// The shard's error, or the connection was lost, or the answer is too late.
-pub(super) async fn commit(backend: &mut Backend, cancel: &CancelFlag, shard: &str) -> Result<Readiness> {
-    let mut exchange = Exchange::new(None);
+pub(super) async fn commit(
+    backend: &mut Backend,
+    cancel: &CancelFlag,
+    shard: &str,
+    told: Option<&Told>,
+) -> Result<Readiness> {
     let never = CancelFlag::new();
-    let committed = finish_sent(backend, &mut exchange, &never, shard);
+    let committed = async {
+        let mut exchange = Exchange::new(None);
+        let committed = finish_sent(backend, &mut exchange, &never, shard).await;
+        tell(told, &mut exchange.notices);
+        committed
+    };
     let given_up = async {
         let reason = cancel.raised().await;
         tokio::time::sleep(COMMIT_GRACE).await;

@@ -163,6 +163,18 @@ impl PostgresShard {
         self.ask("SELECT 1", &[]).await.map(|_| ())
     }
 
+    /// The same of a server whose shard is not open. `url`: the shard's, as the topology has it.
+    ///
+    /// # Errors
+    /// As [`PostgresShard::answers`]; 22023: the URL is none.
+    pub async fn answers_at(shard: &str, url: &str) -> Result<()> {
+        let target = Target::parse(url).map_err(|error| {
+            let message = format!("the URL of shard \"{shard}\" cannot be used: {error}");
+            Error::new(SqlState::INVALID_PARAMETER_VALUE, message).fault(Fault::Proxy)
+        })?;
+        OwnConnection::new(shard, target).ask("SELECT 1", &[], 1, TIME).await.map(|_| ())
+    }
+
     /// The transactions that are prepared here, of those whose names begin so.
     ///
     /// # Errors

@@ -44,9 +44,11 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod told;
 mod transaction;
 mod two_phase;
 mod unasked;
+mod work_lock;
 mod worker;
 
 use crate::topology::server as target;
@@ -70,7 +72,9 @@ pub use rows::RowStream;
 pub use session_state::{SessionSettings, quoted};
 pub use shard::{PostgresShard, TextTreatment};
 pub use stream::Stream;
+pub use told::Told;
 pub use transaction::PostgresTransaction;
 pub use two_phase::{DecidingTransaction, Decision, PreparedTransaction, Undecided, Unprepared};
 pub use unasked::Notification;
+pub use work_lock::WorkLock;
 pub use worker::become_worker;

@@ -11,6 +11,7 @@ use super::conversation::{self, lost_alone, never_sent};
 use super::exchange::Exchange;
 use super::in_doubt::TwoPhases;
 use super::keeper::Keeper;
+use super::own_connection::OwnConnection;
 use super::pass_through::{Form, PassThrough};
 use super::pool::{Pool, PoolState, Pooled};
 use super::possessions::{self, Possessions};
@@ -19,6 +20,7 @@ use super::replica::Replicas;
 use super::rows::{RowStream, Running};
 use super::schema::{self, ShardSchema};
 use super::session_state::SessionSettings;
+use super::target::Target;
 use super::transaction::PostgresTransaction;
 use super::worker;
 use crate::error::Result;
@@ -382,6 +384,11 @@ impl PostgresShard {
             connection.give_back();
         }
         rows
+    }
+
+    /// A connection beside the pools, which is not made yet.
+    pub(super) fn own_connection(&self) -> OwnConnection {
+        OwnConnection::new(&self.name, Target::clone(self.pools[0].target()))
     }
 
     /// The tables that the shard holds.

@@ -21,6 +21,7 @@ use super::program::Description;
 use super::rows::{Place, RowStream, Running};
 use super::schema::{self, ShardSchema};
 use super::session_state::SessionSettings;
+use super::told::Told;
 use super::two_phase::Ending;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::metrics::ShardMetrics;
@@ -51,6 +52,8 @@ pub struct PostgresTransaction {
     aftermath: Aftermath,
     /// COMMIT was sent, and its answer has to be waited for.
     committing: Option<PassThrough>,
+    /// Made when somebody asks what its end tells.
+    told: Option<Told>,
 }
 
 impl PostgresTransaction {
@@ -72,7 +75,13 @@ impl PostgresTransaction {
             settings_changed: false,
             aftermath: Aftermath::Keep,
             committing: None,
+            told: None,
         }
+    }
+
+    /// What the shard will tell at its end.
+    pub fn told(&mut self) -> Told {
+        self.told.get_or_insert_default().clone()
     }
 
     pub(super) fn or_else_on(self, pool: &Arc<Pool>) -> PostgresTransaction {
@@ -467,7 +476,7 @@ impl PostgresTransaction {
                 connection
             }
         };
-        let committed = conversation::commit(&mut connection, &self.cancel, &self.shard).await;
+        let committed = conversation::commit(&mut connection, &self.cancel, &self.shard, self.told.as_ref()).await;
         if committed.is_err() && self.settings_changed {
             // It was a rollback.
             connection.state.forget_settings();
@@ -490,8 +499,8 @@ impl PostgresTransaction {
     /// The connection was lost, or the last statement failed.
     pub(super) async fn into_ending(self) -> Result<Ending> {
         let connection = self.place.take_without_rows().await.map_err(lost_in_transaction)?;
-        let PostgresTransaction { shard, settings_changed, aftermath, cancel, .. } = self;
-        Ok(Ending { connection, settings_changed, aftermath, shard, cancel })
+        let PostgresTransaction { shard, settings_changed, aftermath, cancel, told, .. } = self;
+        Ok(Ending { connection, settings_changed, aftermath, shard, cancel, told })
     }
 
     /// The server's process that it runs in, while no statement has its connection.

@@ -10,8 +10,10 @@ use std::time::Duration;
 use super::call::Aftermath;
 use super::clean;
 use super::conversation::{self, lost_in_transaction};
+use super::exchange::Exchange;
 use super::pool::Pooled;
 use super::session_state::quoted;
+use super::told::{Told, tell};
 use super::transaction::PostgresTransaction;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::shard::CancelFlag;
@@ -63,6 +65,7 @@ pub(super) struct Ending {
     pub(super) aftermath: Aftermath,
     pub(super) shard: Arc<str>,
     pub(super) cancel: CancelFlag,
+    pub(super) told: Option<Told>,
 }
 
 /// A prepared transaction, and the connection that prepared it. Dropping it leaves it to the resolver.
@@ -84,8 +87,8 @@ impl PostgresTransaction {
     pub async fn prepare(self, gid: &str) -> std::result::Result<PreparedTransaction, Unprepared> {
         let mut ending = self.into_ending().await.map_err(Unprepared::Refused)?;
         let text = format!("PREPARE TRANSACTION {}", quoted(gid));
-        let Ending { connection, cancel, shard, .. } = &mut ending;
-        match conversation::run_through(connection, &text, cancel, shard).await {
+        let Ending { connection, cancel, shard, told, .. } = &mut ending;
+        match conversation::run_through(connection, &text, cancel, shard, told.as_ref()).await {
             Ok(()) => Ok(PreparedTransaction { ending, gid: gid.to_owned() }),
             Err(error) if ending.connection.is_in_step() => {
                 ending.roll_back().await;
@@ -102,14 +105,16 @@ impl PostgresTransaction {
     /// It was rolled back.
     pub async fn decide(self, gid: &str) -> std::result::Result<DecidingTransaction, Undecided> {
         let mut ending = self.into_ending().await.map_err(Undecided::Failed)?;
-        let Ending { connection, cancel, shard, .. } = &mut ending;
+        let Ending { connection, cancel, shard, told, .. } = &mut ending;
         let own_role = connection.state.own_role();
         let text = format!(
             "{BEFORE_DECISION}{own_role}INSERT INTO shardd.decision (gid, outcome) VALUES ({}, 'commit') \
              ON CONFLICT DO NOTHING RETURNING 'decided'",
             quoted(gid)
         );
-        let written = conversation::rows_of(connection, &text, cancel, shard).await;
+        let mut exchange = Exchange::new(None);
+        let written = conversation::rows_in(&mut exchange, connection, &text, cancel, shard).await;
+        tell(told.as_ref(), &mut exchange.notices);
         if !own_role.is_empty() {
             // Its end brings the client's role back, or takes what another one may not have.
             connection.state.forget_settings();
@@ -189,7 +194,7 @@ impl PreparedTransaction {
 impl Ending {
     async fn finish(&mut self, text: &str, time: Duration) -> Result<()> {
         let never = CancelFlag::new();
-        let finishing = conversation::run_through(&mut self.connection, text, &never, &self.shard);
+        let finishing = conversation::run_through(&mut self.connection, text, &never, &self.shard, self.told.as_ref());
         tokio::time::timeout(time, finishing).await.unwrap_or_else(|_| {
             let message = format!("shard \"{}\" did not answer {text} within {} s", self.shard, time.as_secs());
             Err(Error::new(SqlState::CONNECTION_FAILURE, message).fault(Fault::Shard).retry(Retry::Unknown))

@@ -14,6 +14,8 @@ pub enum Passes {
     Everything,
     /// To the server; its answers are swallowed.
     Requests,
+    /// To shardd; what it sends is swallowed.
+    Answers,
     Nothing,
     /// Everything, with wrong bytes among the answers.
     Garbled,
@@ -40,6 +42,7 @@ impl Shared {
         match self.passes() {
             Passes::Everything | Passes::Garbled => false,
             Passes::Requests => answers,
+            Passes::Answers => !answers,
             Passes::Nothing => true,
         }
     }

@@ -19,6 +19,7 @@ pub mod tls;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use both::Both;
@@ -29,10 +30,23 @@ pub use shardd::Shardd;
 /// How long a server may take to start, and an answer to come, before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A configuration whose waits are longer than a machine stalls: for tests of something else. Limits may follow.
+pub const PATIENT: &str = "[pool]\ncheckout_deadline_ms = 60000\nconnect_timeout_ms = 60000\n\
+    [limits]\nlock_wait_ms = 60000\nqueue_wait_ms = 60000\ndeadlock_wait_ms = 120000\n";
+
+/// Raises a flag when it goes, also when its thread fails: those that look at the flag would be waited for.
+pub struct Stopping<'s>(pub &'s AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A port of the loopback that nobody listens on now. Not one of those that connections leave by: a server that is started
 /// again on its port would find it taken by one.
 pub fn free_port() -> u16 {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     /// Below Linux's `ip_local_port_range`.
     const PORTS: std::ops::Range<u32> = 10_000..32_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);

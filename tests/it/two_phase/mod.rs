@@ -5,6 +5,7 @@ mod deadlock;
 
 use std::time::{Duration, Instant};
 
+use crate::support::client::USER;
 use crate::support::shardd::{Request, Shardd};
 use crate::support::{Client, PATIENCE, Postgres, Value};
 
@@ -176,6 +177,33 @@ fn what_one_shard_refuses_at_the_end_is_committed_on_none() {
     nothing_is_left(&shardd);
 }
 
+/// Also where the general path ends the transaction, and where several shards do.
+#[test]
+fn what_deferred_triggers_tell_comes_with_the_commit() {
+    let shardd = Shardd::start_over_postgres();
+    let keys = keys(&shardd);
+    let postgres = shardd.postgres().expect("a server");
+    for shard in shardd.shard_names() {
+        refuse_13(postgres, &shard, "RAISE NOTICE 'late on %', current_database();");
+    }
+    let update = |key: u32| format!("UPDATE accounts SET total = 13 WHERE event_id = {key}");
+    let one = format!("BEGIN; {}; COMMIT", update(keys[0]));
+    let several = format!("BEGIN; {}; {}; {}; COMMIT", update(keys[0]), update(keys[1]), update(keys[2]));
+    let mut client = shardd.client();
+    for (text, told) in [(one, 1), (several, 3)] {
+        for together in [true, false] {
+            let answers: Vec<_> = match together {
+                true => client.simple(&text),
+                false => text.split("; ").map(|statement| client.query(statement)).collect(),
+            };
+            let commit = answers.last().expect("an answer");
+            commit.expect_tag("COMMIT");
+            let late = commit.notices.iter().filter(|notice| notice.message().starts_with("late on s")).count();
+            assert_eq!(late, told, "{text} (together: {together}): {answers:?}");
+        }
+    }
+}
+
 #[test]
 fn a_connection_that_is_lost_before_the_decision_commits_nothing() {
     let shardd = Shardd::start_over_postgres();
@@ -259,6 +287,34 @@ fn without_prepared_transactions_a_second_shard_is_refused() {
     client.run(&format!("UPDATE accounts SET total = 1 WHERE event_id = {}", keys[1]));
 }
 
+/// Three shards of one server, on which a commit over all of them takes both places.
+#[test]
+fn a_server_whose_places_are_taken_keeps_nobody_from_starting() {
+    let postgres = Postgres::start_set(&["max_prepared_transactions=2"]);
+    let shards = postgres.make_shards(3);
+    let mut other = postgres.client_of(&shards[0]);
+    let mut in_the_way = |is: bool| match is {
+        true => other.run("BEGIN; PREPARE TRANSACTION 'in the way'"),
+        false => other.run("ROLLBACK PREPARED 'in the way'"),
+    };
+    in_the_way(true);
+    let mut shardd = Shardd::start_on(&postgres, &shards, "");
+    assert!(shardd.log().contains("the HTTP door's tables cannot be made yet"), "{}", shardd.log());
+    let mut client = shardd.client();
+    assert_eq!(client.query("SELECT 1").value(), "1");
+    in_the_way(false);
+    until("the tables are made", || client.query("SELECT count(*) FROM shardd_kv").error.is_none());
+    until("all of them are", || shardd.log().contains("the HTTP door's tables are made"));
+    drop(client);
+    in_the_way(true);
+    shardd.stop();
+    let failures = |shardd: &Shardd| shardd.log().matches("cannot be made yet").count();
+    let before = failures(&shardd);
+    shardd.launch();
+    assert_eq!(failures(&shardd), before, "{}", shardd.log());
+    assert_eq!(shardd.client().query("SELECT count(*) FROM shardd_kv").value(), "0");
+}
+
 /// A transaction that a process has left prepared on `s2`, and that `s1` was to decide.
 fn leave_prepared(shardd: &Shardd, key: u32) -> String {
     leave_prepared_by(shardd, key, 1)
@@ -266,10 +322,15 @@ fn leave_prepared(shardd: &Shardd, key: u32) -> String {
 
 /// The same, which the shard of this number was to decide.
 fn leave_prepared_by(shardd: &Shardd, key: u32, decider: u16) -> String {
+    leave_prepared_on(shardd, shardd.postgres().expect("a server"), key, decider)
+}
+
+/// The same, where the server of `s2` is this one.
+fn leave_prepared_on(shardd: &Shardd, server: &Postgres, key: u32, decider: u16) -> String {
     let catalog = rusqlite::Connection::open(shardd.data_dir().join("catalog.db")).expect("the catalog");
     let cluster: String = catalog.query_row("SELECT cluster_id FROM cluster", [], |row| row.get(0)).expect("an id");
     let gid = format!("shardd:{cluster}:{decider}:{:032x}", 77);
-    let mut client = shardd.postgres().expect("a server").client_of("s2");
+    let mut client = server.client_of("s2");
     // As a client with SET ROLE does: another role may not end it.
     client.run("CREATE ROLE alice; GRANT ALL ON accounts TO alice; SET ROLE alice");
     client.run("BEGIN");
@@ -328,30 +389,83 @@ fn an_operator_sees_what_is_in_doubt_and_ends_it() {
     assert_eq!(totals(&mut shardd.client()), vec!["0"; keys.len()]);
 }
 
+/// `shardctl transactions resolve --force`, where nobody can be asked.
+fn force(shardd: &Shardd, gid: &str, outcome: &str, more: &[&str]) -> (Option<i32>, String) {
+    let mut shardctl = std::process::Command::new(env!("CARGO_BIN_EXE_shardctl"));
+    shardctl.args(["--url", &shardd.admin_url(), "transactions", "resolve", "--force", gid, outcome]);
+    let output = shardctl.args(more).stdin(std::process::Stdio::null()).output().expect("shardctl runs");
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
 #[test]
 fn an_operator_ends_what_nobody_can_decide_any_more() {
     for (outcome, total) in [("--commit", "5"), ("--rollback", "0")] {
         let shardd = Shardd::start_over_postgres_with("[limits]\nresolve_after_ms = 3600000");
         let keys = keys(&shardd);
-        let force = |gid: &str, more: &[&str]| {
-            let mut shardctl = std::process::Command::new(env!("CARGO_BIN_EXE_shardctl"));
-            shardctl.args(["--url", &shardd.admin_url(), "transactions", "resolve", "--force", gid, outcome]);
-            let output = shardctl.args(more).stdin(std::process::Stdio::null()).output().expect("shardctl runs");
-            (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
-        };
         // The shard that decides is none of the topology's any more.
         let gid = format!("{}:2", leave_prepared_by(&shardd, keys[1], 999));
-        let (code, told) = force(&gid, &[]);
-        assert!(code == Some(2) && told.contains("lost for good") && told.contains("--yes"), "{told}");
-        assert_eq!(prepared(shardd.postgres().expect("a server")), std::slice::from_ref(&gid));
-        let (code, told) = force(&gid, &["--yes"]);
+        for more in [&[][..], &["--lost-shard", "s1"]] {
+            let (code, told) = force(&shardd, &gid, outcome, more);
+            assert!(code == Some(1) && told.contains("cannot be undone"), "{told}");
+            assert!(told.contains("lost for good, name it: --lost-shard \"number 999\""), "{told}");
+            assert_eq!(prepared(shardd.postgres().expect("a server")), std::slice::from_ref(&gid));
+        }
+        let (code, told) = force(&shardd, &gid, outcome, &["--lost-shard", "number 999"]);
         assert!(code == Some(0) && told.contains("on s2."), "{told}");
         assert_eq!(prepared(shardd.postgres().expect("a server")), Vec::<String>::new());
         let found = shardd.client().query(&format!("SELECT total FROM accounts WHERE event_id = {}", keys[1]));
         assert_eq!(found.value(), total);
         assert!(shardd.log().contains("BY FORCE"), "{}", shardd.log());
-        assert_eq!(force(&gid, &["--yes"]).0, Some(1));
+        assert_eq!(force(&shardd, &gid, outcome, &["--lost-shard", "number 999"]).0, Some(1));
     }
+}
+
+#[test]
+fn a_shard_whose_server_is_gone_is_lost_only_when_it_is_named() {
+    let mut gone = Postgres::start();
+    let stays = Postgres::start();
+    let mut configuration = "[limits]\nresolve_after_ms = 3600000\n".to_owned();
+    for (name, server) in [("s1", &gone), ("s2", &stays)] {
+        server.make_shards(2);
+        let url = format!("postgres://{USER}@127.0.0.1:{}/{name}", server.port);
+        configuration += &format!("[[shards]]\nname = \"{name}\"\nurl = \"{url}\"\n");
+    }
+    let mut shardd = Shardd::start_with(&configuration);
+    shardd.client().run(TABLE);
+    let key = shardd.keys_on("accounts", "s2", 1)[0];
+    shardd.client().run(&format!("INSERT INTO accounts VALUES ({key}, 0)"));
+    let gid = format!("{}:2", leave_prepared_on(&shardd, &stays, key, 1));
+    gone.kill();
+    // Once while it is open here, and once down from the start.
+    for restart in [false, true] {
+        if restart {
+            shardd.stop();
+            shardd.launch();
+            assert!(!shardd.is_up("s1"));
+        }
+        let (code, told) = force(&shardd, &gid, "--commit", &[]);
+        assert!(code == Some(1) && told.contains("shard \"s1\" alone knows"), "{told}");
+        assert!(told.contains("--lost-shard \"s1\"") && told.contains("cannot be undone"), "{told}");
+        assert_eq!(prepared(&stays), std::slice::from_ref(&gid));
+    }
+    let (code, told) = force(&shardd, &gid, "--commit", &["--lost-shard", "s1"]);
+    assert!(code == Some(0) && told.contains("on s2."), "{told}");
+    assert_eq!(stays.client_of("s2").query(&format!("SELECT total FROM accounts WHERE event_id = {key}")).value(), "5");
+}
+
+/// Down is not lost: what keeps shardd from opening it may have nothing to do with its data.
+#[test]
+fn a_shard_that_is_only_down_is_not_taken_for_a_lost_one() {
+    let mut shardd = Shardd::start_over_postgres_with("[limits]\nresolve_after_ms = 3600000");
+    let keys = keys(&shardd);
+    let gid = format!("{}:2", leave_prepared(&shardd, keys[1]));
+    shardd.stop();
+    shardd.postgres().expect("a server").client_of("s2").run("ALTER DATABASE s1 ALLOW_CONNECTIONS false");
+    shardd.launch();
+    assert!(!shardd.is_up("s1"));
+    let (code, told) = force(&shardd, &gid, "--rollback", &["--lost-shard", "s1"]);
+    assert!(code == Some(1) && told.contains("\"s1\", which is not lost"), "{told}");
+    assert_eq!(prepared(shardd.postgres().expect("a server")), std::slice::from_ref(&gid));
 }
 
 #[test]
@@ -359,7 +473,7 @@ fn nobody_forces_what_can_be_decided() {
     let shardd = Shardd::start_over_postgres_with("[limits]\nresolve_after_ms = 3600000");
     let keys = keys(&shardd);
     let gid = format!("{}:2", leave_prepared(&shardd, keys[1]));
-    let body = serde_json::json!({"gid": gid, "outcome": "commit"}).to_string();
+    let body = serde_json::json!({"gid": gid, "outcome": "commit", "lost_shard": "s1"}).to_string();
     let headers = [("Content-Type", "application/json")];
     let refused = shardd.admin(&Request::new("POST", "/v1/transactions/force", &headers, body.as_bytes()));
     assert!(refused.text().contains("s1") && refused.text().contains("without --force"), "{}", refused.text());
@@ -385,7 +499,7 @@ fn a_busy_shard_is_not_taken_for_a_lost_one() {
         .collect();
     let waiting = shardd.client().query(&format!("SELECT total FROM accounts WHERE event_id = {}", keys[0]));
     assert_eq!(waiting.sqlstate(), "57014");
-    let body = serde_json::json!({"gid": gid, "outcome": "commit"}).to_string();
+    let body = serde_json::json!({"gid": gid, "outcome": "commit", "lost_shard": "s1"}).to_string();
     let headers = [("Content-Type", "application/json")];
     let refused = shardd.admin(&Request::new("POST", "/v1/transactions/force", &headers, body.as_bytes()));
     assert!(refused.text().contains("s1") && refused.text().contains("without --force"), "{}", refused.text());

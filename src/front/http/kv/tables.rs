@@ -33,14 +33,13 @@ pub const CREATE: [&str; 3] = [
     "CREATE INDEX IF NOT EXISTS kv_idempotency_created_at ON shardd_kv_idempotency (created_at)",
 ];
 
-/// Creates the HTTP door's tables where they are missing. Called once, before the door serves.
+/// Creates the HTTP door's tables where they are missing. Called before the door serves; it can be repeated. Nothing is sent to a
+/// shard where nothing is missing: a server that cannot commit with the others now keeps no other start from going on.
 ///
 /// # Errors
 /// A shard refused, or did not answer.
 pub async fn ensure_schema(engine: &Arc<Engine>, database: &str) -> Result<()> {
-    // While a shard is down nothing can be made, and nothing has to be.
-    let has_tables = CREATE.iter().filter_map(|text| table_of(text)).all(|table| engine.has_table(table));
-    if has_tables && !engine.down().is_empty() {
+    if has_all(engine) {
         return Ok(());
     }
     let identity = Identity { user: "shardd".to_owned(), database: database.to_owned(), door: "http", backend_pid: 0 };
@@ -49,6 +48,23 @@ pub async fn ensure_schema(engine: &Arc<Engine>, database: &str) -> Result<()> {
         statements.rows(text, Vec::new()).await?;
     }
     Ok(())
+}
+
+/// Whether every shard that is open has all of it, as its schema was read. While one is down nothing can be made, and the tables
+/// are enough.
+fn has_all(engine: &Engine) -> bool {
+    let some_down = !engine.down().is_empty();
+    CREATE.iter().all(|text| match (table_of(text), index_of(text)) {
+        (Some(table), _) => engine.has_table(table) && (some_down || !engine.differs(table)),
+        (None, Some((index, table))) => some_down || engine.has_index(table, index),
+        (None, None) => false,
+    })
+}
+
+/// The index that a statement makes, and its table.
+fn index_of(create: &str) -> Option<(&str, &str)> {
+    let (index, rest) = create.strip_prefix("CREATE INDEX IF NOT EXISTS ")?.split_once(" ON ")?;
+    Some((index, rest.split(' ').next()?))
 }
 
 /// The table that a statement makes.
@@ -67,5 +83,12 @@ mod tests {
             assert!(text.starts_with(&format!("CREATE TABLE IF NOT EXISTS {table} (")));
             assert_eq!(table_of(text), Some(table));
         }
+    }
+
+    #[test]
+    fn each_statement_makes_a_table_or_an_index() {
+        let made = CREATE.map(|text| (table_of(text).is_some(), index_of(text)));
+        let index = Some(("kv_idempotency_created_at", "shardd_kv_idempotency"));
+        assert_eq!(made, [(true, None), (true, None), (false, index)]);
     }
 }
