@@ -29,7 +29,8 @@
 //!    several shards are put together, and the shard's dialect translates it.
 //! 3. [`engine::Session::execute`]: the parameters are decoded, and the plan's route becomes shards, with one snapshot
 //!    of the topology.
-//! 4. A Postgres shard gets the client's own text and values, and its rows are passed on as they come ([`shard::postgres`]).
+//! 4. A Postgres shard gets the client's own text and values, where several run a part of it with other words spliced in, and its
+//!    rows are passed on as they come ([`shard::postgres`]).
 //!    [`shard::sqlite`] runs the translation and writes its rows as the frames that the client's socket will carry. One shard's rows
 //!    are never decoded again; several shards' are merged as they stream, or grouped in a database in memory.
 //! 5. What is written on several shards is committed on all or none. On SQLite shards it holds their writers, and records in

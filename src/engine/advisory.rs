@@ -19,7 +19,7 @@ use crate::plan::{AdvisoryLock, Local, calls_volatile};
 use crate::shard::postgres::Program;
 use crate::shard::{Call, Output, Rows, Tag, TransactionMode};
 use crate::sql::ast::{Expr, Function, SelectItem, SetExpr, Statement};
-use crate::sql::{Tree, function_name, names_relation};
+use crate::sql::{SourceText, Tree, function_name, names_relation};
 use crate::types::ShardId;
 use crate::wire::response;
 
@@ -80,10 +80,13 @@ impl Session {
 
     fn undo_call(&self, shared: bool, execution: &Execution) -> Result<crate::shard::postgres::Call> {
         let not_there = || Error::internal("a statement is no call of an advisory lock");
-        let Tree::Sql(tree) = &execution.statement.parsed.tree else { return Err(not_there()) };
+        let parsed = &execution.statement.parsed;
+        let Tree::Sql(tree) = &parsed.tree else { return Err(not_there()) };
         let function = only_call(tree).ok_or_else(not_there)?;
+        let source = SourceText::new(&parsed.text)?;
+        let arguments = source.arguments(function).ok_or_else(not_there)?;
         let name = if shared { "pg_advisory_unlock_shared" } else { "pg_advisory_unlock" };
-        let template = format!("SELECT pg_catalog.{name}{}", function.args);
+        let template = format!("SELECT pg_catalog.{name}{arguments}");
         let crate::shard::Program::Postgres(whole) = execution.whole_program()? else { return Err(not_there()) };
         let program = Arc::new(Program::derived(Tag::Merge, template, whole));
         match self.call_with_formats(execution, &crate::shard::Program::Postgres(program), Default::default())? {

@@ -1,7 +1,8 @@
 //! What several shards run for one statement.
 //!
 //! Each is derived from the statement's tree and shares its parameters; it is made when it is first needed, and kept with the
-//! statement.
+//! statement. SQLite shards run what its tree is translated to; Postgres shards run the client's own text, with other words
+//! only where the trees differ.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::plan::{self, Insert, Read, Scatter};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::{Program, postgres, sqlite};
-use crate::sql::{self, ast};
+use crate::sql::{self, Derived, Tree, ast};
 use crate::topology::{Keyspace, Schema};
 use crate::types::PgType;
 
@@ -33,7 +34,7 @@ impl Statement {
             Scatter::Merge { statement, .. } => statement,
             Scatter::Aggregate(aggregate) => &aggregate.statement,
         };
-        self.apart.scattered.get_or_init(|| self.derive(tree)).clone()
+        self.apart.scattered.get_or_init(|| self.spliced(tree)).clone()
     }
 
     /// # Errors
@@ -56,7 +57,7 @@ impl Statement {
             }
             let brought = plan::brought(read, &self.parsed, &self.schema, keyspaces)?;
             let gathered = brought.into_iter().map(|brought| {
-                let program = self.derived(&brought.statement)?;
+                let program = self.put_together(&brought.statement)?;
                 Ok(Gathered { brought, program })
             });
             gathered.collect()
@@ -109,13 +110,44 @@ impl Statement {
         translated.map_err(Error::without_position)
     }
 
-    /// The program of a statement that was derived from this one and shares its parameters.
+    /// The program of a statement that was put together from parts of this one's text, and shares its parameters.
     ///
     /// # Errors
-    /// It has no translation, or the tree that it was derived from does not show all that this one means.
-    pub(super) fn derive(&self, tree: &ast::Statement) -> Result<Program> {
+    /// It has no translation, or the tree does not show all that this one means.
+    pub(super) fn derive(&self, derived: &Derived) -> Result<Program> {
         self.require_whole_tree()?;
-        self.derived(tree)
+        self.put_together(derived)
+    }
+
+    /// The same for one of which only names and plain conditions are this one's.
+    fn put_together(&self, derived: &Derived) -> Result<Program> {
+        match &self.program {
+            Some(Program::Postgres(whole)) => Ok(with_text(&derived.tree, derived.text.clone(), whole)),
+            _ => self.translated_part(&derived.tree),
+        }
+    }
+
+    /// The program of a statement whose tree was derived from this one's.
+    ///
+    /// # Errors
+    /// It has no translation, its parts are not found in this one's text, or the tree does not show all that this one means.
+    fn spliced(&self, tree: &ast::Statement) -> Result<Program> {
+        self.require_whole_tree()?;
+        let (Some(Program::Postgres(whole)), Tree::Sql(original)) = (&self.program, &self.parsed.tree) else {
+            return self.translated_part(tree);
+        };
+        let spliced = sql::with_deep_stack(self.parsed.deep, || sql::spliced(&self.parsed.text, original, tree))?;
+        match spliced {
+            Some(text) => Ok(with_text(tree, text, whole)),
+            None => Err(Error::unsupported(
+                "putting together what shards answer to a statement that is written like this",
+                "Write it in a plainer form, or give the key in WHERE.",
+            )),
+        }
+    }
+
+    fn translated_part(&self, tree: &ast::Statement) -> Result<Program> {
+        Ok(Program::Sqlite(Arc::new(self.translate_over(tree, &self.schema)?)))
     }
 
     /// # Errors
@@ -132,30 +164,18 @@ impl Statement {
     /// # Errors
     /// It has no translation.
     pub(super) fn insert_of(&self, insert: &Insert, rows: &[usize]) -> Result<Program> {
-        let Some(Program::Postgres(whole)) = &self.program else { return self.derive(&insert.part(rows)) };
+        let Some(Program::Postgres(whole)) = &self.program else {
+            self.require_whole_tree()?;
+            return self.translated_part(&insert.part(rows));
+        };
         let text = sql::insert_of_rows(&self.parsed.text, rows, insert.row_keys.len())?;
         let text = text.ok_or_else(|| Error::internal("the rows of an INSERT are not found in its text"))?;
-        let derived = postgres::Program::derived(tag_of(&insert.statement), text, whole);
-        Ok(Program::Postgres(Arc::new(derived.described_each_time(whole.described_each_time))))
-    }
-
-    /// The same for one of which only names and plain conditions are this one's.
-    fn derived(&self, tree: &ast::Statement) -> Result<Program> {
-        if let Some(Program::Postgres(whole)) = &self.program {
-            let mut template = sql::with_deep_stack(self.parsed.deep, || tree.to_string());
-            if let (Some(overriding), ast::Statement::Insert(_)) = (self.parsed.overriding, tree) {
-                template = with_overriding(&template, overriding)?;
-            }
-            let derived = postgres::Program::derived(tag_of(tree), template, whole);
-            return Ok(Program::Postgres(Arc::new(derived.described_each_time(whole.described_each_time))));
-        }
-        Ok(Program::Sqlite(Arc::new(self.translate_over(tree, &self.schema)?)))
+        Ok(with_text(&insert.statement, text, whole))
     }
 }
 
-/// An INSERT that was printed from its tree, with the clause that trees have no place for.
-fn with_overriding(printed: &str, overriding: sql::Overriding) -> Result<String> {
-    let clauses = sql::insert_clauses(printed)?.ok_or_else(|| Error::internal("an INSERT has no rows"))?;
-    let sql::InsertClauses { with, target, source, rest } = clauses;
-    Ok(format!("{with} {target} {} {source} {rest}", overriding.clause()))
+/// A statement of Postgres shards that is derived from a whole one.
+fn with_text(tree: &ast::Statement, text: String, whole: &postgres::Program) -> Program {
+    let derived = postgres::Program::derived(tag_of(tree), text, whole);
+    Program::Postgres(Arc::new(derived.described_each_time(whole.described_each_time)))
 }

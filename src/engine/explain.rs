@@ -9,26 +9,32 @@ use super::statement::Prepared;
 use crate::error::{Error, Result};
 use crate::plan::{self, Explanation, Local, Plan, PlanKind, Scatter};
 use crate::shard::postgres::{self, Aftermath, Way};
-use crate::shard::{Call, RawParameters, ShardKind, Tag};
-use crate::sql;
+use crate::shard::{Call, Program, RawParameters, ShardKind, Tag};
+use crate::sql::{self, ast};
 use crate::topology::Keyspace;
 use crate::types::Format;
 
 /// What several shards are asked for.
 fn pushed(prepared: &Prepared, kind: PlanKind, keyspaces: &[Arc<Keyspace>]) -> Result<Vec<String>> {
     let Plan::Read(read) = &prepared.statement.plan else { return Ok(Vec::new()) };
-    let trees: Vec<String> = match (kind, &read.scatter) {
+    let asked = |scatter: &Scatter, tree: &ast::Statement| {
+        Ok::<_, Error>(match prepared.statement.scattered(scatter)? {
+            Program::Postgres(program) => program.template.clone().unwrap_or_default(),
+            Program::Sqlite(_) => tree.to_string(),
+        })
+    };
+    let texts = match (kind, &read.scatter) {
         (PlanKind::Gather, _) => {
             let gathered = prepared.statement.gathered(read, keyspaces)?;
-            gathered.iter().map(|one| one.brought.statement.to_string()).collect()
+            gathered.iter().map(|one| one.brought.statement.text.clone()).collect()
         }
-        (PlanKind::Scatter, Ok(Scatter::Merge { statement, .. })) if *statement != read.statement => {
-            vec![statement.to_string()]
+        (PlanKind::Scatter, Ok(scatter @ Scatter::Merge { statement, .. })) if *statement != read.statement => {
+            vec![asked(scatter, statement)?]
         }
-        (PlanKind::Scatter, Ok(Scatter::Aggregate(aggregate))) => vec![aggregate.statement.to_string()],
+        (PlanKind::Scatter, Ok(scatter @ Scatter::Aggregate(aggregate))) => vec![asked(scatter, &aggregate.statement)?],
         _ => Vec::new(),
     };
-    trees.iter().map(|text| sql::put_literals_back(text, &prepared.text)).collect()
+    texts.iter().map(|text| sql::put_literals_back(text, &prepared.text)).collect()
 }
 
 impl Session {

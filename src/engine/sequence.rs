@@ -49,7 +49,7 @@ impl Session {
             SequenceCall::Next { once, .. } => {
                 self.permit_write("nextval()")?;
                 match self.engine.kind {
-                    ShardKind::Postgres => self.next_of_server(call, execution).await,
+                    ShardKind::Postgres => self.next_of_server(execution).await,
                     ShardKind::Sqlite if *once => self.next_of_file(call, execution).await,
                     ShardKind::Sqlite => Err(Error::unsupported(
                         "nextval() over rows on SQLite shards",
@@ -64,11 +64,11 @@ impl Session {
         }
     }
 
-    async fn next_of_server(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
+    async fn next_of_server(&mut self, execution: &Execution) -> Result<Answer> {
         let home = self.home_shard()?;
         let shard = match self.is_asked_at_home(home) {
             true => home,
-            false => match self.named_sequence(call, None, execution).await? {
+            false => match self.next_of_named(execution).await? {
                 Some(sequence) => self.giving(&sequence, home)?,
                 None => home,
             },
@@ -106,7 +106,7 @@ impl Session {
     }
 
     async fn next_of_file(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
-        let Some(sequence) = self.named_sequence(call, None, execution).await? else {
+        let Some(sequence) = self.next_of_named(execution).await? else {
             return self.one_number(None, execution, call);
         };
         let asking = sequence.asking("pg_next_id", "")?;
@@ -133,7 +133,7 @@ impl Session {
         let Some((value, called)) = self.value_to_set(&parts, execution).await? else {
             return Ok(self.no_number(execution, call));
         };
-        let sequence = self.named_sequence(call, Some(parts.sequence), execution).await?;
+        let sequence = self.named_sequence(parts.sequence, execution).await?;
         let (Some(sequence), Some(value), Some(called)) = (sequence, value, called) else {
             return self.one_number(None, execution, call);
         };
@@ -260,24 +260,25 @@ impl Session {
         Ok((columns, rows))
     }
 
-    /// The sequence that a call names; `None` for NULL. `written`: its name's expression, as the client wrote it.
+    /// The sequence that the client's `nextval()` names; `None` for NULL.
     ///
     /// # Errors
     /// There is no such sequence.
-    async fn named_sequence(
-        &mut self,
-        call: &SequenceCall,
-        written: Option<&str>,
-        execution: &Execution,
-    ) -> Result<Option<Sequence>> {
-        let text = match written {
-            Some(text) => text.to_owned(),
-            // Its literals are the client's, which were lifted out of the tree.
-            None => sql::put_literals_back(&call.sequence().to_string(), &execution.prepared.text)?,
-        };
+    async fn next_of_named(&mut self, execution: &Execution) -> Result<Option<Sequence>> {
+        let text = Arc::clone(&execution.prepared.text);
+        let named = sql::named_by_nextval(&text)?;
+        let named = named.ok_or_else(|| Error::internal("a nextval() was not found in its text"))?;
+        self.named_sequence(named, execution).await
+    }
+
+    /// The sequence of a name as the client wrote it; `None` for NULL.
+    ///
+    /// # Errors
+    /// There is no such sequence.
+    async fn named_sequence(&mut self, text: &str, execution: &Execution) -> Result<Option<Sequence>> {
         match self.engine.kind {
-            ShardKind::Postgres => self.sequence_of_servers(&text, execution).await,
-            ShardKind::Sqlite => self.sequence_of_files(&text, execution).await,
+            ShardKind::Postgres => self.sequence_of_servers(text, execution).await,
+            ShardKind::Sqlite => self.sequence_of_files(text, execution).await,
         }
     }
 

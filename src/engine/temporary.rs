@@ -15,7 +15,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::{Local, Plan};
 use crate::shard::{Output, Tag, TransactionMode};
 use crate::sql::ast::{self, ObjectName};
-use crate::sql::{self, CopyWay, Tree, name_parts, names_relation, put_literals_back};
+use crate::sql::{self, CopyWay, Tree, name_parts, names_relation, query_of_definition};
 use crate::topology::{Column, Schema, Table, TableKind};
 use crate::types::{PgType, ShardId};
 
@@ -313,9 +313,10 @@ impl Session {
                 .detail("It was made with a key of another shard.")
                 .hint("Drop it, or take another name."));
         }
-        if let Some(query) = query {
-            let text = put_literals_back(&query.to_string(), &execution.prepared.text)?;
-            let inner = self.prepare_checked(&text, &[])?;
+        if query.is_some() {
+            let text = Arc::clone(&execution.prepared.text);
+            let query = query_of_definition(&text)?.ok_or_else(|| Error::internal("a definition without its query"))?;
+            let inner = self.prepare_checked(query, &[])?;
             let values = inner.literals.clone();
             match self.placement(&inner.statement, &values)? {
                 Placement::Any => {}

@@ -7,15 +7,13 @@ use super::assigned::assigned;
 use super::functions::calls;
 use super::insert::is_default;
 use super::key::{KeyExpression, Keys, type_name};
-use super::row_by_row::RowByRow;
-use super::set_operation::bare_query;
+use super::row_by_row::{RowByRow, with_texts};
 use super::{Route, cut_blanks};
 use crate::error::{Error, Result};
 use crate::sql::ast::{
-    self, AssignmentTarget, Delete, Expr, FromTable, ObjectName, OnConflictAction, OnInsert, Query, SelectItem,
-    SetExpr, Statement, TableFactor, Update, UpdateTableFromKind, With,
+    self, AssignmentTarget, Expr, ObjectName, OnConflictAction, OnInsert, SetExpr, TableFactor, Update,
 };
-use crate::sql::{fold, ident, name_parts};
+use crate::sql::{Derived, fold, name_parts, quote_identifier, write_clauses};
 use crate::topology::{Schema, Table, TableKind};
 use crate::types::{Datum, Key, KeyType};
 
@@ -65,8 +63,8 @@ pub struct Move {
     pub apart: Option<Error>,
     /// Why no row can leave its shard.
     pub held: Option<Error>,
-    /// Takes the rows out, and gives them as they have to be.
-    pub taking: Statement,
+    /// Takes the rows out, and gives them as they have to be: the client's own text.
+    pub taking: Derived,
     /// The columns that it gives, as numbers of the table's.
     pub columns: Vec<usize>,
     /// The new key, where it is the same for all rows.
@@ -141,71 +139,54 @@ pub(super) fn insert_across(insert: &ast::Insert, table: &Arc<Table>) -> Result<
 ///
 /// # Errors
 /// 0A000 for what has no form that moves rows.
-pub(super) fn movement(
-    update: &Update,
-    with: Option<&With>,
-    table: &Arc<Table>,
-    analysis: &Analysis<'_>,
-) -> Result<Move> {
+pub(super) fn movement(update: &Update, table: &Arc<Table>, analysis: &Analysis<'_>) -> Result<Move> {
     let TableKind::Sharded { key_column, key_type } = table.kind else {
         return Err(Error::internal("a reference table has no sharding key"));
     };
-    let using = match &update.from {
-        None => None,
-        Some(UpdateTableFromKind::AfterSet(from) | UpdateTableFromKind::BeforeSet(from)) => Some(from.clone()),
-    };
-    if update.returning.is_some() && (using.is_some() || calls(&update.returning).subquery) {
+    if update.returning.is_some() && (update.from.is_some() || calls(&update.returning).subquery) {
         return Err(cannot(table, "FROM or a subquery beside RETURNING"));
     }
     let alias = match &update.table.relation {
         TableFactor::Table { alias, .. } => alias.as_ref().map(|alias| fold(&alias.name).into_owned()),
         _ => None,
     };
+    let clauses = write_clauses(analysis.text)?.ok_or_else(|| Error::internal("an UPDATE without its clauses"))?;
     let mut values = vec![None; table.columns.len()];
-    for (column, value) in assignments(update, table)? {
+    for (column, value, text) in with_texts(assignments(update, table)?, &clauses)? {
         if let Some(place) = values.get_mut(column) {
-            *place = Some(value);
+            *place = Some((value, text));
         }
     }
     let columns: Vec<usize> =
         (0..table.columns.len()).filter(|number| table.columns[*number].generated.is_none()).collect();
-    let name = alias.as_deref().unwrap_or(&table.name);
-    let returning = columns.iter().map(|number| {
-        let whole = || Expr::CompoundIdentifier(vec![ident(name), ident(&table.columns[*number].name)]);
-        SelectItem::UnnamedExpr(values[*number].cloned().unwrap_or_else(whole))
+    let name = quote_identifier(alias.as_deref().unwrap_or(&table.name));
+    let given = columns.iter().map(|number| match values[*number] {
+        Some((_, text)) => text.to_owned(),
+        None => format!("{name}.{}", quote_identifier(&table.columns[*number].name)),
     });
-    let taking = Delete {
-        delete_token: ast::helpers::attached_token::AttachedToken::empty(),
-        optimizer_hints: Vec::new(),
-        tables: Vec::new(),
-        from: FromTable::WithFromKeyword(vec![update.table.clone()]),
-        using,
-        selection: update.selection.clone(),
-        returning: Some(returning.collect()),
-        output: None,
-        order_by: Vec::new(),
-        limit: None,
-    };
-    let key = values[key_column].and_then(|value| assigned(value, key_type));
+    let given: Vec<String> = given.collect();
+    let using = if clauses.others.is_empty() { String::new() } else { format!(" USING {}", clauses.others) };
+    let taking = Derived::read(format!(
+        "{}DELETE FROM {}{using}{} RETURNING {}",
+        clauses.prefix(),
+        clauses.target,
+        clauses.filter(),
+        given.join(", ")
+    ))?;
+    let key = values[key_column].and_then(|(value, _)| assigned(value, key_type));
     let key_length = super::key_length(table);
     Ok(Move {
         alias,
         route: Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() },
         apart: analysis.apart.clone(),
         held: referring(table, analysis.schema),
-        taking: behind(with, Statement::Delete(taking)),
+        taking,
         columns,
         key,
         key_type,
         key_length,
         table: Arc::clone(table),
     })
-}
-
-/// A DELETE behind the WITH of the statement that it is made of.
-fn behind(with: Option<&With>, delete: Statement) -> Statement {
-    let Some(with) = with else { return delete };
-    Statement::Query(Box::new(Query { with: Some(with.clone()), ..bare_query(SetExpr::Delete(delete)) }))
 }
 
 /// Each column that is set, and its value.

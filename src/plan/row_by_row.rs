@@ -13,9 +13,9 @@ use super::insert::is_default;
 use crate::error::{Error, Result};
 use crate::sql::ast::{
     self, AssignmentTarget, Delete, Expr, FromTable, SelectItem, SelectItemQualifiedWildcardKind, Statement,
-    TableFactor, TableWithJoins, Update, UpdateTableFromKind, With,
+    TableFactor, TableWithJoins, Update,
 };
-use crate::sql::{fold, name_parts, quote_identifier, walk_expressions};
+use crate::sql::{WriteClauses, fold, is_text_of, name_parts, quote_identifier, walk_expressions, write_clauses};
 use crate::topology::Table;
 use crate::types::PgType;
 
@@ -23,7 +23,8 @@ use crate::types::PgType;
 #[derive(Clone, Debug)]
 pub struct RowByRow {
     pub table: Arc<Table>,
-    /// A SELECT, with placeholders for the client's literals: for each row the columns of `found`, then the values of `set`.
+    /// A SELECT of the client's own text, with placeholders for its literals: for each row the columns of `found`, then the
+    /// values of `set`.
     pub reading: String,
     /// What a row is found by: its primary key, then what the statement has looked at in it.
     pub found: Vec<Found>,
@@ -55,14 +56,16 @@ pub enum Tail {
 /// The parts of an UPDATE or DELETE.
 struct Parts<'s> {
     target: &'s TableWithJoins,
-    others: &'s [TableWithJoins],
-    selection: Option<&'s Expr>,
+    /// There is no other table.
+    alone: bool,
     returning: &'s [SelectItem],
 }
 
+/// `text`: what the statement was parsed from.
+///
 /// # Errors
 /// 0A000: the table has no primary key, or the statement a part that has no such form.
-pub(super) fn row_by_row(statement: &Statement, with: Option<&With>, table: &Arc<Table>) -> Result<RowByRow> {
+pub(super) fn row_by_row(statement: &Statement, text: &str, table: &Arc<Table>) -> Result<RowByRow> {
     let parts = match statement {
         Statement::Update(update) => parts_of_update(update),
         Statement::Delete(delete) => parts_of_delete(delete),
@@ -77,7 +80,7 @@ pub(super) fn row_by_row(statement: &Statement, with: Option<&With>, table: &Arc
         _ => None,
     };
     let name = alias.as_deref().unwrap_or(&table.name);
-    if !is_of_row(parts.returning, name, table, parts.others.is_empty()) {
+    if !is_of_row(parts.returning, name, table, parts.alone) {
         let hint = "Return columns of the table that is written, or leave RETURNING out.";
         return Err(cannot(table, "RETURNING of more than the row that is written", hint));
     }
@@ -92,23 +95,23 @@ pub(super) fn row_by_row(statement: &Statement, with: Option<&With>, table: &Arc
     let mut all: Vec<Found> = key.columns.iter().map(|column| found(*column, true)).collect();
     all.extend(looked_at.into_iter().filter(|column| !key.columns.contains(column)).map(|column| found(column, false)));
     let mut items: Vec<String> = all.iter().map(Found::text).collect();
+    let clauses = write_clauses(text)?.ok_or_else(|| Error::internal("an UPDATE or DELETE without its clauses"))?;
     let (mut set, mut assigned) = (Vec::new(), Vec::new());
     if let Statement::Update(update) = statement {
-        for (column, value) in assignments(update, table)? {
+        for (column, value, text) in with_texts(assignments(update, table)?, &clauses)? {
             let quoted = quote_identifier(&table.columns[column].name);
             if is_default(value) {
                 assigned.push(format!("{quoted} = DEFAULT"));
             } else {
-                items.push(value.to_string());
+                items.push(text.to_owned());
                 set.push(column);
             }
         }
     }
-    let relations: Vec<String> =
-        std::iter::once(parts.target).chain(parts.others).map(|relation| relation.to_string()).collect();
-    let condition = parts.selection.map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
-    let with = with.map(|with| format!("{with} ")).unwrap_or_default();
-    let reading = format!("{with}SELECT {} FROM {}{condition}", items.join(", "), relations.join(", "));
+    let comma = if clauses.others.is_empty() { "" } else { ", " };
+    let (target, others) = (clauses.target, clauses.others);
+    let reading =
+        format!("{}SELECT {} FROM {target}{comma}{others}{}", clauses.prefix(), items.join(", "), clauses.filter());
     let target = match &alias {
         Some(alias) => format!("{} AS {}", quote_identifier(&table.name), quote_identifier(alias)),
         None => quote_identifier(&table.name),
@@ -132,14 +135,9 @@ impl Found {
 }
 
 fn parts_of_update(update: &Update) -> Option<Parts<'_>> {
-    let others: &[TableWithJoins] = match &update.from {
-        None => &[],
-        Some(UpdateTableFromKind::AfterSet(from) | UpdateTableFromKind::BeforeSet(from)) => from.as_slice(),
-    };
     Some(Parts {
         target: &update.table,
-        others,
-        selection: update.selection.as_ref(),
+        alone: update.from.is_none(),
         returning: update.returning.as_deref().unwrap_or_default(),
     })
 }
@@ -148,10 +146,24 @@ fn parts_of_delete(delete: &Delete) -> Option<Parts<'_>> {
     let FromTable::WithFromKeyword(from) = &delete.from else { return None };
     Some(Parts {
         target: from.first()?,
-        others: delete.using.as_deref().unwrap_or_default(),
-        selection: delete.selection.as_ref(),
+        alone: delete.using.is_none(),
         returning: delete.returning.as_deref().unwrap_or_default(),
     })
+}
+
+/// Each column that is set, its value and the value's text.
+///
+/// # Errors
+/// A value is not found in the text: a defect.
+pub(super) fn with_texts<'u, 't>(
+    values: Vec<(usize, &'u Expr)>,
+    clauses: &WriteClauses<'t>,
+) -> Result<Vec<(usize, &'u Expr, &'t str)>> {
+    let same = |((_, value), text): (&(usize, &Expr), &&str)| is_default(value) || is_text_of(text, value);
+    if values.len() != clauses.values.len() || !values.iter().zip(&clauses.values).all(same) {
+        return Err(Error::internal("the values of an UPDATE are not found in its text"));
+    }
+    Ok(values.into_iter().zip(&clauses.values).map(|((column, value), text)| (column, value, *text)).collect())
 }
 
 /// Whether RETURNING names nothing but the row that is written. `alone`: there is no other table.

@@ -53,7 +53,7 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
     let keyspace = table.keyspace.clone();
     let returning = returns(whole.write);
     if let Some(reason) = analysis.mixed.take() {
-        let across = across(whole, &table).map_err(|also| because(reason.clone(), &also))?;
+        let across = across(whole, analysis.text, &table).map_err(|also| because(reason.clone(), &also))?;
         let route = Route { keyspace, keys: Keys::Every };
         let (several, across) = (Err(reason), Some(across));
         let tables = analysis.tables;
@@ -72,7 +72,7 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
         }
         if analysis.graph.table_count() > 0 {
             let reason = reads_sharded(&table);
-            let across = across(whole, &table).map_err(|also| because(reason.clone(), &also))?;
+            let across = across(whole, analysis.text, &table).map_err(|also| because(reason.clone(), &also))?;
             // Every copy is written, whatever is read.
             let route = Route { keyspace, keys: Keys::Every };
             let (several, across, tables) = (Err(reason), Some(across), analysis.tables);
@@ -103,7 +103,7 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
         && let Some(reason) = key_assignment(&table, &update.assignments)
     {
         refuse_write_in_with(whole.with)?;
-        let across = Some(Across::Move(Box::new(movement(update, whole.with, &table, &analysis)?)));
+        let across = Some(Across::Move(Box::new(movement(update, &table, &analysis)?)));
         // Where the rows are is not where they belong afterwards.
         let route = Route { keyspace, keys: Keys::Every };
         let (several, tables) = (Err(reason), analysis.tables);
@@ -113,7 +113,7 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
     let route = Route { keyspace, keys: analysis.graph.keys() };
     let (several, across) = match analysis.apart.take() {
         None => (Ok(()), None),
-        Some(reason) => match across(whole, &table) {
+        Some(reason) => match across(whole, analysis.text, &table) {
             Ok(across) => (Err(reason), Some(across)),
             Err(also) => (Err(because(reason, &also)), None),
         },
@@ -126,7 +126,7 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
 ///
 /// # Errors
 /// 0A000: it cannot.
-fn across(whole: Whole<'_>, table: &Arc<Table>) -> Result<Across> {
+fn across(whole: Whole<'_>, text: &str, table: &Arc<Table>) -> Result<Across> {
     refuse_write_in_with(whole.with)?;
     match whole.write {
         Statement::Insert(insert) => insert_across(insert, table).map(Across::Insert),
@@ -135,7 +135,7 @@ fn across(whole: Whole<'_>, table: &Arc<Table>) -> Result<Across> {
             "Read them first, and give the values.",
         )),
         Statement::Merge(merge) => merge_across(merge, table).map(|plan| Across::Merge(Box::new(plan))),
-        other => row_by_row(other, whole.with, table).map(|plan| Across::RowByRow(Box::new(plan))),
+        other => row_by_row(other, text, table).map(|plan| Across::RowByRow(Box::new(plan))),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::cursor::Cursor;
-use super::lexer::{Token, TokenKind};
+use super::lexer::TokenKind;
+use super::outer::Outer;
 use crate::error::Result;
 
 /// The parts of an INSERT that follow one another in its text.
@@ -90,6 +91,53 @@ pub fn merge_clauses(text: &str) -> Result<Option<MergeClauses<'_>>> {
     Ok(outer.merge_clauses())
 }
 
+/// The parts of an UPDATE or a DELETE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteClauses<'t> {
+    /// WITH and its queries; empty without one.
+    pub with: &'t str,
+    /// The table that is written, with its alias.
+    pub target: &'t str,
+    /// What is assigned, value by value; none of a DELETE.
+    pub values: Vec<&'t str>,
+    /// What stands behind FROM or USING; empty without it.
+    pub others: &'t str,
+    /// What stands behind WHERE; empty without it.
+    pub condition: &'t str,
+}
+
+impl WriteClauses<'_> {
+    /// WHERE and its condition, if there is one, with a blank before.
+    pub fn filter(&self) -> String {
+        if self.condition.is_empty() { String::new() } else { format!(" WHERE {}", self.condition) }
+    }
+
+    /// WITH and its queries, if there are any, with a blank behind.
+    pub fn prefix(&self) -> String {
+        if self.with.is_empty() { String::new() } else { format!("{} ", self.with) }
+    }
+}
+
+/// Takes an UPDATE or a DELETE apart; `None` when it cannot be read.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn write_clauses(text: &str) -> Result<Option<WriteClauses<'_>>> {
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    Ok(outer.write_clauses())
+}
+
+/// The query that a table or a view is made from; `None` when there is none.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn query_of_definition(text: &str) -> Result<Option<&str>> {
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    Ok(outer.query_of_definition())
+}
+
 /// INSERT ... VALUES with only these of its `count` rows, by their places. `None` when it has others than these, or cannot be read.
 ///
 /// # Errors
@@ -123,12 +171,6 @@ pub fn with_more_returned(text: &str, columns: &str) -> Result<String> {
     let end = cursor.tokens().last().map_or(0, |last| last.end as usize);
     let begin = if returns { ", " } else { " RETURNING " };
     Ok(format!("{}{begin}{columns}", &text[..end]))
-}
-
-/// Tokens, looked through for those that are in no parentheses.
-struct Outer<'t, 's> {
-    text: &'t str,
-    tokens: &'s [Token],
 }
 
 impl<'t> Outer<'t, '_> {
@@ -175,6 +217,74 @@ impl<'t> Outer<'t, '_> {
         })
     }
 
+    fn query_of_definition(&self) -> Option<&'t str> {
+        let begin = self.find(self.all(), |at| self.is(at, "as"))? + 1;
+        let mut end = self.tokens.len();
+        let ends = |end: usize, words: &[&str]| {
+            let begin = end.checked_sub(words.len())?;
+            words.iter().enumerate().all(|(place, word)| self.is(begin + place, word)).then_some(begin)
+        };
+        for words in [["with", "data"].as_slice(), &["with", "no", "data"]] {
+            end = ends(end, words).unwrap_or(end);
+        }
+        if let Some(before) = ends(end, &["check", "option"]) {
+            let kind = usize::from(self.is_before(before, 1, "local") || self.is_before(before, 1, "cascaded"));
+            end = before.checked_sub(kind + 1)?;
+        }
+        (begin < end).then(|| self.slice(begin..end))
+    }
+
+    fn write_clauses(&self) -> Option<WriteClauses<'t>> {
+        let end = self.tokens.len();
+        // A query of WITH may be called like it.
+        let is_name = |at: usize| self.is(at + 1, "as") || self.kind(at + 1) == Some(TokenKind::LeftParen);
+        let verb = self.find(0..end, |at| self.is_one_of(at, &["update", "delete"]) && !is_name(at))?;
+        let updates = self.is(verb, "update");
+        let mut target = if updates { verb + 1 } else { verb + 2 };
+        if self.is(target, "only") {
+            target += 1;
+        }
+        // A name may be any word that is not reserved: SET is none.
+        let named = match self.within_parens(target..self.closed(target)? + 1) {
+            Some(within) => within.end + 1,
+            None => self.name_end(target)?,
+        };
+        let target = if updates { verb + 1 } else { verb + 2 };
+        let returning = self.find(named..end, |at| self.is(at, "returning")).unwrap_or(end);
+        let condition = self.find(named..returning, |at| self.is(at, "where")).unwrap_or(returning);
+        let set = match updates {
+            true => Some(self.find(named..condition, |at| self.is(at, "set") && !self.is_before(at, 1, "as"))?),
+            false => None,
+        };
+        let is_from = |at: usize| match updates {
+            true => self.is(at, "from") && !self.compares_distinct(at),
+            false => self.is(at, "using"),
+        };
+        let others = self.find(set.unwrap_or(named)..condition, is_from).unwrap_or(condition);
+        Some(WriteClauses {
+            with: self.slice(0..verb),
+            target: self.slice(target..set.unwrap_or(others)),
+            values: set.map_or(Some(Vec::new()), |set| self.assigned(set + 1..others))?,
+            others: self.slice(others + 1..condition),
+            condition: self.slice(condition + 1..returning),
+        })
+    }
+
+    /// The values of `a = 1, (b, c) = (2, 3)`.
+    fn assigned(&self, list: Range<usize>) -> Option<Vec<&'t str>> {
+        let mut values = Vec::new();
+        for item in self.items(list) {
+            let equals = self.find(item.clone(), |at| self.is_operator(at, "="))?;
+            let value = equals + 1..item.end;
+            let several = self.kind(item.start) == Some(TokenKind::LeftParen) && equals > item.start + 3;
+            match self.within_parens(value.clone()).filter(|_| several) {
+                Some(within) => values.extend(self.items(within).into_iter().map(|value| self.slice(value))),
+                None => values.push(self.slice(value)),
+            }
+        }
+        Some(values)
+    }
+
     fn insert_of_rows(&self, rows: &[usize], count: usize) -> Option<String> {
         let clauses = self.insert_clauses()?;
         let from = clauses.source.as_ptr() as usize - self.text.as_ptr() as usize;
@@ -200,16 +310,6 @@ impl<'t> Outer<'t, '_> {
         ends.then_some(wanted?).map(|rows| format!("{before} {} {}", rows.join(", "), &self.text[end..]))
     }
 
-    fn kind(&self, at: usize) -> Option<TokenKind> {
-        self.tokens.get(at).map(|token| token.kind)
-    }
-
-    fn is(&self, at: usize, word: &str) -> bool {
-        self.tokens
-            .get(at)
-            .is_some_and(|token| token.kind == TokenKind::Word && token.text(self.text).eq_ignore_ascii_case(word))
-    }
-
     fn begins_query(&self, at: usize) -> bool {
         let begins = ["select", "with", "values", "table"].iter().any(|word| self.is(at, word));
         begins && self.kind(at + 1) != Some(TokenKind::Comma) && self.kind(at + 1) != Some(TokenKind::RightParen)
@@ -221,58 +321,6 @@ impl<'t> Outer<'t, '_> {
         self.is(at, "on")
             && self.is(at + 1, "conflict")
             && (self.kind(at + 2) == Some(TokenKind::LeftParen) || self.is(at + 2, "on") || self.is(at + 2, "do"))
-    }
-
-    /// Behind a name with or without a schema.
-    fn name_end(&self, mut at: usize) -> Option<usize> {
-        loop {
-            match self.kind(at)? {
-                TokenKind::Word | TokenKind::QuotedWord | TokenKind::UnicodeWord => at += 1,
-                _ => return None,
-            }
-            if self.kind(at) != Some(TokenKind::Dot) {
-                return Some(at);
-            }
-            at += 1;
-        }
-    }
-
-    /// The parenthesis that closes the one here.
-    fn closed(&self, open: usize) -> Option<usize> {
-        let mut depth = 0_usize;
-        for (at, token) in self.tokens.iter().enumerate().skip(open) {
-            match token.kind {
-                TokenKind::LeftParen => depth += 1,
-                TokenKind::RightParen => depth = depth.checked_sub(1)?,
-                _ => {}
-            }
-            if depth == 0 {
-                return Some(at);
-            }
-        }
-        None
-    }
-
-    /// The first token that is wanted and in no parentheses.
-    fn find(&self, within: Range<usize>, wanted: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut depth = 0_usize;
-        for at in within {
-            match self.kind(at)? {
-                TokenKind::LeftParen => depth += 1,
-                TokenKind::RightParen => depth = depth.checked_sub(1)?,
-                _ if depth == 0 && wanted(at) => return Some(at),
-                _ => {}
-            }
-        }
-        None
-    }
-
-    fn slice(&self, tokens: Range<usize>) -> &'t str {
-        let first = self.tokens.get(tokens.start);
-        let last =
-            tokens.end.checked_sub(1).filter(|last| *last >= tokens.start).and_then(|last| self.tokens.get(last));
-        let (Some(first), Some(last)) = (first, last) else { return "" };
-        self.text.get(first.start as usize..last.end as usize).unwrap_or_default()
     }
 }
 
@@ -330,6 +378,55 @@ mod tests {
         assert_eq!(clauses.source, "(SELECT * FROM u JOIN v ON u.a = v.a) s");
         assert_eq!(clauses.rest, "ON y.a = s.a WHEN MATCHED THEN DELETE");
         assert_eq!(merge_clauses("SELECT 1").unwrap(), None);
+    }
+
+    #[test]
+    fn an_update_or_delete_is_taken_apart_where_its_clauses_begin() {
+        let parts = |text| write_clauses(text).unwrap().unwrap();
+        for (text, expected) in [
+            (
+                "WITH update (a) AS (DELETE FROM a WHERE b RETURNING c), w AS (SELECT 1) UPDATE set AS s SET a = 1, b = CASE WHEN x = 2 THEN (3) END, (c, \"d\") = (f(4, 5), [6]), \
+                 (e) = (7) FROM w JOIN v ON w.a = v.a WHERE s.a IS DISTINCT FROM w.c RETURNING a AS from, b",
+                (
+                    "WITH update (a) AS (DELETE FROM a WHERE b RETURNING c), w AS (SELECT 1)",
+                    "set AS s",
+                    vec!["1", "CASE WHEN x = 2 THEN (3) END", "f(4, 5)", "[6]", "(7)"],
+                    "w JOIN v ON w.a = v.a",
+                    "s.a IS DISTINCT FROM w.c",
+                ),
+            ),
+            ("UPDATE t SET a = b IS NOT DISTINCT FROM c;", ("", "t", vec!["b IS NOT DISTINCT FROM c"], "", "")),
+            (
+                "update only (public.t) * x set a.b[1] = (SELECT 1 FROM u WHERE v) where c",
+                ("", "only (public.t) * x", vec!["(SELECT 1 FROM u WHERE v)"], "", "c"),
+            ),
+            (
+                "DELETE FROM ONLY t AS x USING u, v JOIN w USING (a) WHERE 'RETURNING' = b -- all\n",
+                ("", "ONLY t AS x", vec![], "u, v JOIN w USING (a)", "'RETURNING' = b"),
+            ),
+            ("DELETE FROM t RETURNING *", ("", "t", vec![], "", "")),
+        ] {
+            let WriteClauses { with, target, values, others, condition } = parts(text);
+            assert_eq!((with, target, values, others, condition), expected, "{text}");
+        }
+        assert_eq!(write_clauses("SELECT 1").unwrap(), None);
+    }
+
+    #[test]
+    fn a_definitions_query_is_what_stands_behind_as() {
+        for (text, expected) in [
+            (
+                "CREATE TEMP TABLE t (a, b) WITH (fillfactor = 70) ON COMMIT DROP AS SELECT @ -5 AS a;",
+                Some("SELECT @ -5 AS a"),
+            ),
+            ("CREATE TEMP TABLE t AS TABLE u WITH NO DATA", Some("TABLE u")),
+            ("CREATE TEMP TABLE t AS (VALUES (1)) with data", Some("(VALUES (1))")),
+            ("CREATE TEMP VIEW v AS SELECT a FROM data WITH LOCAL CHECK OPTION", Some("SELECT a FROM data")),
+            ("CREATE TEMP VIEW v AS SELECT a FROM t WITH CHECK OPTION", Some("SELECT a FROM t")),
+            ("CREATE TEMP TABLE t (a int)", None),
+        ] {
+            assert_eq!(query_of_definition(text).unwrap(), expected, "{text}");
+        }
     }
 
     #[test]

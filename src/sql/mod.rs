@@ -12,15 +12,19 @@ mod copy;
 mod cursor;
 mod hidden;
 mod kept;
+mod layout;
 mod lexer;
 mod lift;
 mod local;
 mod name;
+mod outer;
 mod parse;
 mod precedence;
 mod qualifier;
 mod sequence;
+mod source_text;
 mod spelling;
+mod splice;
 mod split;
 mod stack;
 mod stand_in;
@@ -34,8 +38,8 @@ use std::sync::Arc;
 
 pub use changes::Concurrent;
 pub use clauses::{
-    InsertClauses, MergeClauses, Overriding, insert_clauses, insert_of_rows, merge_clauses, overriding,
-    returning_clause, with_more_returned,
+    InsertClauses, MergeClauses, Overriding, WriteClauses, insert_clauses, insert_of_rows, merge_clauses, overriding,
+    query_of_definition, returning_clause, with_more_returned, write_clauses,
 };
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
@@ -44,9 +48,11 @@ pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
 pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
-pub use parse::{parse, parse_expression, parse_query, position_of};
+pub use parse::{Derived, parse, parse_expression, parse_query, position_of};
 pub use qualifier::without_schema;
-pub use sequence::{SequenceCall, SetvalParts, sequence_call, setval_parts};
+pub use sequence::{SequenceCall, SetvalParts, named_by_nextval, sequence_call, setval_parts};
+pub use source_text::{SourceText, is_text_of};
+pub use splice::spliced;
 pub use split::split;
 pub use sqlparser::ast;
 pub use sqlparser::tokenizer::Span;

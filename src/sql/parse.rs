@@ -118,6 +118,23 @@ pub fn parse_query(text: &str) -> Result<ast::Query> {
     parse_with(text, cursor.tokens(), |parser| parser.parse_query()).map(|read| *read.tree)
 }
 
+/// A statement that was put together from parts of a client's text: what Postgres shards run, and what it was read as.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    pub text: String,
+    pub tree: ast::Statement,
+}
+
+impl Derived {
+    /// # Errors
+    /// 42601.
+    pub fn read(text: String) -> Result<Derived> {
+        let cursor = Cursor::new(&text)?;
+        let tree = parse_with(&text, cursor.tokens(), |parser| parser.parse_statement().map(Box::new))?.tree;
+        Ok(Derived { tree: *tree, text })
+    }
+}
+
 /// What the parser made of tokens.
 struct Read<T> {
     tree: T,

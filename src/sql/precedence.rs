@@ -23,7 +23,9 @@ pub(super) fn may_have_operators_in_a_row(tokens: &[Token]) -> bool {
 /// Puts parentheses round an operand that begins with an operator itself.
 pub(super) fn set_operators_apart(tree: &mut impl VisitMut) {
     walk_expressions_mut(tree, |expression| {
-        if let Expr::UnaryOp { expr, .. } = expression
+        // NOT is a word: what follows it stays what it was.
+        if let Expr::UnaryOp { expr, op } = expression
+            && *op != UnaryOperator::Not
             && begins_with_operator(expr)
         {
             let inner = std::mem::replace(&mut **expr, Expr::Value(Value::Null.with_empty_span()));

@@ -11,6 +11,8 @@ use super::ast::{
 use super::cursor::Cursor;
 use super::lexer::TokenKind;
 use super::name::{fold, function_name};
+use super::outer::Outer;
+use super::value::quoted_word_value;
 use super::walk::{Visitor, walk};
 use crate::error::Result;
 
@@ -19,22 +21,15 @@ use crate::error::Result;
 pub enum SequenceCall {
     /// `SELECT nextval(...)`: for as many rows as FROM gives, which names no table.
     Next {
-        sequence: Expr,
         /// There is no FROM.
         once: bool,
         column: String,
     },
     /// `SELECT setval(...)`, whose value may come from a query.
-    Set { sequence: Expr, column: String },
+    Set { column: String },
 }
 
 impl SequenceCall {
-    pub fn sequence(&self) -> &Expr {
-        match self {
-            SequenceCall::Next { sequence, .. } | SequenceCall::Set { sequence, .. } => sequence,
-        }
-    }
-
     /// The name of the result's column.
     pub fn column(&self) -> &str {
         match self {
@@ -76,11 +71,9 @@ pub fn sequence_call(query: &Query) -> Option<SequenceCall> {
                 && select.having.is_none()
                 && query.limit_clause.is_none()
                 && query.fetch.is_none();
-            alone.then(|| SequenceCall::Next { sequence: (*sequence).clone(), once: whole, column })
+            alone.then_some(SequenceCall::Next { once: whole, column })
         }
-        ("setval", [sequence, _] | [sequence, _, _]) => {
-            Some(SequenceCall::Set { sequence: (*sequence).clone(), column })
-        }
+        ("setval", [_, _] | [_, _, _]) => Some(SequenceCall::Set { column }),
         _ => None,
     }
 }
@@ -120,6 +113,31 @@ fn plain_arguments(call: &Function) -> Option<Vec<&Expr>> {
     list.args.iter().map(argument).collect()
 }
 
+/// How a client's `SELECT nextval(...)` names its sequence; `None` when it is none.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn named_by_nextval(text: &str) -> Result<Option<&str>> {
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    let name = outer.find(outer.all(), |at| is_called(&outer, at, "nextval"));
+    let end = name.and_then(|name| Some((name, outer.closed(name + 1)?)));
+    Ok(end.map(|(name, end)| outer.slice(name + 2..end)))
+}
+
+/// Whether a function of this name is called here.
+fn is_called(outer: &Outer<'_, '_>, at: usize, name: &str) -> bool {
+    let Some(token) = outer.tokens.get(at) else { return false };
+    let is_name = match token.kind {
+        TokenKind::Word => outer.is(at, name),
+        TokenKind::QuotedWord | TokenKind::UnicodeWord => {
+            quoted_word_value(outer.text, *token).is_ok_and(|value| value == name)
+        }
+        _ => false,
+    };
+    is_name && outer.kind(at + 1) == Some(TokenKind::LeftParen)
+}
+
 /// The parts of a client's `SELECT setval(...)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetvalParts<'t> {
@@ -137,10 +155,7 @@ pub struct SetvalParts<'t> {
 pub fn setval_parts(text: &str) -> Result<Option<SetvalParts<'_>>> {
     let cursor = Cursor::new(text)?;
     let tokens = cursor.tokens();
-    let is_call = |at: usize| {
-        let named = tokens[at].text(text).trim_matches('"').eq_ignore_ascii_case("setval");
-        named && tokens.get(at + 1).is_some_and(|next| next.kind == TokenKind::LeftParen)
-    };
+    let outer = Outer { text, tokens };
     let mut depth = 0_usize;
     let (mut call, mut commas) = (None, Vec::new());
     for (at, token) in tokens.iter().enumerate() {
@@ -152,7 +167,7 @@ pub fn setval_parts(text: &str) -> Result<Option<SetvalParts<'_>>> {
                 return Ok(parts(text, &cursor, name, &commas, at));
             }
             TokenKind::Comma if depth == 1 && call.is_some() => commas.push(at),
-            _ if depth == 0 && call.is_none() && is_call(at) => call = Some(at),
+            _ if depth == 0 && call.is_none() && is_called(&outer, at, "setval") => call = Some(at),
             _ => {}
         }
     }
@@ -198,6 +213,21 @@ mod tests {
             "SELECT setval('s')",
         ] {
             assert_eq!(read(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_sequence_is_named_in_the_clients_own_text() {
+        for (text, expected) in [
+            ("SELECT nextval('s') AS id", Some("'s'")),
+            (
+                "SELECT pg_catalog.\"nextval\" ( 'a' || $1::text /* ) */ ) FROM generate_series(1, 2)",
+                Some("'a' || $1::text"),
+            ),
+            ("SELECT U&\"n\\0065xtval\"(E's')", Some("E's'")),
+            ("SELECT setval('s', 1)", None),
+        ] {
+            assert_eq!(named_by_nextval(text).unwrap(), expected, "{text}");
         }
     }
 

@@ -39,6 +39,7 @@ mod session_leaks;
 mod session_pooling;
 mod shard_down;
 mod spanning;
+mod spliced;
 mod support_works;
 mod syntax;
 mod system_catalog;

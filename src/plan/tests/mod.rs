@@ -5,6 +5,7 @@ mod deep;
 mod reads;
 mod routes;
 mod soundness;
+mod spliced;
 mod spoiled;
 mod writes;
 
@@ -175,6 +176,12 @@ pub(super) fn line(text: &str) -> String {
         Ok(plan) => plan,
         Err(error) => return describe_error(&error),
     };
+    if let Plan::Read(read) = &plan
+        && read.scatter.is_ok()
+    {
+        let (parsed, _) = planned_parsed(text);
+        assert!(spliced::of_shards(&parsed, read).is_some(), "{text} is not found in its own text");
+    }
     match plan {
         Plan::Read(read) if read.source == ReadSource::Nowhere => "tableless".into(),
         Plan::Read(read) if read.source == ReadSource::SystemCatalog => "system catalog".into(),
