@@ -17,9 +17,8 @@ use super::shards::{plain_call, plain_program};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Plan, SequenceCall};
 use crate::shard::postgres::schema::{self, ShardSchema};
-use crate::shard::postgres::{self, Aftermath, Program, Way};
 use crate::shard::sqlite::Effect;
-use crate::shard::{Call, Formats, Output, OutputColumn, ShardKind, Tag};
+use crate::shard::{Call, Formats, Output, OutputColumn, ShardKind};
 use crate::sql::{self, ast, quote_identifier};
 use crate::system_catalog::sequence_of;
 use crate::topology::{SHARD_NUMBER_MAX, Schema, TableKind};
@@ -79,10 +78,8 @@ impl Session {
 
     /// Whether the home shard's numbers are nobody else's, whatever the sequence is for: to know that one costs a question.
     fn is_asked_at_home(&self, home: ShardId) -> bool {
-        let (schema, topology) = (self.schema(), self.engine.live.snapshot());
-        let mut filled = schema.filled_by.values().flatten();
-        topology.keyspaces.iter().all(|keyspace| keyspace.shards.contains(&home))
-            && filled.all(|table| schema.tables.contains_key(table))
+        !self.schema().fills_unserved
+            && self.engine.live.snapshot().keyspaces.iter().all(|keyspace| keyspace.shards.contains(&home))
             && self.engine.shard(home).is_ok_and(|home| home.is_reachable())
     }
 
@@ -166,8 +163,10 @@ impl Session {
                     let first = next_own(first, shard);
                     sequence.asking("pg_set_next_id", &format!(", {first}"))?
                 }
-                (ShardKind::Postgres, true) => self.own_call(&sequence.setting(next_own(first, shard), false)),
-                (ShardKind::Postgres, false) => self.own_call(&sequence.setting(value, called)),
+                (ShardKind::Postgres, true) => {
+                    Call::Postgres(self.own_call(&sequence.setting(next_own(first, shard), false)))
+                }
+                (ShardKind::Postgres, false) => Call::Postgres(self.own_call(&sequence.setting(value, called))),
             };
             let done = match self.run_beside(shard, asking).await {
                 Ok(output) => super::write::held(output).await.map(|_| ()),
@@ -379,23 +378,6 @@ impl Session {
         self.ran_on.add(shard);
         let output = self.join_as_writer(shard).await?.run(call).await?;
         super::write::held(output).await.map(|_| ())
-    }
-
-    /// A text of shardd's own for a Postgres shard, with the session's settings.
-    pub(super) fn own_call(&self, text: &str) -> Call {
-        let text: Arc<str> = text.into();
-        Call::Postgres(postgres::Call {
-            program: Arc::new(Program::as_written(Tag::Merge, Arc::clone(&text), Box::default())),
-            text,
-            way: Way::Simple,
-            formats: Formats::AllText,
-            cancel: self.cancel.clone(),
-            settings: Arc::clone(self.settings.for_shards()),
-            aftermath: Aftermath::Keep,
-            keeper: self.keeper().cloned(),
-            replica: postgres::OnReplica::Never,
-            calls_unknown: false,
-        })
     }
 
     fn one_number(&self, number: Option<i64>, execution: &Execution, call: &SequenceCall) -> Result<Answer> {
