@@ -522,7 +522,12 @@ fn write_of(statement: &ast::Statement) -> &ast::Statement {
 }
 
 /// Whether every one of the rows that are inserted into `columns` (none: all) gives a column (a number of the table's) a value.
-fn is_given(columns: &[ast::ObjectName], rows: Option<&ast::SetExpr>, number: usize, column: &Column) -> bool {
+pub(super) fn is_given(
+    columns: &[ast::ObjectName],
+    rows: Option<&ast::SetExpr>,
+    number: usize,
+    column: &Column,
+) -> bool {
     let is_named = |name: &ast::ObjectName| {
         sql::name_parts(name).and_then(|mut parts| parts.pop()).is_some_and(|name| name == column.name)
     };
@@ -538,7 +543,7 @@ fn is_given(columns: &[ast::ObjectName], rows: Option<&ast::SetExpr>, number: us
 }
 
 /// Whether DEFAULT is assigned to any column.
-fn sets_to_default<T: ast::Visit>(assignments: &T) -> bool {
+pub(super) fn sets_to_default<T: ast::Visit>(assignments: &T) -> bool {
     walk_expressions(assignments, |expression| match is_default(expression) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),

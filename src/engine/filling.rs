@@ -17,7 +17,9 @@ use super::write::{held, held_within};
 use crate::error::{Error, Result};
 use crate::plan::ReferenceWrite;
 use crate::shard::postgres::{self, Program, Way};
-use crate::shard::{Call, Formats, Output, OutputColumn, RawParameters, RowBatch, Tag, TransactionMode, Written};
+use crate::shard::{
+    Call, Formats, Numbers, Output, OutputColumn, RawParameters, RowBatch, Tag, TransactionMode, Written,
+};
 use crate::sql::{self, ast, quote_identifier};
 use crate::topology::{Identity, Table};
 use crate::types::{Format, ShardId};
@@ -91,7 +93,12 @@ impl Session {
             if write.returning { execution.statement.columns().map_or(0, |columns| columns.len()) } else { 0 };
         let columns: Vec<usize> =
             (0..table.columns.len()).filter(|number| table.columns[*number].generated.is_none()).collect();
-        let (written, filled) = self.fill(*first, table, &columns, visible, call).await?;
+        let (mut written, filled) = self.fill(*first, table, &columns, visible, call).await?;
+        let known = self.engine.servers.known();
+        let seen = !call.program.found(known.version, &known.hazards).1;
+        if let Some(number) = number_taken(&write.statement, table, &columns, &filled).filter(|_| seen) {
+            written.numbers = Numbers::Told(vec![number, number]);
+        }
         let conflict = match &write.statement {
             ast::Statement::Insert(insert) if assigned_on_conflict(insert).is_some() => taking_over(table, &columns),
             _ => String::new(),
@@ -132,7 +139,8 @@ impl Session {
         let call = postgres::Call { program, text, way, formats: Formats::Each(asked), ..call.clone() };
         let max_bytes = self.engine.limits.gather_max_bytes;
         let answer = held_within(self.run_as_participant(shard, call).await?, max_bytes).await?;
-        let answer = answer.ok_or_else(|| too_many(table, max_bytes))?;
+        let mut answer = answer.ok_or_else(|| too_many(table, max_bytes))?;
+        let numbers = std::mem::take(&mut answer.numbers);
         let told = answer.columns.as_deref().unwrap_or_default();
         let (own, more) =
             told.split_at_checked(visible).ok_or_else(|| Error::internal("fewer columns than described"))?;
@@ -147,7 +155,7 @@ impl Session {
             filled.rows.push(all.split_off(visible.min(all.len())));
         }
         let columns = (visible > 0).then(|| Arc::from(own));
-        Ok((Written { rows, affected: answer.affected, columns, row_description: None }, filled))
+        Ok((Written { rows, affected: answer.affected, columns, numbers, ..Written::default() }, filled))
     }
 
     /// Writes rows as they are, and gives what they have become.
@@ -205,6 +213,21 @@ impl Session {
         let transaction = self.open_transaction()?;
         let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
         participant.run(Call::Postgres(call)).await
+    }
+}
+
+/// The number that the last row has got from the table's only sequence, if every row that got one is there.
+fn number_taken(statement: &ast::Statement, table: &Table, columns: &[usize], filled: &Filled) -> Option<i64> {
+    let ast::Statement::Insert(insert) = statement else { return None };
+    let counts = |number: &&usize| table.columns[**number].identity.is_some();
+    let mut counting = columns.iter().enumerate().filter(|(_, number)| counts(number));
+    let (Some((place, _)), None, None) = (counting.next(), counting.next(), &insert.on) else { return None };
+    let value = filled.rows.last()?.get(place)?.as_deref()?;
+    match (filled.formats.get(place)?, value) {
+        (Format::Binary, &[a, b]) => Some(i64::from(i16::from_be_bytes([a, b]))),
+        (Format::Binary, &[a, b, c, d]) => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),
+        (Format::Binary, value) => value.try_into().ok().map(i64::from_be_bytes),
+        (Format::Text, _) => None,
     }
 }
 

@@ -282,5 +282,6 @@ async fn whole(mut output: Output) -> Result<Output> {
         rows: Rows::Ready(written.rows),
         affected: written.affected,
         notices,
+        numbers: written.numbers,
     })
 }

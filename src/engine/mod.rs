@@ -8,7 +8,7 @@
 //! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
-//! `sequence` is nextval and setval, `filling` what one server fills in for all, `concurrently` what indexes need no lock for, `kind` what makes a
+//! `sequence` is nextval and setval, `numbers` lastval and currval (from what INSERTs leave to sequences, `fills`), `filling` what one server fills in for all, `concurrently` what indexes need no lock for, `kind` what makes a
 //! table another kind, `forcing` the end of what nobody can decide any more.
 
 mod across;
@@ -35,6 +35,7 @@ mod drift;
 mod evaluate;
 mod everywhere;
 mod explain;
+mod fills;
 mod filling;
 mod forcing;
 mod gather;
@@ -46,6 +47,7 @@ mod local;
 mod merge;
 mod merge_into;
 mod notifying;
+mod numbers;
 mod parameters;
 mod participant;
 mod pass_through;
@@ -71,7 +73,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -155,6 +157,8 @@ pub struct Engine {
     turns: Turns,
     /// The transactions that wait for each other.
     waits: Arc<Waits>,
+    /// Somebody has asked for lastval() or currval().
+    numbers_asked: AtomicBool,
 }
 
 /// A shard, and where it is counted.
@@ -216,6 +220,7 @@ impl Engine {
             waits: Waits::new(parts.limits.deadlock_wait),
             two_phases: TwoPhases::default(),
             turns: Turns::default(),
+            numbers_asked: AtomicBool::new(false),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,

@@ -236,6 +236,7 @@ impl Session {
             keeper: self.keeper().cloned(),
             replica: self.on_replica(calls_unknown),
             calls_unknown,
+            then_ask: None,
         })
     }
 
@@ -253,6 +254,7 @@ impl Session {
             keeper: self.keeper().cloned(),
             replica: OnReplica::Never,
             calls_unknown: false,
+            then_ask: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Sequences: `nextval()` and `setval()` by themselves, and changes of a sequence.
+//! Sequences: `nextval()`, `setval()` and `currval()` by themselves, and changes of a sequence.
 //!
 //! The sequence of a sharded table counts each shard's own numbers, so any shard can give the next one, and to set it is to
 //! set every shard's past the value, or at it. The numbers of any other are its home shard's to give; its copies elsewhere are
@@ -18,7 +18,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::{Plan, SequenceCall};
 use crate::shard::postgres::schema::{self, ShardSchema};
 use crate::shard::sqlite::Effect;
-use crate::shard::{Call, Formats, Output, OutputColumn, ShardKind};
+use crate::shard::{Call, Formats, Output, OutputColumn, ShardKind, Written};
 use crate::sql::{self, ast, quote_identifier};
 use crate::system_catalog::sequence_of;
 use crate::topology::{SHARD_NUMBER_MAX, Schema, TableKind};
@@ -59,7 +59,35 @@ impl Session {
                 self.permit_write("setval()")?;
                 self.set_sequence(call, execution).await
             }
+            SequenceCall::Current { .. } => self.current_of(call, execution).await,
+            SequenceCall::Last { .. } => {
+                let number = self.last_number().await?;
+                self.one_number(Some(number), execution, call)
+            }
         }
+    }
+
+    async fn current_of(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
+        let text = self.sequence_text(call, execution)?;
+        if let Some(number) = self.current_kept(&text).await? {
+            return self.one_number(number, execution, call);
+        }
+        // Those that nextval() was called with may be the same by another name.
+        for (written, number, at) in self.take_written() {
+            match self.named_sequence(call, Some(&written), execution).await {
+                Ok(Some(sequence)) => self.name_written(&sequence.name, number, at),
+                Ok(None) => {}
+                Err(error) if self.transaction.is_some() => return Err(error),
+                // It was dropped since.
+                Err(_) => {}
+            }
+        }
+        let Some(sequence) = self.named_sequence(call, Some(&text), execution).await? else {
+            return self.one_number(None, execution, call);
+        };
+        let named = unqualified(&sequence.name);
+        let number = self.current_number(&sequence.name, sequence.filled.as_ref(), &named).await?;
+        self.one_number(Some(number), execution, call)
     }
 
     async fn next_of_server(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
@@ -72,7 +100,14 @@ impl Session {
             },
         };
         let asking = self.call(execution, execution.whole_program()?)?;
-        let output = self.run_beside(shard, asking).await?;
+        let mut output = self.run_beside(shard, asking).await?;
+        let notices = std::mem::take(&mut output.notices);
+        let written = super::write::held(output).await?;
+        if let Some(number) = last_number_of(&written.rows, execution.formats.of(0))? {
+            self.note_next(call, execution, number)?;
+        }
+        let Written { columns, row_description, rows, .. } = written;
+        let output = Output { columns, row_description, rows: Rows::Ready(rows), notices, ..Output::default() };
         Ok(self.passed_answer("SELECT", output))
     }
 
@@ -120,6 +155,9 @@ impl Session {
             }
         };
         let number = only_number(output).await?;
+        if let Some((table, column)) = &sequence.filled {
+            self.note_next_of(table, column, number);
+        }
         self.one_number(Some(number), execution, call)
     }
 
@@ -149,6 +187,9 @@ impl Session {
             self.close_spanning(own, outcome).await?;
         } else {
             self.set_each(&sequence, value, called).await?;
+        }
+        if called {
+            self.note_set(&sequence.name, sequence.filled.as_ref(), value);
         }
         self.one_number(Some(value), execution, call)
     }
@@ -271,22 +312,35 @@ impl Session {
         let text = match written {
             Some(text) => text.to_owned(),
             // Its literals are the client's, which were lifted out of the tree.
-            None => sql::put_literals_back(&call.sequence().to_string(), &execution.prepared.text)?,
+            None => {
+                let named = call.sequence().ok_or_else(|| Error::internal("a call names no sequence"))?;
+                sql::put_literals_back(&named.to_string(), &execution.prepared.text)?
+            }
         };
         match self.engine.kind {
-            ShardKind::Postgres => self.sequence_of_servers(&text, execution).await,
+            ShardKind::Postgres => self.sequence_of_servers(&text, call.asks_of_its_session(), execution).await,
             ShardKind::Sqlite => self.sequence_of_files(&text, execution).await,
         }
     }
 
-    async fn sequence_of_servers(&mut self, text: &str, execution: &Execution) -> Result<Option<Sequence>> {
+    /// `beside`: the connection that was given numbers last is not to be used by anybody else for it.
+    async fn sequence_of_servers(
+        &mut self,
+        text: &str,
+        beside: bool,
+        execution: &Execution,
+    ) -> Result<Option<Sequence>> {
         let query = format!(
             "SELECT given.name::pg_catalog.text, pg_catalog.quote_ident(space.nspname) || '.' || pg_catalog.quote_ident(found.relname) \
              FROM (SELECT ({text})::pg_catalog.regclass AS name) given \
              LEFT JOIN pg_catalog.pg_class found ON found.oid = given.name AND found.relkind = 'S' \
              LEFT JOIN pg_catalog.pg_namespace space ON space.oid = found.relnamespace"
         );
-        let (_, rows) = self.read_within(&query, execution).await?;
+        let there = if beside { self.rows_where_left(&query).await? } else { None };
+        let rows = match there {
+            Some(rows) => rows,
+            None => self.read_within(&query, execution).await?.1,
+        };
         let (given, name) = match rows.into_iter().next().as_deref() {
             Some([None, _]) => return Ok(None),
             Some([Some(given), Some(name)]) => (given.clone(), name.clone()),
@@ -447,6 +501,17 @@ async fn only_number(output: Output) -> Result<i64> {
     String::from_utf8_lossy(value).parse().map_err(|_| not_told())
 }
 
+/// The number in the last of these rows, if it is not NULL.
+fn last_number_of(rows: &RowBatch, format: Format) -> Result<Option<i64>> {
+    let not_told = || Error::internal("nextval() gave no number");
+    let Some(frame) = rows.row_frames().last() else { return Ok(None) };
+    let Some(value) = column_slices(frame)?.into_iter().next().flatten() else { return Ok(None) };
+    match format {
+        Format::Text => String::from_utf8_lossy(value).parse().map(Some).map_err(|_| not_told()),
+        Format::Binary => value.try_into().map(|bytes| Some(i64::from_be_bytes(bytes))).map_err(|_| not_told()),
+    }
+}
+
 /// The first number from `from` on that is this shard's alone.
 pub(super) fn next_own(from: i64, shard: ShardId) -> i64 {
     from.saturating_add((i64::from(shard.0) - from).rem_euclid(STEP))
@@ -489,8 +554,13 @@ pub(super) fn set_apart(
     all.filter(|(_, statements)| !statements.is_empty()).collect()
 }
 
+/// As messages name it.
+fn unqualified(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_owned()
+}
+
 fn out_of_bounds(sequence: &Sequence, value: i64) -> Error {
-    let name = sequence.name.rsplit('.').next().unwrap_or(&sequence.name).trim_matches('"');
+    let name = unqualified(&sequence.name);
     Error::new(
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
         format!("setval: value {value} is out of bounds for sequence \"{name}\" (1..{})", sequence.largest),

@@ -24,6 +24,7 @@ mod gather;
 mod hash_golden;
 mod http;
 mod kinds;
+mod last_numbers;
 mod lifecycle;
 mod pass_through;
 mod postgres_connections;

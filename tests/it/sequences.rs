@@ -123,8 +123,8 @@ fn a_setval_is_answered_as_by_postgres_where_it_sets_nothing() {
             ("SELECT setval('orders', 5)", "42809"),
             ("SELECT setval('nope', 5)", "42P01"),
             ("SELECT setval('orders_order_id_seq', order_id) FROM orders", "0A000"),
-            ("SELECT lastval()", "0A000"),
-            ("SELECT currval('orders_order_id_seq')", "0A000"),
+            ("SELECT lastval() + 1", "0A000"),
+            ("SELECT currval('orders_order_id_seq'), 1", "0A000"),
             ("INSERT INTO orders VALUES (1, nextval('orders_order_id_seq'), 'x')", "0A000"),
         ] {
             assert_eq!(client.query(setting).sqlstate(), sqlstate, "{setting}");
