@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::ddl::keep_entries;
 use super::down::Need;
+use super::following::changing;
 use super::recording::RanOn;
 use super::sequence::set_apart;
 use super::session::{Execution, Session};
@@ -253,7 +254,10 @@ impl Session {
         shards.sort_unstable();
         let shards_written = shards.len();
         if let Some((table, call)) = filled {
-            let written = self.fill_and_copy(write, table, call, &shards, execution).await?;
+            let written = match changing(&write.statement) {
+                Some(changing) => self.change_and_follow((write, &changing), table, call, &shards, execution).await?,
+                None => self.fill_and_copy(write, table, call, &shards, execution).await?,
+            };
             refuse_new_shards(&engine, &write.keyspace, shards_written)?;
             return Ok(written);
         }
@@ -510,7 +514,7 @@ fn cuts_rows_off(statement: &ast::Statement) -> bool {
 }
 
 /// The write of a statement that may begin with WITH.
-fn write_of(statement: &ast::Statement) -> &ast::Statement {
+pub(super) fn write_of(statement: &ast::Statement) -> &ast::Statement {
     let ast::Statement::Query(query) = statement else { return statement };
     match &*query.body {
         ast::SetExpr::Insert(write)

@@ -8,8 +8,10 @@
 //! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
-//! `sequence` is nextval and setval, `numbers` lastval and currval (from what INSERTs leave to sequences, `fills`), `filling` what one server fills in for all, `concurrently` what indexes need no lock for, `kind` what makes a
-//! table another kind, `forcing` the end of what nobody can decide any more.
+//! `sequence` is nextval and setval, `numbers` lastval and currval, from what INSERTs leave to sequences (`fills`). `filling`
+//! and `following` are what one server answers for all,
+//! `concurrently` what indexes need no lock for, `kind` what makes a table another kind, `forcing` the end of what nobody can
+//! decide any more.
 
 mod across;
 mod advisory;
@@ -37,6 +39,7 @@ mod everywhere;
 mod explain;
 mod fills;
 mod filling;
+mod following;
 mod forcing;
 mod gather;
 mod gid;

@@ -11,6 +11,7 @@ mod agreement;
 mod cli;
 mod concurrently;
 mod connecting;
+mod copies;
 mod copy;
 mod crash;
 mod cursors;

@@ -1,41 +1,7 @@
 //! Writes whose rows are not all where they are written from leave what one Postgres leaves, or nothing.
 
-use crate::support::both::{fill, told};
-use crate::support::{Answer, Both, Shardd, Value};
-
-/// Both answer the same but for the order, and tell whether it went well.
-fn agree_on_write(both: &mut Both, statement: &str) -> bool {
-    let (expected, got) = (both.expected.query(statement), both.got.query(statement));
-    assert_eq!(told(&got), told(&expected), "{statement}");
-    if got.error.is_some() {
-        return false;
-    }
-    let rows = |answer: &Answer| {
-        let mut rows = answer.texts();
-        rows.sort();
-        rows
-    };
-    assert_eq!(rows(&got), rows(&expected), "{statement}");
-    assert_eq!(got.tag, expected.tag, "{statement}");
-    true
-}
-
-/// Alone, and in a transaction that is rolled back, and after a savepoint: the same is left.
-fn agree_wherever(both: &mut Both, statement: &str) {
-    both.run("BEGIN");
-    both.run("UPDATE events SET rank = 7 WHERE event_id = 3");
-    both.run("SAVEPOINT before");
-    if agree_on_write(both, statement) {
-        both.agree_on_rows(statement);
-    }
-    both.run("ROLLBACK TO SAVEPOINT before");
-    both.agree_on_rows(&format!("taking back {statement}"));
-    both.run("ROLLBACK");
-    both.agree_on_rows(&format!("rolling back {statement}"));
-    agree_on_write(both, statement);
-    both.agree_on_rows(statement);
-    both.copies_agree(statement);
-}
+use crate::support::both::{agree_on_write, agree_wherever, fill};
+use crate::support::{Both, Shardd, Value};
 
 /// In turn: each finds what those before it have left.
 const INSERTS: &[&str] = &[
