@@ -32,6 +32,7 @@ impl Session {
                 execution.statement.require_whole_tree()?;
                 self.write_row_by_row(plan, &write.route, execution).await
             }
+            Across::Returned => self.put_returned_together(execution).await,
         }
     }
 

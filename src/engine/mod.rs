@@ -9,7 +9,7 @@
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 //! `sequence` is nextval and setval, `numbers` lastval and currval, from what INSERTs leave to sequences (`fills`). `filling`
-//! and `following` are what one server answers for all,
+//! and `following` are what one server answers for all, `returned` is what is put together behind a write within WITH,
 //! `concurrently` what indexes need no lock for, `kind` what makes a table another kind, `forcing` the end of what nobody can
 //! decide any more.
 
@@ -58,6 +58,7 @@ mod passing_on;
 mod read;
 mod recording;
 mod resolver;
+mod returned;
 mod row_by_row;
 mod sequence;
 mod servers;

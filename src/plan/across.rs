@@ -30,6 +30,8 @@ pub enum Across {
     Merge(Box<MergeAcross>),
     /// UPDATE and DELETE that need rows of other shards.
     RowByRow(Box<RowByRow>),
+    /// A SELECT over nothing but what one write within WITH returns: it runs in one place, over the rows of all shards.
+    Returned,
 }
 
 #[derive(Clone, Debug)]

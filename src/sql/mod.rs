@@ -34,8 +34,8 @@ use std::sync::Arc;
 
 pub use changes::Concurrent;
 pub use clauses::{
-    InsertClauses, MergeClauses, Overriding, insert_clauses, insert_of_rows, merge_clauses, overriding,
-    returning_clause, with_more_returned,
+    InsertClauses, MergeClauses, Overriding, WrittenWith, insert_clauses, insert_of_rows, merge_clauses, overriding,
+    returning_clause, with_more_returned, written_with,
 };
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};

@@ -425,7 +425,38 @@ const WITHIN_WITH: &[&str] = &[
     "WITH a AS (UPDATE events SET rank = rank + 1 WHERE event_id = 5 RETURNING *) SELECT count(*), max(rank) FROM a",
     "WITH a AS (UPDATE events SET rank = 1 / (event_id - 9) RETURNING event_id) DELETE FROM seats USING a WHERE a.event_id = seats.event_id",
     "WITH a AS (INSERT INTO notes (event_id, body) SELECT event_id, 'b' FROM events WHERE event_id = 8 RETURNING *) DELETE FROM events WHERE event_id = 8",
+    "WITH a AS (INSERT INTO notes (event_id, body) VALUES (801, 'x'), (802, 'y'), (803, 'x') RETURNING event_id, body) \
+     SELECT body, count(*), sum(event_id) FROM a GROUP BY body HAVING count(*) > 0",
+    "WITH a (e, p) AS MATERIALIZED (UPDATE seats SET price = price + 1 WHERE price > 3 RETURNING event_id, price) \
+     SELECT e, p FROM a WHERE p > 4 ORDER BY p DESC, e LIMIT 4",
+    "WITH a AS (UPDATE events SET rank = 50 WHERE rank < 0 RETURNING *) SELECT count(*), max(title), sum(price), min(day) FROM a",
+    "WITH a AS (UPDATE events SET rank = rank + 1 RETURNING event_id, title, day, price, rank::text AS r) \
+     SELECT a.title, max(b.day), avg(b.price), string_agg(b.r, ',' ORDER BY b.event_id) FROM a JOIN a b USING (title) GROUP BY 1",
+    "WITH a AS (DELETE FROM seats WHERE seat_id = 2 RETURNING price) SELECT count(*) FROM a",
+    "WITH a AS (DELETE FROM seats WHERE seat_id = 1 RETURNING event_id) SELECT 1 / (count(*) - count(*)) FROM a",
 ];
+
+#[test]
+fn what_is_returned_and_put_together_has_its_order_and_its_types() {
+    let mut both = Both::start_with(true, "");
+    for statement in [
+        "WITH a AS (UPDATE seats SET price = price + 1 RETURNING event_id, seat_id, price, held) \
+         SELECT * FROM a ORDER BY price DESC, event_id, seat_id OFFSET 3 LIMIT 7",
+        "WITH a AS (UPDATE events SET rank = rank + 1 RETURNING *) SELECT rank, avg(price), max(day), bool_and(venue_id > 1) FROM a GROUP BY rank ORDER BY rank",
+        "WITH a AS (DELETE FROM events WHERE event_id > 99 RETURNING *) SELECT * FROM a ORDER BY 1",
+    ] {
+        both.agree_on(statement);
+        both.agree_on_rows(statement);
+    }
+    let bound = "WITH a AS (UPDATE events SET rank = rank + $1 WHERE rank < $2 RETURNING rank) SELECT count(*) FROM a WHERE rank > $3";
+    let values = [Value::text(2), Value::text(9), Value::text(4)];
+    let (expected, got) = (both.expected.extended(bound, &values), both.got.extended(bound, &values));
+    assert_eq!(got.texts(), expected.texts());
+    both.agree_on_rows(bound);
+    let too_many = "WITH a AS (INSERT INTO notes (event_id, score, body) SELECT n, 1, 'x' FROM generate_series(10001, 40000) n RETURNING *) SELECT count(*) FROM a";
+    assert_eq!(both.got.query(too_many).sqlstate(), "54000");
+    both.agree_on_rows("too many rows");
+}
 
 #[test]
 fn writes_that_begin_with_with_leave_what_one_database_leaves() {
@@ -436,7 +467,7 @@ fn writes_that_begin_with_with_leave_what_one_database_leaves() {
             agree_wherever(&mut both, statement);
         }
         for statement in [
-            "WITH a AS (DELETE FROM seats RETURNING price) SELECT count(*) FROM a",
+            "WITH a AS (DELETE FROM seats RETURNING price) SELECT count(*) FROM a, events",
             "WITH n AS (SELECT max(event_id) AS top FROM events) UPDATE notes SET event_id = event_id + n.top FROM n WHERE event_id < 103",
             "WITH a AS (DELETE FROM seats RETURNING price) UPDATE events SET price = a.price FROM a WHERE a.price > events.rank",
             "WITH a AS (DELETE FROM seats RETURNING *) UPDATE notes SET event_id = 5 FROM a WHERE a.event_id = notes.event_id",
