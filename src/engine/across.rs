@@ -93,9 +93,11 @@ impl Session {
         let compared = execution.statement.compared_parameters(&execution.parameters);
         let shards = movement.route.shards(&compared, &topology)?.shards;
         if shards.len() > 1
-            && let Some(reason) = &movement.apart
+            && let Some(plan) = &movement.apart
         {
-            return Err(reason.clone());
+            let plan = plan.as_ref().map_err(Clone::clone)?;
+            execution.statement.require_whole_tree()?;
+            return self.write_row_by_row(plan, &movement.route, execution).await;
         }
         let keyspace =
             topology.keyspace(&movement.route.keyspace).ok_or_else(|| Error::internal("no such keyspace"))?;

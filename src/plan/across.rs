@@ -63,8 +63,8 @@ pub struct Move {
     pub alias: Option<String>,
     /// Where the rows are.
     pub route: Route,
-    /// Why it can run on one shard only.
-    pub apart: Option<Error>,
+    /// Where it needs rows of other shards, and is not on one: each row gets its new key by itself, if that can be done.
+    pub apart: Option<Result<Box<RowByRow>, Error>>,
     /// Why no row can leave its shard.
     pub held: Option<Error>,
     /// Takes the rows out, and gives them as they have to be.
@@ -193,7 +193,7 @@ pub(super) fn movement(
     Ok(Move {
         alias,
         route: Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() },
-        apart: analysis.apart.clone(),
+        apart: None,
         held: referring(table, analysis.schema),
         taking: behind(with, Statement::Delete(taking)),
         columns,
