@@ -32,6 +32,7 @@ impl Session {
                 execution.statement.require_whole_tree()?;
                 self.write_row_by_row(plan, &write.route, execution).await
             }
+            Across::Returned => self.put_returned_together(execution).await,
         }
     }
 
@@ -92,9 +93,11 @@ impl Session {
         let compared = execution.statement.compared_parameters(&execution.parameters);
         let shards = movement.route.shards(&compared, &topology)?.shards;
         if shards.len() > 1
-            && let Some(reason) = &movement.apart
+            && let Some(plan) = &movement.apart
         {
-            return Err(reason.clone());
+            let plan = plan.as_ref().map_err(Clone::clone)?;
+            execution.statement.require_whole_tree()?;
+            return self.write_row_by_row(plan, &movement.route, execution).await;
         }
         let keyspace =
             topology.keyspace(&movement.route.keyspace).ok_or_else(|| Error::internal("no such keyspace"))?;

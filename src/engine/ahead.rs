@@ -13,7 +13,6 @@ use super::parameters;
 use super::recording::{RanOn, Recording, kind};
 use super::session::{Execution, Scope, Session};
 use super::statement::Prepared;
-use super::write::written_answer;
 use crate::error::Result;
 use crate::metrics::{InFlight, Outcome};
 use crate::plan::Plan;
@@ -138,7 +137,8 @@ impl Session {
             let raw = RawParameters { formats: raw.formats.clone(), values: raw.values.clone() };
             return self.execute(&prepared, raw, formats, scope).await;
         }
-        let answer = written.map(|written| written_answer(&execution, written));
+        self.risk_numbers(&execution.statement);
+        let answer = written.map(|written| self.answer_of_write(&execution, written));
         let recording = Recording {
             shard: self.engine.metrics_of(RanOn::One(shard.id())),
             door: self.door,

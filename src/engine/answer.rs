@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::copy_in::CopyIn;
 use super::recording::Recording;
 use crate::error::{Error, Result};
-use crate::shard::{OutputColumn, Written};
+use crate::shard::{Numbers, OutputColumn, Written};
 pub use crate::shard::{RowBatch, Rows};
 use crate::types::Format;
 
@@ -59,7 +59,8 @@ impl Answer {
         let TagCount::Written(affected) = self.count else {
             return Err(Error::internal("a write does not tell how many rows it wrote"));
         };
-        Ok(Written { rows, affected, columns: self.columns, row_description: self.row_description })
+        let numbers = Numbers::Untold;
+        Ok(Written { rows, affected, columns: self.columns, row_description: self.row_description, numbers })
     }
 
     /// An answer that nobody counts.

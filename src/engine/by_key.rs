@@ -242,6 +242,8 @@ impl Session {
     pub(super) fn describing_shard(&self, plan: &Plan) -> Result<Option<ShardId>> {
         let Plan::Local(local) = plan else { return Ok(None) };
         match &**local {
+            // What was given last is remembered by a connection that describing it could take.
+            Local::Sequence(call) if call.asks_of_its_session() => Ok(None),
             Local::AdvisoryLock(_) | Local::Notify { tag: "SELECT" } | Local::Sequence(_) => self.any_shard().map(Some),
             Local::OnTemporaryTables { shard } => Ok(Some(*shard)),
             // Locks that name no key.
@@ -270,6 +272,9 @@ pub(super) enum Placement {
 /// Whether a Postgres shard runs it, though the session has to say which.
 pub(super) fn is_passed_on(plan: &Plan) -> bool {
     let Plan::Local(local) = plan else { return false };
+    if let Local::Sequence(call) = &**local {
+        return !call.asks_of_its_session();
+    }
     matches!(
         **local,
         Local::OnKeyShard { .. }
@@ -280,7 +285,6 @@ pub(super) fn is_passed_on(plan: &Plan) -> bool {
             | Local::Listen
             | Local::Notify { .. }
             | Local::Load
-            | Local::Sequence(_)
     )
 }
 

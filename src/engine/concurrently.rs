@@ -195,7 +195,7 @@ impl Session {
     async fn run_on_each(&mut self, shards: &[ShardId], text: &str, what: &str, had: &[ShardId]) -> Result<()> {
         let mut calls: Vec<(ShardId, Arc<Shard>, Call)> = Vec::with_capacity(shards.len());
         for shard in shards {
-            calls.push((*shard, self.engine.shard(*shard)?, self.own_call(text)));
+            calls.push((*shard, self.engine.shard(*shard)?, Call::Postgres(self.own_call(text))));
         }
         let running = calls.into_iter().map(|(id, shard, call)| async move {
             let done = match shard.write(call).await {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::ddl::keep_entries;
 use super::down::Need;
+use super::following::changing;
 use super::recording::RanOn;
 use super::sequence::{refuse_two_givers, set_apart};
 use super::session::{Execution, Session};
@@ -254,7 +255,10 @@ impl Session {
         shards.sort_unstable();
         let shards_written = shards.len();
         if let Some((table, call)) = filled {
-            let written = self.fill_and_copy(write, table, call, &shards, execution).await?;
+            let written = match changing(&write.statement) {
+                Some(changing) => self.change_and_follow((write, &changing), table, call, &shards, execution).await?,
+                None => self.fill_and_copy(write, table, call, &shards, execution).await?,
+            };
             refuse_new_shards(&engine, &write.keyspace, shards_written)?;
             return Ok(written);
         }
@@ -511,7 +515,7 @@ fn cuts_rows_off(statement: &ast::Statement) -> bool {
 }
 
 /// The write of a statement that may begin with WITH.
-fn write_of(statement: &ast::Statement) -> &ast::Statement {
+pub(super) fn write_of(statement: &ast::Statement) -> &ast::Statement {
     let ast::Statement::Query(query) = statement else { return statement };
     match &*query.body {
         ast::SetExpr::Insert(write)
@@ -523,7 +527,12 @@ fn write_of(statement: &ast::Statement) -> &ast::Statement {
 }
 
 /// Whether every one of the rows that are inserted into `columns` (none: all) gives a column (a number of the table's) a value.
-fn is_given(columns: &[ast::ObjectName], rows: Option<&ast::SetExpr>, number: usize, column: &Column) -> bool {
+pub(super) fn is_given(
+    columns: &[ast::ObjectName],
+    rows: Option<&ast::SetExpr>,
+    number: usize,
+    column: &Column,
+) -> bool {
     let is_named = |name: &ast::ObjectName| {
         sql::name_parts(name).and_then(|mut parts| parts.pop()).is_some_and(|name| name == column.name)
     };
@@ -539,7 +548,7 @@ fn is_given(columns: &[ast::ObjectName], rows: Option<&ast::SetExpr>, number: us
 }
 
 /// Whether DEFAULT is assigned to any column.
-fn sets_to_default<T: ast::Visit>(assignments: &T) -> bool {
+pub(super) fn sets_to_default<T: ast::Visit>(assignments: &T) -> bool {
     walk_expressions(assignments, |expression| match is_default(expression) {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),

@@ -107,6 +107,7 @@ impl Session {
             keeper: self.keeper().cloned(),
             replica: self.on_replica(false),
             calls_unknown: false,
+            then_ask: None,
         };
         let output = self.read_call(shard, Call::Postgres(call), false).await?;
         self.notices.extend(output.notices);

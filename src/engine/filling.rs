@@ -1,5 +1,5 @@
-//! INSERT into a reference table on Postgres shards, where each would fill a row in by itself: numbers of a sequence, random
-//! values, what a query finds.
+//! Writes to a reference table on Postgres shards that each would answer by itself: numbers of a sequence, random values, what
+//! a query finds. Of an INSERT; see `following` for what changes rows that are there.
 //!
 //! One shard, always the same, runs the client's statement. The rows that it has then are written on the others as values, and
 //! each must come to the same rows: a trigger may change them.
@@ -11,25 +11,28 @@ use bytes::Bytes;
 
 use super::carrying::{sent_as, too_many, values};
 use super::everywhere::copies_differ;
+use super::following;
 use super::merge::append_visible;
 use super::session::{Execution, Session};
 use super::write::{held, held_within};
 use crate::error::{Error, Result};
 use crate::plan::ReferenceWrite;
 use crate::shard::postgres::{self, Program, Way};
-use crate::shard::{Call, Formats, Output, OutputColumn, RawParameters, RowBatch, Tag, TransactionMode, Written};
+use crate::shard::{
+    Call, Formats, Numbers, Output, OutputColumn, RawParameters, RowBatch, Tag, TransactionMode, Written,
+};
 use crate::sql::{self, ast, quote_identifier};
 use crate::topology::{Identity, Table};
 use crate::types::{Format, ShardId};
 
 /// How many rows one statement writes on the other shards.
-const ROWS_AT_ONCE: usize = 256;
+pub(super) const ROWS_AT_ONCE: usize = 256;
 
 /// Rows as the first shard has them.
-struct Filled {
+pub(super) struct Filled {
     columns: Vec<OutputColumn>,
     formats: Vec<Format>,
-    rows: Vec<Vec<Option<Bytes>>>,
+    pub(super) rows: Vec<Vec<Option<Bytes>>>,
 }
 
 /// Where they are written on the others.
@@ -54,13 +57,19 @@ impl Session {
         call: &postgres::Call,
         reason: Error,
     ) -> Result<()> {
-        let ast::Statement::Insert(insert) = statement else { return Err(reason) };
-        // By its primary key a row that was updated is found on the other shards.
+        // By its primary key a row that was changed is found on the other shards.
         let is_key = |name: &str| {
             let key = table.primary_key.as_ref();
             key.is_some_and(|key| key.columns.iter().any(|column| table.columns[*column].name == name))
         };
-        if let Some(assigned) = assigned_on_conflict(insert)
+        let assigned = match following::changing(statement) {
+            Some(changing) => Some(changing.assigned()),
+            None => match statement {
+                ast::Statement::Insert(insert) => assigned_on_conflict(insert),
+                _ => return Err(reason),
+            },
+        };
+        if let Some(assigned) = assigned
             && (table.primary_key.is_none() || assigned.iter().any(|name| is_key(name)))
         {
             return Err(reason);
@@ -91,7 +100,13 @@ impl Session {
             if write.returning { execution.statement.columns().map_or(0, |columns| columns.len()) } else { 0 };
         let columns: Vec<usize> =
             (0..table.columns.len()).filter(|number| table.columns[*number].generated.is_none()).collect();
-        let (written, filled) = self.fill(*first, table, &columns, visible, call).await?;
+        let returned = named(table, &columns).join(", ");
+        let (mut written, filled) = self.fill(*first, table, (&columns, &returned), visible, call).await?;
+        let known = self.engine.servers.known();
+        let seen = !call.program.found(known.version, &known.hazards).1;
+        if let Some(number) = number_taken(&write.statement, table, &columns, &filled).filter(|_| seen) {
+            written.numbers = Numbers::Told(vec![number, number]);
+        }
         let conflict = match &write.statement {
             ast::Statement::Insert(insert) if assigned_on_conflict(insert).is_some() => taking_over(table, &columns),
             _ => String::new(),
@@ -108,15 +123,17 @@ impl Session {
         Ok(written)
     }
 
-    async fn fill(
+    /// Runs the client's statement, and gives columns of its rows too: their numbers, and how they are named in it. `visible`:
+    /// how many the client is given.
+    pub(super) async fn fill(
         &mut self,
         shard: ShardId,
         table: &Table,
-        columns: &[usize],
+        (columns, returned): (&[usize], &str),
         visible: usize,
         call: &postgres::Call,
     ) -> Result<(Written, Filled)> {
-        let text = sql::with_more_returned(&call.text, &named(table, columns).join(", "))?;
+        let text = sql::with_more_returned(&call.text, returned)?;
         let formats: Vec<Format> = columns.iter().map(|number| own_format(table, *number)).collect();
         let mut asked: Vec<Format> = (0..visible).map(|column| call.formats.of(column)).collect();
         asked.extend(&formats);
@@ -128,11 +145,12 @@ impl Session {
         };
         let text: Arc<str> = text.into();
         // It returns other columns than the client's, which the shard has to tell.
-        let program = Arc::new(Program::as_written(Tag::Insert, Arc::clone(&text), Box::default()));
+        let program = Arc::new(Program::as_written(call.program.tag, Arc::clone(&text), Box::default()));
         let call = postgres::Call { program, text, way, formats: Formats::Each(asked), ..call.clone() };
         let max_bytes = self.engine.limits.gather_max_bytes;
         let answer = held_within(self.run_as_participant(shard, call).await?, max_bytes).await?;
-        let answer = answer.ok_or_else(|| too_many(table, max_bytes))?;
+        let mut answer = answer.ok_or_else(|| too_many(table, max_bytes))?;
+        let numbers = std::mem::take(&mut answer.numbers);
         let told = answer.columns.as_deref().unwrap_or_default();
         let (own, more) =
             told.split_at_checked(visible).ok_or_else(|| Error::internal("fewer columns than described"))?;
@@ -147,7 +165,7 @@ impl Session {
             filled.rows.push(all.split_off(visible.min(all.len())));
         }
         let columns = (visible > 0).then(|| Arc::from(own));
-        Ok((Written { rows, affected: answer.affected, columns, row_description: None }, filled))
+        Ok((Written { rows, affected: answer.affected, columns, numbers, ..Written::default() }, filled))
     }
 
     /// Writes rows as they are, and gives what they have become.
@@ -160,33 +178,31 @@ impl Session {
         call: &postgres::Call,
     ) -> Result<Vec<Vec<Option<Bytes>>>> {
         let Copying { table, columns, conflict } = *copying;
-        let sent: Vec<(u32, Format)> = (filled.columns.iter().zip(&filled.formats).zip(columns))
-            .map(|((column, format), target)| sent_as(column, *format, table, *target))
-            .collect::<Result<_>>()?;
         let names = named(table, columns).join(", ");
         let counts = table.columns.iter().any(|column| column.identity == Some(Identity::Always));
         let overriding = if counts { " OVERRIDING SYSTEM VALUE" } else { "" };
-        let mut text = format!("INSERT INTO public.{} ({names}){overriding} VALUES ", quote_identifier(&table.name));
-        let mut parameters = RawParameters { formats: Vec::new(), values: Vec::new() };
-        let mut type_oids = Vec::new();
-        for (number, row) in rows.iter().enumerate() {
-            text.push_str(if number == 0 { "(" } else { ", (" });
-            for (column, value) in row.iter().enumerate() {
-                let (oid, format) =
-                    *sent.get(column).ok_or_else(|| Error::internal("a row has more values than columns"))?;
-                type_oids.push(oid);
-                parameters.formats.push(format);
-                parameters.values.push(value.clone());
-                let comma = if column == 0 { "" } else { ", " };
-                // Writing to a String does not fail.
-                let _ = write!(text, "{comma}${}", parameters.values.len());
-            }
-            text.push(')');
-        }
-        let _ = write!(text, "{conflict} RETURNING {names}");
+        let bound = filled.bound(table, columns, rows)?;
+        let text = format!(
+            "INSERT INTO public.{} ({names}){overriding} VALUES {}{conflict} RETURNING {names}",
+            quote_identifier(&table.name),
+            bound.rows
+        );
+        self.write_bound(shard, text, bound, filled, call).await
+    }
+
+    /// Runs a text of shardd's own that returns what `filled` has, and gives it.
+    pub(super) async fn write_bound(
+        &mut self,
+        shard: ShardId,
+        text: String,
+        bound: Bound,
+        filled: &Filled,
+        call: &postgres::Call,
+    ) -> Result<Vec<Vec<Option<Bytes>>>> {
         let text: Arc<str> = text.into();
+        let Bound { type_oids, parameters, .. } = bound;
         let call = postgres::Call {
-            program: Arc::new(Program::as_written(Tag::Insert, Arc::clone(&text), Box::default())),
+            program: Arc::new(Program::as_written(call.program.tag, Arc::clone(&text), Box::default())),
             text,
             way: Way::Extended { type_oids: type_oids.into(), parameters: Arc::new(parameters), name: None },
             formats: Formats::Each(filled.formats.clone()),
@@ -205,6 +221,55 @@ impl Session {
         let transaction = self.open_transaction()?;
         let participant = transaction.join_as_writer(&engine, shard, TransactionMode::Write).await?;
         participant.run(Call::Postgres(call)).await
+    }
+}
+
+/// Rows as VALUES has them, and their values.
+pub(super) struct Bound {
+    pub(super) rows: String,
+    type_oids: Vec<u32>,
+    parameters: RawParameters,
+}
+
+impl Filled {
+    /// Some of the rows, for columns of the table.
+    pub(super) fn bound(&self, table: &Table, columns: &[usize], rows: &[Vec<Option<Bytes>>]) -> Result<Bound> {
+        let sent: Vec<(u32, Format)> = (self.columns.iter().zip(&self.formats).zip(columns))
+            .map(|((column, format), target)| sent_as(column, *format, table, *target))
+            .collect::<Result<_>>()?;
+        let mut text = String::new();
+        let mut parameters = RawParameters { formats: Vec::new(), values: Vec::new() };
+        let mut type_oids = Vec::new();
+        for (number, row) in rows.iter().enumerate() {
+            text.push_str(if number == 0 { "(" } else { ", (" });
+            for (column, value) in row.iter().enumerate() {
+                let (oid, format) =
+                    *sent.get(column).ok_or_else(|| Error::internal("a row has more values than columns"))?;
+                type_oids.push(oid);
+                parameters.formats.push(format);
+                parameters.values.push(value.clone());
+                let comma = if column == 0 { "" } else { ", " };
+                // Writing to a String does not fail.
+                let _ = write!(text, "{comma}${}", parameters.values.len());
+            }
+            text.push(')');
+        }
+        Ok(Bound { rows: text, type_oids, parameters })
+    }
+}
+
+/// The number that the last row has got from the table's only sequence, if every row that got one is there.
+fn number_taken(statement: &ast::Statement, table: &Table, columns: &[usize], filled: &Filled) -> Option<i64> {
+    let ast::Statement::Insert(insert) = statement else { return None };
+    let counts = |number: &&usize| table.columns[**number].identity.is_some();
+    let mut counting = columns.iter().enumerate().filter(|(_, number)| counts(number));
+    let (Some((place, _)), None, None) = (counting.next(), counting.next(), &insert.on) else { return None };
+    let value = filled.rows.last()?.get(place)?.as_deref()?;
+    match (filled.formats.get(place)?, value) {
+        (Format::Binary, &[a, b]) => Some(i64::from(i16::from_be_bytes([a, b]))),
+        (Format::Binary, &[a, b, c, d]) => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),
+        (Format::Binary, value) => value.try_into().ok().map(i64::from_be_bytes),
+        (Format::Text, _) => None,
     }
 }
 
@@ -237,7 +302,7 @@ fn taking_over(table: &Table, columns: &[usize]) -> String {
     }
 }
 
-fn named(table: &Table, columns: &[usize]) -> Vec<String> {
+pub(super) fn named(table: &Table, columns: &[usize]) -> Vec<String> {
     columns.iter().map(|number| quote_identifier(&table.columns[*number].name)).collect()
 }
 

@@ -232,7 +232,7 @@ fn to_the_end(mut rows: Rows, gathering: Gathering) -> Rows {
 }
 
 /// The client was told what the statement returns where its own tables are.
-fn expect_types(execution: &Execution, columns: Option<&[OutputColumn]>) -> Result<()> {
+pub(super) fn expect_types(execution: &Execution, columns: Option<&[OutputColumn]>) -> Result<()> {
     let (Some(told), Some(got)) = (execution.statement.columns(), columns) else { return Ok(()) };
     let alike = |(one, other): (&OutputColumn, &OutputColumn)| match (one.foreign, other.foreign) {
         (Some(one), Some(other)) => one.size == other.size,

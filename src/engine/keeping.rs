@@ -16,10 +16,8 @@ use super::transaction::{Opened, Transaction};
 use super::write::held;
 use crate::error::{Error, Result, SqlState};
 use crate::metrics::{Door, PinReason};
-use crate::shard::postgres::{self, Aftermath, Keeper, Notification, Possessions, Program, Way};
-use crate::shard::{
-    Call, CancelFlag, Formats, Output, OutputColumn, Rows, ShardKind, ShardTransaction, Tag, TransactionMode,
-};
+use crate::shard::postgres::{self, Keeper, Notification, Possessions};
+use crate::shard::{Call, CancelFlag, Output, OutputColumn, Rows, ShardKind, ShardTransaction, TransactionMode};
 use crate::types::ShardId;
 
 /// What one session keeps.
@@ -149,19 +147,7 @@ impl Session {
 
     /// The same for a text of shardd's own, which returns nothing.
     pub(super) async fn run_text_kept(&mut self, shard: ShardId, text: &str) -> Result<()> {
-        let text: Arc<str> = text.into();
-        let call = postgres::Call {
-            program: Arc::new(Program::as_written(Tag::Merge, Arc::clone(&text), Box::default())),
-            text,
-            way: Way::Simple,
-            formats: Formats::AllText,
-            cancel: self.cancel.clone(),
-            settings: Arc::clone(self.settings.for_shards()),
-            aftermath: Aftermath::Keep,
-            keeper: None,
-            replica: postgres::OnReplica::Never,
-            calls_unknown: false,
-        };
+        let call = self.own_call(text);
         self.run_call_kept(shard, call).await.map(|_| ())
     }
 
@@ -296,5 +282,6 @@ async fn whole(mut output: Output) -> Result<Output> {
         rows: Rows::Ready(written.rows),
         affected: written.affected,
         notices,
+        numbers: written.numbers,
     })
 }

@@ -344,9 +344,9 @@ impl Engine {
 /// The schema for everybody else meanwhile.
 fn without(schema: &Schema, table: &str) -> Schema {
     let mut hidden = Schema::clone(schema);
-    hidden.tables.remove(table);
     let what = format!("the table \"{table}\", while it is made another kind,");
     hidden.refused.insert(table.to_owned(), Refused { what, hint: "Try again in a moment.".to_owned() });
+    hidden.hide_refused();
     hidden
 }
 

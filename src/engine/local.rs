@@ -426,7 +426,14 @@ impl Session {
             }
             self.look().await;
         }
-        // Plans are shared and hold no state of the session's; there are no sequence caches.
+        if matches!(what, Discard::All | Discard::Sequences) {
+            self.discard_numbers();
+            let kept = if self.pools_by_session() { self.keeper().map(|keeper| keeper.shards()) } else { None };
+            for shard in kept.into_iter().flatten().filter(|_| what == Discard::Sequences) {
+                self.run_text_kept(shard, "DISCARD SEQUENCES").await?;
+            }
+        }
+        // Plans are shared and hold no state of the session's.
         Ok(Answer::command(match what {
             Discard::All => "DISCARD ALL",
             Discard::Plans => "DISCARD PLANS",

@@ -140,7 +140,7 @@ impl MergeAcross {
 }
 
 /// `($3, $4), ($5, $6)`, behind so many other parameters.
-fn value_list(before: usize, rows: usize, columns: usize) -> String {
+pub(super) fn value_list(before: usize, rows: usize, columns: usize) -> String {
     let mut list = String::with_capacity(rows * columns * 8);
     for row in 0..rows {
         list.push_str(if row == 0 { "(" } else { ", (" });

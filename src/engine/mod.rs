@@ -8,8 +8,10 @@
 //! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
-//! `sequence` is nextval and setval, `filling` what one server fills in for all, `concurrently` what indexes need no lock for, `kind` what makes a
-//! table another kind (`attached`: what rests on it meanwhile), `forcing` the end of what nobody can decide any more.
+//! `sequence` is nextval and setval, `numbers` lastval and currval, from what INSERTs leave to sequences (`fills`). `filling`
+//! and `following` are what one server answers for all, `returned` is what is put together behind a write within WITH,
+//! `concurrently` what indexes need no lock for, `kind` what makes a table another kind (`attached`: what rests on it
+//! meanwhile), `forcing` the end of what nobody can decide any more.
 
 mod across;
 mod advisory;
@@ -38,6 +40,8 @@ mod evaluate;
 mod everywhere;
 mod explain;
 mod filling;
+mod fills;
+mod following;
 mod forcing;
 mod gather;
 mod gid;
@@ -48,6 +52,7 @@ mod local;
 mod merge;
 mod merge_into;
 mod notifying;
+mod numbers;
 mod parameters;
 mod participant;
 mod pass_through;
@@ -55,6 +60,7 @@ mod passing_on;
 mod read;
 mod recording;
 mod resolver;
+mod returned;
 mod row_by_row;
 mod sequence;
 mod servers;
@@ -73,7 +79,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -161,6 +167,8 @@ pub struct Engine {
     turns: Turns,
     /// The transactions that wait for each other.
     waits: Arc<Waits>,
+    /// Somebody has asked for lastval() or currval().
+    numbers_asked: AtomicBool,
 }
 
 /// A shard, and where it is counted.
@@ -223,6 +231,7 @@ impl Engine {
             waits: Waits::new(parts.limits.deadlock_wait),
             two_phases: TwoPhases::default(),
             turns: Turns::default(),
+            numbers_asked: AtomicBool::new(false),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,

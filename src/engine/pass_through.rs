@@ -13,12 +13,13 @@ use bytes::BytesMut;
 
 use super::answer::Answer;
 use super::at_once::Control;
+use super::fills::Fills;
 use super::parameters;
 use super::recording::{self, RanOn, Recording};
 use super::session::{Execution, Scope, Session};
 use super::statement::{Prepared, Statement};
 use super::transaction::{Opened, Transaction};
-use super::write::{held, written_answer};
+use super::write::held;
 use crate::error::{Error, Result};
 use crate::metrics::{Door, InFlight, Kind, Outcome, ShardMetrics};
 use crate::plan::Plan;
@@ -39,6 +40,8 @@ pub struct PassThrough {
     passing: postgres::PassThrough,
     shard: Arc<Shard>,
     statement: Arc<Statement>,
+    /// It may take numbers from sequences unseen.
+    takes: bool,
     counted: Counted,
 }
 
@@ -150,7 +153,8 @@ impl Session {
         let writes = statement.straight.as_ref().is_some_and(|straight| straight.writes);
         let engine = Arc::clone(&self.engine);
         let known = engine.servers.known();
-        if program.aftermath(known.version, &known.hazards) != Aftermath::Keep {
+        let (aftermath, takes) = program.found(known.version, &known.hazards);
+        if aftermath != Aftermath::Keep || self.is_looked_at(statement) {
             return None;
         }
         let set = engine.shards.load();
@@ -178,7 +182,7 @@ impl Session {
         };
         engine.metrics.plan_cache_hits.inc();
         let counted = Counted::new(Arc::clone(&open.metrics), in_flight);
-        Some(PassThrough { passing, shard: Arc::clone(&open.shard), statement: Arc::clone(statement), counted })
+        Some(PassThrough { passing, shard: Arc::clone(&open.shard), statement: Arc::clone(statement), takes, counted })
     }
 
     /// Whether the statement that is under way was canceled.
@@ -188,7 +192,10 @@ impl Session {
 
     /// After the whole answer was passed on.
     pub fn passed(&mut self, passing: PassThrough) {
-        let PassThrough { passing, shard, statement, counted } = passing;
+        let PassThrough { passing, shard, statement, takes, counted } = passing;
+        if takes || statement.fills != Fills::Nothing {
+            self.note_passed(&statement, takes, shard.id(), passing.used());
+        }
         let own = self.transaction.as_mut().and_then(|transaction| transaction.participant(shard.id()));
         match own.map(|participant| &mut participant.transaction) {
             Some(ShardTransaction::Postgres(transaction)) => transaction.passed(passing),
@@ -208,7 +215,8 @@ impl Session {
         parameters: RawParameters,
         formats: Formats,
     ) -> Result<Answer> {
-        let PassThrough { passing, shard, statement, counted } = passing;
+        let PassThrough { passing, shard, statement, counted, .. } = passing;
+        self.risk_numbers(&statement);
         self.ran_on = RanOn::One(shard.id());
         let execution = Execution {
             prepared: Arc::clone(prepared),
@@ -249,7 +257,8 @@ impl Session {
             return Ok(self.rows_answer(execution, output));
         }
         self.notices.append(&mut output.notices);
-        Ok(written_answer(execution, held(output).await?))
+        let written = held(output).await?;
+        Ok(self.answer_of_write(execution, written))
     }
 
     /// Remembers a simple query's text that is one statement, for the next that differs from it in its values only.

@@ -10,10 +10,10 @@ use super::session::{Execution, Session};
 use super::statement::{Prepared, Statement, declared_types};
 use crate::error::{Error, Fault, Result, SqlState};
 use crate::plan::{Isolation, Plan, ReadSource};
-use crate::shard::postgres::{self, OnReplica, Program, StatementName, Way};
+use crate::shard::postgres::{self, Aftermath, OnReplica, Program, StatementName, Way};
 use crate::shard::sqlite::dialect::{self, ParameterTypes};
 use crate::shard::sqlite::{self, EnvironmentValue};
-use crate::shard::{Formats, ShardTransaction};
+use crate::shard::{Formats, ShardTransaction, Tag};
 use crate::sql::{self, Lexer, Parsed, TokenKind};
 use crate::topology::Schema;
 use crate::types::{PgType, ShardId};
@@ -236,7 +236,26 @@ impl Session {
             keeper: self.keeper().cloned(),
             replica: self.on_replica(calls_unknown),
             calls_unknown,
+            then_ask: None,
         })
+    }
+
+    /// A text of shardd's own, with the session's settings.
+    pub(super) fn own_call(&self, text: &str) -> postgres::Call {
+        let text: Arc<str> = text.into();
+        postgres::Call {
+            program: Arc::new(Program::as_written(Tag::Merge, Arc::clone(&text), Box::default())),
+            text,
+            way: Way::Simple,
+            formats: Formats::AllText,
+            cancel: self.cancel.clone(),
+            settings: Arc::clone(self.settings.for_shards()),
+            aftermath: Aftermath::Keep,
+            keeper: self.keeper().cloned(),
+            replica: OnReplica::Never,
+            calls_unknown: false,
+            then_ask: None,
+        }
     }
 
     /// The client has said that it will only read, in a way that a replica can keep, and keeps nothing on the shards.

@@ -1,4 +1,4 @@
-//! Sequences: `nextval()` and `setval()` by themselves, and changes of a sequence.
+//! Sequences: `nextval()`, `setval()` and `currval()` by themselves, and changes of a sequence.
 //!
 //! The sequence of a sharded table counts each shard's own numbers, so any shard can give the next one, and to set it is to
 //! set every shard's past the value, or at it. The numbers of any other are its home shard's to give; its copies elsewhere are
@@ -18,9 +18,8 @@ use super::shards::{plain_call, plain_program};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Plan, SequenceCall};
 use crate::shard::postgres::schema::{self, ShardSchema};
-use crate::shard::postgres::{self, Aftermath, Program, Way};
 use crate::shard::sqlite::Effect;
-use crate::shard::{Call, Formats, Output, OutputColumn, ShardKind, Tag};
+use crate::shard::{Call, Formats, Output, OutputColumn, ShardKind, Written};
 use crate::sql::{self, ast, quote_identifier};
 use crate::system_catalog::sequence_of;
 use crate::topology::{Keyspace, SHARD_NUMBER_MAX, Schema, Table, TableKind};
@@ -49,7 +48,7 @@ impl Session {
             SequenceCall::Next { once, .. } => {
                 self.permit_write("nextval()")?;
                 match self.engine.kind {
-                    ShardKind::Postgres => self.next_of_server(execution).await,
+                    ShardKind::Postgres => self.next_of_server(call, execution).await,
                     ShardKind::Sqlite if *once => self.next_of_file(call, execution).await,
                     ShardKind::Sqlite => Err(Error::unsupported(
                         "nextval() over rows on SQLite shards",
@@ -61,29 +60,62 @@ impl Session {
                 self.permit_write("setval()")?;
                 self.set_sequence(call, execution).await
             }
+            SequenceCall::Current { .. } => self.current_of(call, execution).await,
+            SequenceCall::Last { .. } => {
+                let number = self.last_number().await?;
+                self.one_number(Some(number), execution, call)
+            }
         }
     }
 
-    async fn next_of_server(&mut self, execution: &Execution) -> Result<Answer> {
+    async fn current_of(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
+        let text = self.sequence_text(call, execution)?;
+        if let Some(number) = self.current_kept(&text).await? {
+            return self.one_number(number, execution, call);
+        }
+        // Those that nextval() was called with may be the same by another name.
+        for (written, number, at) in self.take_written() {
+            match self.named_sequence(call, &written, execution).await {
+                Ok(Some(sequence)) => self.name_written(&sequence.name, number, at),
+                Ok(None) => {}
+                Err(error) if self.transaction.is_some() => return Err(error),
+                // It was dropped since.
+                Err(_) => {}
+            }
+        }
+        let Some(sequence) = self.named_sequence(call, &text, execution).await? else {
+            return self.one_number(None, execution, call);
+        };
+        let named = unqualified(&sequence.name);
+        let number = self.current_number(&sequence.name, sequence.filled.as_ref(), &named).await?;
+        self.one_number(Some(number), execution, call)
+    }
+
+    async fn next_of_server(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
         let home = self.home_shard()?;
         let shard = match self.is_asked_at_home(home) {
             true => home,
-            false => match self.next_of_named(execution).await? {
+            false => match self.next_of_named(call, execution).await? {
                 Some(sequence) => self.giving(&sequence, home)?,
                 None => home,
             },
         };
         let asking = self.call(execution, execution.whole_program()?)?;
-        let output = self.run_beside(shard, asking).await?;
+        let mut output = self.run_beside(shard, asking).await?;
+        let notices = std::mem::take(&mut output.notices);
+        let written = super::write::held(output).await?;
+        if let Some(number) = last_number_of(&written.rows, execution.formats.of(0))? {
+            self.note_next(call, execution, number)?;
+        }
+        let Written { columns, row_description, rows, .. } = written;
+        let output = Output { columns, row_description, rows: Rows::Ready(rows), notices, ..Output::default() };
         Ok(self.passed_answer("SELECT", output))
     }
 
     /// Whether the home shard's numbers are nobody else's, whatever the sequence is for: to know that one costs a question.
     fn is_asked_at_home(&self, home: ShardId) -> bool {
-        let (schema, topology) = (self.schema(), self.engine.live.snapshot());
-        let mut filled = schema.filled_by.values().flatten();
-        topology.keyspaces.iter().all(|keyspace| keyspace.shards.contains(&home))
-            && filled.all(|table| schema.tables.contains_key(table))
+        !self.schema().fills_unserved
+            && self.engine.live.snapshot().keyspaces.iter().all(|keyspace| keyspace.shards.contains(&home))
             && self.engine.shard(home).is_ok_and(|home| home.is_reachable())
     }
 
@@ -106,7 +138,7 @@ impl Session {
     }
 
     async fn next_of_file(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
-        let Some(sequence) = self.next_of_named(execution).await? else {
+        let Some(sequence) = self.next_of_named(call, execution).await? else {
             return self.one_number(None, execution, call);
         };
         let asking = sequence.asking("pg_next_id", "")?;
@@ -124,6 +156,9 @@ impl Session {
             }
         };
         let number = only_number(output).await?;
+        if let Some((table, column)) = &sequence.filled {
+            self.note_next_of(table, column, number);
+        }
         self.one_number(Some(number), execution, call)
     }
 
@@ -133,7 +168,7 @@ impl Session {
         let Some((value, called)) = self.value_to_set(&parts, execution).await? else {
             return Ok(self.no_number(execution, call));
         };
-        let sequence = self.named_sequence(parts.sequence, execution).await?;
+        let sequence = self.named_sequence(call, parts.sequence, execution).await?;
         let (Some(sequence), Some(value), Some(called)) = (sequence, value, called) else {
             return self.one_number(None, execution, call);
         };
@@ -154,6 +189,9 @@ impl Session {
         } else {
             self.set_each(&sequence, value, called).await?;
         }
+        if called {
+            self.note_set(&sequence.name, sequence.filled.as_ref(), value);
+        }
         self.one_number(Some(value), execution, call)
     }
 
@@ -167,8 +205,10 @@ impl Session {
                     let first = next_own(first, shard);
                     sequence.asking("pg_set_next_id", &format!(", {first}"))?
                 }
-                (ShardKind::Postgres, true) => self.own_call(&sequence.setting(next_own(first, shard), false)),
-                (ShardKind::Postgres, false) => self.own_call(&sequence.setting(value, called)),
+                (ShardKind::Postgres, true) => {
+                    Call::Postgres(self.own_call(&sequence.setting(next_own(first, shard), false)))
+                }
+                (ShardKind::Postgres, false) => Call::Postgres(self.own_call(&sequence.setting(value, called))),
             };
             let done = match self.run_beside(shard, asking).await {
                 Ok(output) => super::write::held(output).await.map(|_| ()),
@@ -264,32 +304,47 @@ impl Session {
     ///
     /// # Errors
     /// There is no such sequence.
-    async fn next_of_named(&mut self, execution: &Execution) -> Result<Option<Sequence>> {
+    async fn next_of_named(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Option<Sequence>> {
         let text = Arc::clone(&execution.prepared.text);
-        let named = sql::named_by_nextval(&text)?;
-        let named = named.ok_or_else(|| Error::internal("a nextval() was not found in its text"))?;
-        self.named_sequence(named, execution).await
+        let named = sql::named_by_call(call.function(), &text)?;
+        let named = named.ok_or_else(|| Error::internal("the call of a sequence was not found in its text"))?;
+        self.named_sequence(call, named, execution).await
     }
 
     /// The sequence of a name as the client wrote it; `None` for NULL.
     ///
     /// # Errors
     /// There is no such sequence.
-    async fn named_sequence(&mut self, text: &str, execution: &Execution) -> Result<Option<Sequence>> {
+    async fn named_sequence(
+        &mut self,
+        call: &SequenceCall,
+        text: &str,
+        execution: &Execution,
+    ) -> Result<Option<Sequence>> {
         match self.engine.kind {
-            ShardKind::Postgres => self.sequence_of_servers(text, execution).await,
+            ShardKind::Postgres => self.sequence_of_servers(text, call.asks_of_its_session(), execution).await,
             ShardKind::Sqlite => self.sequence_of_files(text, execution).await,
         }
     }
 
-    async fn sequence_of_servers(&mut self, text: &str, execution: &Execution) -> Result<Option<Sequence>> {
+    /// `beside`: the connection that was given numbers last is not to be used by anybody else for it.
+    async fn sequence_of_servers(
+        &mut self,
+        text: &str,
+        beside: bool,
+        execution: &Execution,
+    ) -> Result<Option<Sequence>> {
         let query = format!(
             "SELECT given.name::pg_catalog.text, pg_catalog.quote_ident(space.nspname) || '.' || pg_catalog.quote_ident(found.relname) \
              FROM (SELECT ({text})::pg_catalog.regclass AS name) given \
              LEFT JOIN pg_catalog.pg_class found ON found.oid = given.name AND found.relkind = 'S' \
              LEFT JOIN pg_catalog.pg_namespace space ON space.oid = found.relnamespace"
         );
-        let (_, rows) = self.read_within(&query, execution).await?;
+        let there = if beside { self.rows_where_left(&query).await? } else { None };
+        let rows = match there {
+            Some(rows) => rows,
+            None => self.read_within(&query, execution).await?.1,
+        };
         let (given, name) = match rows.into_iter().next().as_deref() {
             Some([None, _]) => return Ok(None),
             Some([Some(given), Some(name)]) => (given.clone(), name.clone()),
@@ -385,23 +440,6 @@ impl Session {
         super::write::held(output).await.map(|_| ())
     }
 
-    /// A text of shardd's own for a Postgres shard, with the session's settings.
-    pub(super) fn own_call(&self, text: &str) -> Call {
-        let text: Arc<str> = text.into();
-        Call::Postgres(postgres::Call {
-            program: Arc::new(Program::as_written(Tag::Merge, Arc::clone(&text), Box::default())),
-            text,
-            way: Way::Simple,
-            formats: Formats::AllText,
-            cancel: self.cancel.clone(),
-            settings: Arc::clone(self.settings.for_shards()),
-            aftermath: Aftermath::Keep,
-            keeper: self.keeper().cloned(),
-            replica: postgres::OnReplica::Never,
-            calls_unknown: false,
-        })
-    }
-
     fn one_number(&self, number: Option<i64>, execution: &Execution, call: &SequenceCall) -> Result<Answer> {
         let mut frames = BytesMut::new();
         let value = number.map(|number| match execution.formats.of(0) {
@@ -467,6 +505,17 @@ async fn only_number(output: Output) -> Result<i64> {
     let frame = written.rows.row_frames().next().ok_or_else(not_told)?;
     let value = column_slices(frame)?.into_iter().next().flatten().ok_or_else(not_told)?;
     String::from_utf8_lossy(value).parse().map_err(|_| not_told())
+}
+
+/// The number in the last of these rows, if it is not NULL.
+fn last_number_of(rows: &RowBatch, format: Format) -> Result<Option<i64>> {
+    let not_told = || Error::internal("nextval() gave no number");
+    let Some(frame) = rows.row_frames().last() else { return Ok(None) };
+    let Some(value) = column_slices(frame)?.into_iter().next().flatten() else { return Ok(None) };
+    match format {
+        Format::Text => String::from_utf8_lossy(value).parse().map(Some).map_err(|_| not_told()),
+        Format::Binary => value.try_into().map(|bytes| Some(i64::from_be_bytes(bytes))).map_err(|_| not_told()),
+    }
 }
 
 /// The first number from `from` on that is this shard's alone.
@@ -558,8 +607,13 @@ pub(super) fn refuse_two_givers(before: &Schema, after: &Schema, keyspaces: &[Ar
     Ok(())
 }
 
+/// As messages name it.
+fn unqualified(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_owned()
+}
+
 fn out_of_bounds(sequence: &Sequence, value: i64) -> Error {
-    let name = sequence.name.rsplit('.').next().unwrap_or(&sequence.name).trim_matches('"');
+    let name = unqualified(&sequence.name);
     Error::new(
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
         format!("setval: value {value} is out of bounds for sequence \"{name}\" (1..{})", sequence.largest),

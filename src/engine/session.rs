@@ -11,6 +11,7 @@ use super::Engine;
 use super::answer::{Answer, Copying};
 use super::cursors::RowCursors;
 use super::keeping::Keeping;
+use super::numbers::LastNumbers;
 use super::parameters;
 use super::recording::{self, RanOn, Recording};
 use super::settings::Settings;
@@ -60,6 +61,8 @@ pub struct Session {
     pub(super) kept: Option<Box<Keeping>>,
     /// Of cursors WITH HOLD over several shards.
     pub(super) row_cursors: RowCursors,
+    /// What sequences have given it, once they have.
+    pub(super) numbers: Option<Box<LastNumbers>>,
 }
 
 /// Whether a statement stands alone between two synchronisation points.
@@ -125,6 +128,7 @@ impl Session {
             ran_on: RanOn::default(),
             door,
             row_cursors: RowCursors::default(),
+            numbers: None,
         })
     }
 
@@ -358,6 +362,7 @@ impl Session {
         if !matches!(statement.plan, Plan::Local(_)) {
             self.refuse_kinds_after_snapshot(&statement.schema)?;
         }
+        self.risk_numbers(&statement);
         let mut values = parameters::decode(&statement, prepared, parameters, self.settings.text_style())?;
         values.extend_from_slice(&prepared.literals);
         let execution = Execution {

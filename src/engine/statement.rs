@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::advisory::session_call;
 use super::apart::Apart;
 use super::by_key::is_passed_on;
+use super::fills::Fills;
 use super::notifying::refuse_on;
 use super::passing_on::StatementNames;
 use crate::error::{Error, Result, SqlState};
@@ -44,6 +45,8 @@ pub(super) struct Statement {
     pub(super) misfits: Box<[Misfit]>,
     /// How it passes through, if it does.
     pub(super) straight: Option<Straight>,
+    /// The numbers that it takes from sequences.
+    pub(super) fills: Fills,
     /// Of one on temporary tables: where it could run if they were reference tables.
     pub(super) beneath: Option<Box<Plan>>,
 }
@@ -100,7 +103,13 @@ impl Statement {
             misfits: Box::default(),
             straight: None,
             beneath: None,
+            fills: Fills::Unclear,
         })
+    }
+
+    fn with_fills(self, kind: ShardKind) -> Statement {
+        let fills = whole_statement(&self.plan).map_or(Fills::Nothing, |tree| Fills::of(&self, tree, kind));
+        Statement { fills, ..self }
     }
 
     /// A statement that SQLite runs, whatever the shards are.
@@ -118,6 +127,7 @@ impl Statement {
             misfits: Box::default(),
             straight: None,
             beneath: None,
+            fills: Fills::Unclear,
         }
     }
 
@@ -159,6 +169,7 @@ impl Statement {
             placeholders: placeholders.into(),
             columns,
             beneath: None,
+            fills: Fills::Unclear,
         }
     }
 
@@ -487,7 +498,8 @@ impl PlanCache {
                 let begun = Instant::now();
                 let compiled = Statement::compile(&lifted.text, lifted.client_parameters, &kinds, type_oids, scope);
                 self.metrics.prepare_seconds.observe(begun.elapsed().as_secs_f64());
-                let statement = Arc::new(compiled.map_err(|error| as_written(error, text, &lifted))?);
+                let compiled = compiled.map_err(|error| as_written(error, text, &lifted))?;
+                let statement = Arc::new(compiled.with_fills(scope.kind));
                 // What a cursor returns is not its text's to say.
                 if shared && !is_passed_on(&statement.plan) {
                     self.insert(&lifted, &kinds, type_oids, &statement);

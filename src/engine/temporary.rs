@@ -220,6 +220,7 @@ impl Session {
                 rows: crate::shard::Rows::Ready(written.rows),
                 affected: written.affected,
                 notices,
+                numbers: written.numbers,
             };
         }
         Ok(output)

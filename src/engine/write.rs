@@ -39,14 +39,18 @@ impl Session {
         if rows_of.len() == 1 {
             let (&shard, _) = rows_of.iter().next().expect("one entry was counted");
             let written = self.write_one(Part::new(shard, whole.clone()), execution).await?;
-            return Ok(written_answer(execution, written));
+            return Ok(self.answer_of_write(execution, written));
         }
         let mut parts = Vec::with_capacity(rows_of.len());
         for (&shard, rows) in &rows_of {
             parts.push(Part::new(shard, execution.statement.insert_of(insert, rows)?));
         }
-        let written = Box::pin(self.write_several(parts, execution)).await?;
-        Ok(written_answer(execution, in_statement_order(written, rows_of.values(), insert.row_keys.len())))
+        let mut written = Box::pin(self.write_several(parts, execution)).await?;
+        // The last row's numbers are the last.
+        let last = rows_of.values().position(|rows| rows.contains(&(insert.row_keys.len() - 1)));
+        let numbers = last.map(|last| std::mem::take(&mut written[last].numbers)).unwrap_or_default();
+        let written = in_statement_order(written, rows_of.values(), insert.row_keys.len());
+        Ok(self.answer_of_write(execution, Written { numbers, ..written }))
     }
 
     fn rows_by_shard(&self, insert: &Insert, execution: &Execution) -> Result<BTreeMap<ShardId, Vec<usize>>> {
@@ -82,7 +86,7 @@ impl Session {
                 together(Box::pin(self.write_several(parts, execution)).await?)
             }
         };
-        Ok(written_answer(execution, written))
+        Ok(self.answer_of_write(execution, written))
     }
 
     /// A reference table's copies are kept identical: the statement runs on one shard, and its effect on the others.
@@ -99,7 +103,7 @@ impl Session {
         };
         if others.is_empty() {
             let written = self.write_one(Part::new(*first, program), execution).await?;
-            return Ok(written_answer(execution, written));
+            return Ok(self.answer_of_write(execution, written));
         }
         let call = self.call_apart(execution, &program, execution.formats.clone())?;
         let own = self.open_spanning(execution)?;
@@ -108,7 +112,14 @@ impl Session {
             ShardKind::Postgres => self.run_everywhere(write, &call, &shards, execution).await,
         };
         let written = self.close_spanning(own, outcome).await?;
-        Ok(written_answer(execution, written))
+        Ok(self.answer_of_write(execution, written))
+    }
+
+    /// After a write: the session has been given the numbers that it took.
+    pub(super) fn answer_of_write(&mut self, execution: &Execution, mut written: Written) -> Answer {
+        let numbers = std::mem::take(&mut written.numbers);
+        self.note_numbers(&execution.statement, numbers, written.affected);
+        written_answer(execution, written)
     }
 
     pub(super) async fn copy_effect(&mut self, call: Call, first: ShardId, others: &[ShardId]) -> Result<Written> {
@@ -137,7 +148,10 @@ impl Session {
         }
         self.permit_write(execution.word())?;
         self.ran_on.add(part.shard);
-        let call = self.call(execution, &part.program)?;
+        let mut call = self.call(execution, &part.program)?;
+        if let Call::Postgres(call) = &mut call {
+            call.then_ask = self.question_after(&execution.statement);
+        }
         let mut output = match self.transaction {
             None => self.engine.shard(part.shard)?.write(call).await?,
             Some(_) => self.join_as_writer(part.shard).await?.run(call).await?,
@@ -321,7 +335,8 @@ pub(super) async fn held_within(mut output: Output, max_bytes: usize) -> Result<
     }
     // Of many rows the number was not told yet when they began; what returns rows returns one for each.
     let affected = output.affected.max(rows.rows as u64);
-    Ok(Some(Written { rows, affected, columns: output.columns, row_description: output.row_description }))
+    let Output { columns, row_description, numbers, .. } = output;
+    Ok(Some(Written { rows, affected, columns, row_description, numbers }))
 }
 
 /// Several shards' results, shard after shard.

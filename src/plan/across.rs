@@ -28,6 +28,8 @@ pub enum Across {
     Merge(Box<MergeAcross>),
     /// UPDATE and DELETE that need rows of other shards.
     RowByRow(Box<RowByRow>),
+    /// A SELECT over nothing but what one write within WITH returns: it runs in one place, over the rows of all shards.
+    Returned,
 }
 
 #[derive(Clone, Debug)]
@@ -59,8 +61,8 @@ pub struct Move {
     pub alias: Option<String>,
     /// Where the rows are.
     pub route: Route,
-    /// Why it can run on one shard only.
-    pub apart: Option<Error>,
+    /// Where it needs rows of other shards, and is not on one: each row gets its new key by itself, if that can be done.
+    pub apart: Option<Result<Box<RowByRow>, Error>>,
     /// Why no row can leave its shard.
     pub held: Option<Error>,
     /// Takes the rows out, and gives them as they have to be: the client's own text.
@@ -178,7 +180,7 @@ pub(super) fn movement(update: &Update, table: &Arc<Table>, analysis: &Analysis<
     Ok(Move {
         alias,
         route: Route { keyspace: analysis.keyspace_name(), keys: analysis.graph.keys() },
-        apart: analysis.apart.clone(),
+        apart: None,
         held: referring(table, analysis.schema),
         taking,
         columns,

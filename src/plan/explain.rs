@@ -89,6 +89,9 @@ pub fn explain(plan: &Plan, parameters: &[Datum], topology: &Topology) -> Explan
                     (Err(_), Some(Across::RowByRow(_))) => {
                         explained.reason = "which rows is read first; each is written by its primary key".into();
                     }
+                    (Err(_), Some(Across::Returned)) => {
+                        explained.reason = "each shard writes its own rows; what they return is put together".into();
+                    }
                     (Err(error), None) => refuse(&mut explained, error),
                 }
             }

@@ -186,8 +186,8 @@ fn forbidden(name: &str) -> Option<&'static str> {
              fills itself when it is left out.",
         ),
         "currval" | "lastval" => Some(
-            "Use INSERT ... RETURNING, or keep what nextval() has returned: connections to the shards, which remember it, are \
-             shared by sessions.",
+            "Call it in a SELECT of its own, and give its value; or use INSERT ... RETURNING: connections to the shards, which \
+             remember it, are shared by sessions.",
         ),
         "pg_notify" => {
             Some("Call it in a SELECT of its own (Postgres shards only), or poll an outbox table by its key.")

@@ -5,10 +5,10 @@ use super::place::Place;
 use super::query::Output;
 use super::route::Keys;
 use super::write::Whole;
-use super::{Plan, Read, ReadSource, Route, Scatter, Write};
+use super::{Across, Plan, Read, ReadSource, Route, Scatter, Write};
 use crate::error::{Error, Result};
-use crate::sql::ast::{Expr, Function, FunctionArgExpr, Query, SelectItem, SetExpr, Statement, With};
-use crate::sql::{Local, SettingCall, fold, function_name};
+use crate::sql::ast::{Expr, Function, FunctionArgExpr, ObjectName, Query, SelectItem, SetExpr, Statement, With};
+use crate::sql::{Local, SettingCall, fold, function_name, name_parts, names_relation};
 
 /// `SELECT set_config(...)` and other calls that are the session's own, by themselves.
 ///
@@ -137,10 +137,23 @@ fn plan_write(mut analysis: Analysis<'_>, query: &Query, output: &Output, statem
             );
         }
     }
+    // By itself the write may be done in ways that its statement as a whole cannot.
+    let is_apart = analysis.apart.is_some() && analysis.hidden.is_none();
+    let across = (is_apart && reads_returned_only(query)).then_some(Across::Returned);
     let several = analysis.apart.map_or(Ok(()), Err);
     let tables = analysis.tables;
-    let (across, mixes_keyspaces) = (None, false);
+    let mixes_keyspaces = false;
     Plan::Write(Box::new(Write { route, statement, returning: true, several, across, mixes_keyspaces, tables }))
+}
+
+/// Whether a query has one query within WITH, and is over nothing but what that returns.
+fn reads_returned_only(query: &Query) -> bool {
+    let Some(with) = query.with.as_ref().filter(|with| !with.recursive) else { return false };
+    let [only] = with.cte_tables.as_slice() else { return false };
+    let own = fold(&only.alias.name);
+    let is_own = |name: &ObjectName| matches!(name_parts(name).as_deref(), Some([name]) if *name == own);
+    let rest = Query { with: None, ..query.clone() };
+    is_write(&only.query.body) && query.locks.is_empty() && !names_relation(&rest, |name| !is_own(name))
 }
 
 fn is_write(body: &SetExpr) -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::across::{Across, insert_across, movement};
+use super::across::{Across, Move, insert_across, movement};
 use super::analysis::Analysis;
 use super::graph::Variable;
 use super::key::KeyExpression;
@@ -103,7 +103,7 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
         && let Some(reason) = key_assignment(&table, &update.assignments)
     {
         refuse_write_in_with(whole.with)?;
-        let across = Some(Across::Move(Box::new(movement(update, &table, &analysis)?)));
+        let across = Some(Across::Move(Box::new(moved(update, whole, &table, &mut analysis)?)));
         // Where the rows are is not where they belong afterwards.
         let route = Route { keyspace, keys: Keys::Every };
         let (several, tables) = (Err(reason), analysis.tables);
@@ -120,6 +120,18 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
     };
     let tables = analysis.tables;
     Ok(Plan::Write(Box::new(Write { route, statement, returning, several, across, mixes_keyspaces, tables })))
+}
+
+/// How rows move to the shards of the keys that they get.
+///
+/// # Errors
+/// 0A000: they cannot.
+fn moved(update: &Update, whole: Whole<'_>, table: &Arc<Table>, analysis: &mut Analysis<'_>) -> Result<Move> {
+    let mut movement = movement(update, table, analysis)?;
+    let text = analysis.text;
+    let by_row = |reason| row_by_row(whole.write, text, table).map_err(|also| because(reason, &also));
+    movement.apart = analysis.apart.take().map(|reason| by_row(reason).map(Box::new));
+    Ok(movement)
 }
 
 /// How a write is done that no shard can do by itself.

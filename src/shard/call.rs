@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::postgres::Use;
 use super::{OutputColumn, RowBatch, Rows};
 use crate::error::Error;
-use crate::types::Format;
+use crate::types::{Format, ShardId};
 
 /// A Bind message's parameters, not yet decoded.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,28 @@ pub struct RawParameters {
     pub formats: Vec<Format>,
     /// `None` is NULL.
     pub values: Vec<Option<Bytes>>,
+}
+
+/// What a shard tells of the numbers that a statement took from sequences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Numbers {
+    /// Nothing.
+    #[default]
+    Untold,
+    /// A Postgres server remembers them for the connection that it ran on.
+    Left(ShardId, Use),
+    /// What the server remembered when it was asked, in the order of what was asked for.
+    Told(Vec<i64>),
+    /// The last that each column of a SQLite shard was given; the latest at the end.
+    Given(Vec<Given>),
+}
+
+/// A number that a column was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    pub table: Box<str>,
+    pub column: Box<str>,
+    pub number: i64,
 }
 
 /// What an autocommitted write gave, once it is durable.
@@ -27,6 +50,7 @@ pub struct Written {
     pub columns: Option<Arc<[OutputColumn]>>,
     /// As in [`Output`].
     pub row_description: Option<Bytes>,
+    pub numbers: Numbers,
 }
 
 impl Written {
@@ -38,6 +62,9 @@ impl Written {
         self.rows.frames.unsplit(other.rows.frames);
         self.rows.rows += other.rows.rows;
         self.affected += other.affected;
+        if other.numbers != Numbers::Untold {
+            self.numbers = other.numbers;
+        }
     }
 }
 
@@ -53,6 +80,7 @@ pub struct Output {
     pub affected: u64,
     /// What the shard remarked.
     pub notices: Vec<Error>,
+    pub numbers: Numbers,
 }
 
 /// What a transaction is begun for.

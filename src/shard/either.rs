@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::postgres::{self, Keeper, PostgresShard, PostgresTransaction, SessionSettings};
 use super::sqlite::{self, SqliteShard, SqliteTransaction};
-use super::{CancelFlag, Output, Rows, Tag, TransactionMode};
+use super::{CancelFlag, Output, Rows, Tag, TransactionMode, Written};
 use crate::error::{Error, Result};
 use crate::topology::{Keyspace, Schema};
 use crate::types::ShardId;
@@ -207,8 +207,8 @@ impl Shard {
     pub async fn write(&self, call: Call) -> Result<Output> {
         match (self, call) {
             (Shard::Sqlite(shard), Call::Sqlite(call)) => {
-                let written = shard.write(call).await?;
-                Ok(Output { rows: Rows::Ready(written.rows), affected: written.affected, ..Output::default() })
+                let Written { rows, affected, numbers, .. } = shard.write(call).await?;
+                Ok(Output { rows: Rows::Ready(rows), affected, numbers, ..Output::default() })
             }
             (Shard::Postgres(shard), Call::Postgres(call)) => shard.run(call).await,
             _ => Err(other_kind()),

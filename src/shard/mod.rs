@@ -8,7 +8,7 @@ pub mod postgres;
 mod rows;
 pub mod sqlite;
 
-pub use call::{Output, RawParameters, TransactionMode, Written};
+pub use call::{Given, Numbers, Output, RawParameters, TransactionMode, Written};
 pub use cancel::{CancelFlag, deadlock};
 pub use either::{Beginning, Call, Program, Shard, ShardKind, ShardTransaction};
 pub use output::{ForeignType, Formats, OutputColumn, Tag};

@@ -138,6 +138,27 @@ pub fn query_of_definition(text: &str) -> Result<Option<&str>> {
     Ok(outer.query_of_definition())
 }
 
+/// A SELECT behind one write within WITH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenWith<'t> {
+    /// The name of what the write returns.
+    pub name: &'t str,
+    /// The names of its columns, in parentheses; empty where it has its own.
+    pub columns: &'t str,
+    pub write: &'t str,
+    pub rest: &'t str,
+}
+
+/// Takes it apart; `None` when WITH has more than one query, or cannot be read.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn written_with(text: &str) -> Result<Option<WrittenWith<'_>>> {
+    let cursor = Cursor::new(text)?;
+    let outer = Outer { text, tokens: cursor.tokens() };
+    Ok(outer.written_with())
+}
+
 /// INSERT ... VALUES with only these of its `count` rows, by their places. `None` when it has others than these, or cannot be read.
 ///
 /// # Errors
@@ -285,6 +306,33 @@ impl<'t> Outer<'t, '_> {
         Some(values)
     }
 
+    fn written_with(&self) -> Option<WrittenWith<'t>> {
+        if !self.is(0, "with") || self.is(1, "recursive") && !self.is(2, "as") {
+            return None;
+        }
+        let mut at = 2;
+        let mut columns = "";
+        if self.kind(at) == Some(TokenKind::LeftParen) {
+            let close = self.closed(at)?;
+            columns = self.slice(at..close + 1);
+            at = close + 1;
+        }
+        if !self.is(at, "as") {
+            return None;
+        }
+        at += 1;
+        at += usize::from(self.is(at, "not"));
+        at += usize::from(self.is(at, "materialized"));
+        let close = self.closed(at).filter(|_| self.kind(at) == Some(TokenKind::LeftParen))?;
+        let is_only = matches!(self.kind(close + 1), Some(TokenKind::Word | TokenKind::LeftParen));
+        is_only.then(|| WrittenWith {
+            name: self.slice(1..2),
+            columns,
+            write: self.slice(at + 1..close),
+            rest: self.slice(close + 1..self.tokens.len()),
+        })
+    }
+
     fn insert_of_rows(&self, rows: &[usize], count: usize) -> Option<String> {
         let clauses = self.insert_clauses()?;
         let from = clauses.source.as_ptr() as usize - self.text.as_ptr() as usize;
@@ -426,6 +474,28 @@ mod tests {
             ("CREATE TEMP TABLE t (a int)", None),
         ] {
             assert_eq!(query_of_definition(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_write_within_with_is_taken_out_of_its_statement() {
+        let read = |text: &'static str| {
+            written_with(text).unwrap().map(|parts| (parts.name, parts.columns, parts.write, parts.rest))
+        };
+        assert_eq!(
+            read("WITH w AS (DELETE FROM t WHERE (a) = 1 RETURNING *) SELECT count(*) FROM w;"),
+            Some(("w", "", "DELETE FROM t WHERE (a) = 1 RETURNING *", "SELECT count(*) FROM w"))
+        );
+        assert_eq!(
+            read("with \"W\" (a, b) as not materialized (UPDATE t SET a = 1 RETURNING a, b) (TABLE \"W\")"),
+            Some(("\"W\"", "(a, b)", "UPDATE t SET a = 1 RETURNING a, b", "(TABLE \"W\")"))
+        );
+        for other in [
+            "WITH w AS (DELETE FROM t RETURNING *), v AS (SELECT 1) SELECT count(*) FROM w",
+            "WITH RECURSIVE w AS (SELECT 1) SELECT 2",
+            "SELECT 1",
+        ] {
+            assert_eq!(read(other), None, "{other}");
         }
     }
 

@@ -38,8 +38,8 @@ use std::sync::Arc;
 
 pub use changes::Concurrent;
 pub use clauses::{
-    InsertClauses, MergeClauses, Overriding, WriteClauses, insert_clauses, insert_of_rows, merge_clauses, overriding,
-    query_of_definition, returning_clause, with_more_returned, write_clauses,
+    InsertClauses, MergeClauses, Overriding, WriteClauses, WrittenWith, insert_clauses, insert_of_rows, merge_clauses,
+    overriding, query_of_definition, returning_clause, with_more_returned, write_clauses, written_with,
 };
 pub use clock::{at_moment, is_clock};
 pub use copy::{Copy, CopyWay};
@@ -50,7 +50,7 @@ pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
 pub use parse::{Derived, parse, parse_expression, parse_query, position_of};
 pub use qualifier::without_schema;
-pub use sequence::{SequenceCall, SetvalParts, named_by_nextval, sequence_call, setval_parts};
+pub use sequence::{SequenceCall, SetvalParts, named_by_call, sequence_call, setval_parts};
 pub use source_text::{SourceText, is_text_of};
 pub use splice::spliced;
 pub use split::split;

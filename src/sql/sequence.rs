@@ -1,4 +1,4 @@
-//! Calls of `nextval()` and `setval()` that are a statement's only ones, and ALTER SEQUENCE.
+//! Calls of `nextval()`, `setval()`, `currval()` and `lastval()` that are a statement's only ones.
 //!
 //! A sequence is on every shard, so what such a call does depends on whom its numbers are for, which the session knows.
 
@@ -16,7 +16,7 @@ use super::value::quoted_word_value;
 use super::walk::{Visitor, walk};
 use crate::error::Result;
 
-/// A statement that does nothing but ask a sequence for numbers, or set it.
+/// A statement that does nothing but ask a sequence for numbers, set it, or ask what it gave last.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SequenceCall {
     /// `SELECT nextval(...)`: for as many rows as FROM gives, which names no table.
@@ -27,13 +27,35 @@ pub enum SequenceCall {
     },
     /// `SELECT setval(...)`, whose value may come from a query.
     Set { column: String },
+    /// `SELECT currval(...)`
+    Current { column: String },
+    /// `SELECT lastval()`
+    Last { column: String },
 }
 
 impl SequenceCall {
+    /// The function that it calls.
+    pub fn function(&self) -> &'static str {
+        match self {
+            SequenceCall::Next { .. } => "nextval",
+            SequenceCall::Set { .. } => "setval",
+            SequenceCall::Current { .. } => "currval",
+            SequenceCall::Last { .. } => "lastval",
+        }
+    }
+
+    /// Whether it only asks for what the session was given.
+    pub fn asks_of_its_session(&self) -> bool {
+        matches!(self, SequenceCall::Current { .. } | SequenceCall::Last { .. })
+    }
+
     /// The name of the result's column.
     pub fn column(&self) -> &str {
         match self {
-            SequenceCall::Next { column, .. } | SequenceCall::Set { column, .. } => column,
+            SequenceCall::Next { column, .. }
+            | SequenceCall::Set { column, .. }
+            | SequenceCall::Current { column, .. }
+            | SequenceCall::Last { column } => column,
         }
     }
 }
@@ -47,6 +69,13 @@ pub fn sequence_call(query: &Query) -> Option<SequenceCall> {
         _ => return None,
     };
     let arguments = plain_arguments(call)?;
+    let whole = select.from.is_empty()
+        && select.selection.is_none()
+        && select.having.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none();
+    let named_alone =
+        |sequence: &Expr| is_computed_alone(&Some(sequence.clone()).filter(|named| !is_named_by_table(named)));
     match (function_name(&call.name)?.as_ref(), arguments.as_slice()) {
         ("nextval", [sequence]) => {
             // As many numbers as are asked for, whatever the shards hold.
@@ -60,20 +89,19 @@ pub fn sequence_call(query: &Query) -> Option<SequenceCall> {
             };
             let alone = query.with.is_none()
                 && select.from.iter().all(numbers)
-                && is_computed_alone(&Some((*sequence).clone()).filter(|named| !is_named_by_table(named)))
+                && named_alone(sequence)
                 && is_computed_alone(&select.selection)
                 && is_computed_alone(&query.limit_clause)
                 && is_computed_alone(&query.fetch)
                 && is_computed_alone(&query.order_by)
                 && is_computed_alone(&select.having);
-            let whole = select.from.is_empty()
-                && select.selection.is_none()
-                && select.having.is_none()
-                && query.limit_clause.is_none()
-                && query.fetch.is_none();
             alone.then_some(SequenceCall::Next { once: whole, column })
         }
         ("setval", [_, _] | [_, _, _]) => Some(SequenceCall::Set { column }),
+        ("currval", [sequence]) if whole && query.with.is_none() && named_alone(sequence) => {
+            Some(SequenceCall::Current { column })
+        }
+        ("lastval", []) if whole && query.with.is_none() => Some(SequenceCall::Last { column }),
         _ => None,
     }
 }
@@ -113,14 +141,14 @@ fn plain_arguments(call: &Function) -> Option<Vec<&Expr>> {
     list.args.iter().map(argument).collect()
 }
 
-/// How a client's `SELECT nextval(...)` names its sequence; `None` when it is none.
+/// How a client's `SELECT nextval(...)`, or another function of one argument, names its sequence; `None` when it does not call it.
 ///
 /// # Errors
 /// The text has a token that cannot be read.
-pub fn named_by_nextval(text: &str) -> Result<Option<&str>> {
+pub fn named_by_call<'t>(function: &str, text: &'t str) -> Result<Option<&'t str>> {
     let cursor = Cursor::new(text)?;
     let outer = Outer { text, tokens: cursor.tokens() };
-    let name = outer.find(outer.all(), |at| is_called(&outer, at, "nextval"));
+    let name = outer.find(outer.all(), |at| is_called(&outer, at, function));
     let end = name.and_then(|name| Some((name, outer.closed(name + 1)?)));
     Ok(end.map(|(name, end)| outer.slice(name + 2..end)))
 }
@@ -203,6 +231,11 @@ mod tests {
             Some(SequenceCall::Next { once: false, .. })
         ));
         assert!(matches!(read("SELECT setval('s', max(a)) FROM t"), Some(SequenceCall::Set { .. })));
+        assert!(matches!(read("SELECT LASTVAL() AS id"), Some(SequenceCall::Last { column }) if column == "id"));
+        assert!(matches!(
+            read("SELECT currval(pg_get_serial_sequence('t', 'id'))"),
+            Some(SequenceCall::Current { column, .. }) if column == "currval"
+        ));
         for other in [
             "SELECT nextval('s') FROM t",
             "SELECT nextval('s') FROM generate_series(1, 3), t",
@@ -211,6 +244,10 @@ mod tests {
             "SELECT nextval('s') + 1",
             "SELECT other.nextval('s')",
             "SELECT setval('s')",
+            "SELECT lastval(), 1",
+            "SELECT lastval() FROM t",
+            "SELECT currval('s') + 1",
+            "SELECT currval((SELECT name FROM t))",
         ] {
             assert_eq!(read(other), None, "{other}");
         }
@@ -227,7 +264,7 @@ mod tests {
             ("SELECT U&\"n\\0065xtval\"(E's')", Some("E's'")),
             ("SELECT setval('s', 1)", None),
         ] {
-            assert_eq!(named_by_nextval(text).unwrap(), expected, "{text}");
+            assert_eq!(named_by_call("nextval", text).unwrap(), expected, "{text}");
         }
     }
 

@@ -29,6 +29,9 @@ pub struct Schema {
     /// needs it. Never stored: they say it themselves.
     #[serde(skip)]
     pub filled_by: BTreeMap<String, BTreeSet<String>>,
+    /// Whether one of those tables is not served: looked up by each call of nextval(). Never stored.
+    #[serde(skip)]
+    pub fills_unserved: bool,
 }
 
 /// Why a relation of the shards is not served.
@@ -165,6 +168,12 @@ impl Schema {
     pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
         self.tables.get(name)
     }
+
+    /// Serves no table any more that is refused.
+    pub fn hide_refused(&mut self) {
+        self.tables.retain(|name, _| !self.refused.contains_key(name));
+        self.fills_unserved = self.filled_by.values().flatten().any(|table| !self.tables.contains_key(table));
+    }
 }
 
 impl Column {
@@ -218,6 +227,17 @@ mod tests {
         let column: Column = serde_json::from_str(stored).unwrap();
         assert_eq!((column.known_type(), column.type_name()), (Some(PgType::Int8), "bigint"));
         assert_eq!(serde_json::to_string(&column).unwrap(), stored);
+    }
+
+    #[test]
+    fn that_a_sequence_fills_a_table_which_is_not_served_is_known() {
+        let mut schema = Schema::default();
+        schema.hide_refused();
+        assert!(!schema.fills_unserved);
+        schema.filled_by.entry("public.s".to_owned()).or_default().insert("t".to_owned());
+        schema.refused.insert("t".to_owned(), Refused { what: "the table \"t\"".to_owned(), hint: String::new() });
+        schema.hide_refused();
+        assert!(schema.fills_unserved);
     }
 
     #[test]

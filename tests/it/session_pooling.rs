@@ -130,6 +130,38 @@ fn a_temporary_table_lives_on_the_shard_of_its_key() {
     assert!(refused(&mut place.shardd.client(), "CREATE TEMP TABLE t (a int)").contains("6433"));
 }
 
+/// As Rails, Flyway, golang-migrate and sqlx lock their migrations, each through a shardd of its own.
+#[test]
+fn migrations_exclude_each_other_through_several_instances() {
+    let postgres = Postgres::start();
+    let shards = postgres.make_shards(3);
+    let (first, second) = (Shardd::start_on(&postgres, &shards, ""), Shardd::start_on(&postgres, &shards, ""));
+    for on_session_port in [false, true] {
+        let connect = |shardd: &Shardd| if on_session_port { shardd.session_client() } else { shardd.client() };
+        let (mut one, mut two) = (connect(&first), connect(&second));
+        // Each finds out by itself, or waits.
+        assert_eq!(one.query("SELECT pg_try_advisory_lock(2884568571302715275)").value(), "t");
+        assert_eq!(two.query("SELECT pg_try_advisory_lock(2884568571302715275)").value(), "f");
+        assert_eq!(one.query("SELECT pg_advisory_unlock(2884568571302715275)").value(), "t");
+        assert_eq!(two.query("SELECT pg_try_advisory_lock(2884568571302715275)").value(), "t");
+        assert_eq!(one.query("SELECT pg_try_advisory_lock(2884568571302715275)").value(), "f");
+        two.run("SELECT pg_advisory_unlock_all()");
+        let number = [Value::text(1_246_807_917_i64)];
+        one.extended("SELECT pg_advisory_lock($1)", &number);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| two.extended("SELECT pg_advisory_lock($1)", &number).error);
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!waiting.is_finished());
+            assert_eq!(one.extended("SELECT pg_advisory_unlock($1)", &number).value(), "t");
+            assert!(waiting.join().expect("the other instance").is_none());
+        });
+        // The lock ends with its client.
+        drop(two);
+        eventually("the lock to be free", || one.query("SELECT pg_try_advisory_lock(1246807917)").value() == "t");
+        one.run("SELECT pg_advisory_unlock(1246807917)");
+    }
+}
+
 #[test]
 fn advisory_locks_exclude_each_other_on_both_ports_with_a_key_and_without() {
     let place = Place::start("");

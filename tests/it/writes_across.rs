@@ -1,41 +1,7 @@
 //! Writes whose rows are not all where they are written from leave what one Postgres leaves, or nothing.
 
-use crate::support::both::{fill, told};
-use crate::support::{Answer, Both, Shardd, Value};
-
-/// Both answer the same but for the order, and tell whether it went well.
-fn agree_on_write(both: &mut Both, statement: &str) -> bool {
-    let (expected, got) = (both.expected.query(statement), both.got.query(statement));
-    assert_eq!(told(&got), told(&expected), "{statement}");
-    if got.error.is_some() {
-        return false;
-    }
-    let rows = |answer: &Answer| {
-        let mut rows = answer.texts();
-        rows.sort();
-        rows
-    };
-    assert_eq!(rows(&got), rows(&expected), "{statement}");
-    assert_eq!(got.tag, expected.tag, "{statement}");
-    true
-}
-
-/// Alone, and in a transaction that is rolled back, and after a savepoint: the same is left.
-fn agree_wherever(both: &mut Both, statement: &str) {
-    both.run("BEGIN");
-    both.run("UPDATE events SET rank = 7 WHERE event_id = 3");
-    both.run("SAVEPOINT before");
-    if agree_on_write(both, statement) {
-        both.agree_on_rows(statement);
-    }
-    both.run("ROLLBACK TO SAVEPOINT before");
-    both.agree_on_rows(&format!("taking back {statement}"));
-    both.run("ROLLBACK");
-    both.agree_on_rows(&format!("rolling back {statement}"));
-    agree_on_write(both, statement);
-    both.agree_on_rows(statement);
-    both.copies_agree(statement);
-}
+use crate::support::both::{agree_on_write, agree_wherever, fill};
+use crate::support::{Both, Shardd, Value};
 
 /// In turn: each finds what those before it have left.
 const INSERTS: &[&str] = &[
@@ -176,6 +142,27 @@ fn rows_move_to_the_shards_of_their_new_keys() {
     }
 }
 
+/// Keys that are computed, or rows that are chosen, with rows of other keys.
+const MOVES_BY_OTHERS: &[&str] = &[
+    "UPDATE events SET event_id = event_id + (SELECT max(event_id) FROM events) WHERE rank = 2 RETURNING event_id, title",
+    "WITH n AS (SELECT max(event_id) AS top FROM events) UPDATE seats SET event_id = event_id + n.top, section = 'M' FROM n WHERE event_id < 7",
+    "UPDATE events SET event_id = 5001 WHERE price = (SELECT max(price) FROM events WHERE event_id < 10) AND event_id < 10",
+    "UPDATE seats s SET event_id = x.to_id, price = 9 FROM (SELECT event_id, event_id + 7000 AS to_id FROM events ORDER BY title, event_id LIMIT 4) x WHERE x.event_id = s.event_id",
+    "UPDATE events SET event_id = event_id WHERE event_id > (SELECT avg(event_id) FROM seats)",
+    // What fails leaves nothing.
+    "UPDATE events SET event_id = (SELECT min(event_id) FROM events) WHERE event_id > (SELECT avg(event_id) FROM events)",
+    "UPDATE events SET event_id = (SELECT event_id FROM events WHERE event_id < 0) WHERE rank = (SELECT max(rank) FROM events)",
+];
+
+#[test]
+fn rows_get_keys_that_rows_of_other_shards_say() {
+    for mut both in Both::of_each_kind() {
+        for statement in MOVES_BY_OTHERS {
+            agree_wherever(&mut both, statement);
+        }
+    }
+}
+
 /// UPDATE and DELETE whose rows are chosen, or whose values are computed, with rows of other keys.
 const ROW_BY_ROW: &[&str] = &[
     "UPDATE events SET price = (SELECT avg(price) FROM seats) WHERE rank = 2",
@@ -286,7 +273,7 @@ fn a_move_that_others_would_notice_is_refused() {
         for (statement, names) in [
             ("UPDATE events SET event_id = event_id + 1000", "tickets"),
             ("UPDATE seats SET event_id = DEFAULT", "DEFAULT"),
-            ("UPDATE seats SET event_id = 1 + (SELECT max(rank) FROM events)", "aggregate"),
+            ("UPDATE unkeyed SET event_id = 1 + (SELECT max(rank) FROM events)", "primary key"),
             ("UPDATE unkeyed SET n = (SELECT count(*) FROM events)", "primary key"),
             ("DELETE FROM seats USING events e WHERE e.rank = seats.seat_id RETURNING *", "RETURNING"),
         ] {
@@ -459,7 +446,38 @@ const WITHIN_WITH: &[&str] = &[
     "WITH a AS (UPDATE events SET rank = rank + 1 WHERE event_id = 5 RETURNING *) SELECT count(*), max(rank) FROM a",
     "WITH a AS (UPDATE events SET rank = 1 / (event_id - 9) RETURNING event_id) DELETE FROM seats USING a WHERE a.event_id = seats.event_id",
     "WITH a AS (INSERT INTO notes (event_id, body) SELECT event_id, 'b' FROM events WHERE event_id = 8 RETURNING *) DELETE FROM events WHERE event_id = 8",
+    "WITH a AS (INSERT INTO notes (event_id, body) VALUES (801, 'x'), (802, 'y'), (803, 'x') RETURNING event_id, body) \
+     SELECT body, count(*), sum(event_id) FROM a GROUP BY body HAVING count(*) > 0",
+    "WITH a (e, p) AS MATERIALIZED (UPDATE seats SET price = price + 1 WHERE price > 3 RETURNING event_id, price) \
+     SELECT e, p FROM a WHERE p > 4 ORDER BY p DESC, e LIMIT 4",
+    "WITH a AS (UPDATE events SET rank = 50 WHERE rank < 0 RETURNING *) SELECT count(*), max(title), sum(price), min(day) FROM a",
+    "WITH a AS (UPDATE events SET rank = rank + 1 RETURNING event_id, title, day, price, rank::text AS r) \
+     SELECT a.title, max(b.day), avg(b.price), string_agg(b.r, ',' ORDER BY b.event_id) FROM a JOIN a b USING (title) GROUP BY 1",
+    "WITH a AS (DELETE FROM seats WHERE seat_id = 2 RETURNING price) SELECT count(*) FROM a",
+    "WITH a AS (DELETE FROM seats WHERE seat_id = 1 RETURNING event_id) SELECT 1 / (count(*) - count(*)) FROM a",
 ];
+
+#[test]
+fn what_is_returned_and_put_together_has_its_order_and_its_types() {
+    let mut both = Both::start_with(true, "");
+    for statement in [
+        "WITH a AS (UPDATE seats SET price = price + 1 RETURNING event_id, seat_id, price, held) \
+         SELECT * FROM a ORDER BY price DESC, event_id, seat_id OFFSET 3 LIMIT 7",
+        "WITH a AS (UPDATE events SET rank = rank + 1 RETURNING *) SELECT rank, avg(price), max(day), bool_and(venue_id > 1) FROM a GROUP BY rank ORDER BY rank",
+        "WITH a AS (DELETE FROM events WHERE event_id > 99 RETURNING *) SELECT * FROM a ORDER BY 1",
+    ] {
+        both.agree_on(statement);
+        both.agree_on_rows(statement);
+    }
+    let bound = "WITH a AS (UPDATE events SET rank = rank + $1 WHERE rank < $2 RETURNING rank) SELECT count(*) FROM a WHERE rank > $3";
+    let values = [Value::text(2), Value::text(9), Value::text(4)];
+    let (expected, got) = (both.expected.extended(bound, &values), both.got.extended(bound, &values));
+    assert_eq!(got.texts(), expected.texts());
+    both.agree_on_rows(bound);
+    let too_many = "WITH a AS (INSERT INTO notes (event_id, score, body) SELECT n, 1, 'x' FROM generate_series(10001, 40000) n RETURNING *) SELECT count(*) FROM a";
+    assert_eq!(both.got.query(too_many).sqlstate(), "54000");
+    both.agree_on_rows("too many rows");
+}
 
 #[test]
 fn writes_that_begin_with_with_leave_what_one_database_leaves() {
@@ -470,8 +488,7 @@ fn writes_that_begin_with_with_leave_what_one_database_leaves() {
             agree_wherever(&mut both, statement);
         }
         for statement in [
-            "WITH a AS (DELETE FROM seats RETURNING price) SELECT count(*) FROM a",
-            "WITH n AS (SELECT max(event_id) AS top FROM events) UPDATE notes SET event_id = event_id + n.top FROM n WHERE event_id < 103",
+            "WITH a AS (DELETE FROM seats RETURNING price) SELECT count(*) FROM a, events",
             "WITH a AS (DELETE FROM seats RETURNING price) UPDATE events SET price = a.price FROM a WHERE a.price > events.rank",
             "WITH a AS (DELETE FROM seats RETURNING *) UPDATE notes SET event_id = 5 FROM a WHERE a.event_id = notes.event_id",
         ] {

@@ -23,6 +23,9 @@ pub struct Call {
     pub replica: OnReplica,
     /// It calls a function of the user's that may change something.
     pub calls_unknown: bool,
+    /// What the server is asked for, when the statement stands alone and has written rows, before anybody else uses its
+    /// connection: a row of numbers.
+    pub then_ask: Option<Arc<str>>,
 }
 
 /// Whether a replica may answer.

@@ -34,7 +34,7 @@ pub(super) fn let_go(mut connection: Pooled, aftermath: Aftermath) {
         let cancel = CancelFlag::new();
         let reset = conversation::run_plain(&mut connection, "DISCARD ALL", &cancel, &name);
         if let Ok(Ok(Readiness::Idle)) = tokio::time::timeout(RESET_TIME, reset).await {
-            connection.state.is_as_new();
+            connection.is_as_new();
             // What came until then was the last session's; from here on nobody listens.
             connection.unasked = None;
             connection.give_back();

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::call::Aftermath;
+use super::takers::Takers;
 
 /// Built-in functions that change their session, or run a text that can.
 const BUILT_IN: &[(&str, Aftermath)] = &[
@@ -100,8 +101,10 @@ UNION ALL SELECT 'r', p.proname::text, pg_catalog.concat_ws(' ', a.aggtransfn, a
  WHERE p.pronamespace <> 'pg_catalog'::regnamespace \
 UNION ALL SELECT 'r', c.relname::text, p.proname::text, '' FROM pg_catalog.pg_trigger t \
  JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal \
-UNION ALL SELECT 'r', c.relname::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid), '' FROM pg_catalog.pg_attrdef d \
+UNION ALL SELECT 'd', c.relname::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid), '' FROM pg_catalog.pg_attrdef d \
  JOIN pg_catalog.pg_class c ON c.oid = d.adrelid \
+UNION ALL SELECT 'd', c.relname::text, 'nextval', '' FROM pg_catalog.pg_attribute a \
+ JOIN pg_catalog.pg_class c ON c.oid = a.attrelid WHERE a.attidentity <> '' \
 UNION ALL SELECT 'r', c.relname::text, pg_catalog.concat_ws(' ', pg_catalog.pg_get_expr(p.polqual, p.polrelid), \
  pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)), '' FROM pg_catalog.pg_policy p \
  JOIN pg_catalog.pg_class c ON c.oid = p.polrelid \
@@ -138,6 +141,7 @@ pub struct Hazards {
     bodies: HashMap<String, HashSet<String>>,
     /// Of statements that need name nothing: an operator or a cast is a hazard.
     everything: Aftermath,
+    takers: Takers,
 }
 
 /// A thing that can run what its text names.
@@ -151,7 +155,7 @@ struct Thing<'a> {
 impl Hazards {
     /// Reads the rows of `CATALOG`, from one shard or one after the other from all.
     pub fn read(rows: &[Vec<Option<String>>]) -> Hazards {
-        let mut hazards = Hazards::default();
+        let mut hazards = Hazards { takers: Takers::read(rows), ..Hazards::default() };
         hazards.functions.extend(OF_THE_GRAMMAR.iter().map(|name| (*name).to_owned()));
         hazards.names.extend(BUILT_IN.iter().map(|(name, aftermath)| ((*name).to_owned(), *aftermath)));
         let mut things = Vec::new();
@@ -178,7 +182,7 @@ impl Hazards {
                     }
                     things.push(function(name, text, language));
                 }
-                "r" | "o" => {
+                "r" | "d" | "o" => {
                     things.push(Thing { name, words: words(text).collect(), aftermath: Aftermath::Keep });
                 }
                 _ => {}
@@ -237,6 +241,11 @@ impl Hazards {
             false
         };
         functions.iter().find(|function| names(function)).map(|function| function.to_string())
+    }
+
+    /// Whether a statement may take numbers from sequences unseen: its text without literals, and whether it only reads.
+    pub(super) fn takes_numbers(&self, text: &str, reads: bool) -> bool {
+        self.takers.takes(text, reads)
     }
 
     /// What has to follow a statement: its text without literals, and the functions that it calls.
@@ -322,7 +331,7 @@ fn is_local(call: &[String]) -> bool {
 }
 
 /// The words of a text, in lower case; those in its strings and comments, too.
-fn words(text: &str) -> impl Iterator<Item = String> {
+pub(super) fn words(text: &str) -> impl Iterator<Item = String> {
     tokens(text).filter(|token| token.starts_with(is_word_part))
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use super::backend::Backend;
 use super::frames::{Next, next_frame};
-use super::pool::Pooled;
+use super::pool::{Pooled, Use};
 use crate::wire::backend::Readiness;
 
 /// What an answer may hold and still be passed on at once.
@@ -94,6 +94,11 @@ impl PassThrough {
     /// What has come for the client.
     pub fn answer(&self) -> &[u8] {
         &self.connection.input[self.from..]
+    }
+
+    /// Which use of a connection it is.
+    pub fn used(&self) -> Use {
+        self.connection.as_used()
     }
 
     /// Its connection, after its whole answer was passed on.

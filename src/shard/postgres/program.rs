@@ -23,8 +23,8 @@ pub struct Program {
     /// The text without literals, and the functions that it calls: what may change a session is looked for in them.
     text: Arc<str>,
     calls: Box<[Box<str>]>,
-    /// What was found, with the hazards' version.
-    aftermath: AtomicU64,
+    /// What was found in them, with the hazards' version.
+    found: AtomicU64,
     /// Shards may return other types: each tells its own with the rows.
     pub described_each_time: bool,
     /// What it returns and takes, once a shard was asked.
@@ -64,7 +64,7 @@ impl Program {
             template: None,
             text,
             calls,
-            aftermath: AtomicU64::new(UNKNOWN),
+            found: AtomicU64::new(UNKNOWN),
             described_each_time: false,
             description: OnceLock::new(),
             described: ArcSwapOption::empty(),
@@ -83,17 +83,24 @@ impl Program {
 
     /// What has to follow it, as far as this version of the hazards tells.
     pub fn aftermath(&self, version: u64, hazards: &Hazards) -> Aftermath {
-        let found = self.aftermath.load(Ordering::Relaxed);
-        if found >> 2 == version {
-            return match found & 3 {
+        self.found(version, hazards).0
+    }
+
+    /// The same, and whether it may take numbers from sequences unseen.
+    pub fn found(&self, version: u64, hazards: &Hazards) -> (Aftermath, bool) {
+        let found = self.found.load(Ordering::Relaxed);
+        if found >> 3 == version {
+            let aftermath = match found & 3 {
                 0 => Aftermath::Keep,
                 1 => Aftermath::Reset,
                 _ => Aftermath::Close,
             };
+            return (aftermath, found & 4 != 0);
         }
         let aftermath = hazards.aftermath(&self.text, &self.calls);
-        self.aftermath.store(version << 2 | aftermath as u64, Ordering::Relaxed);
-        aftermath
+        let takes = hazards.takes_numbers(&self.text, self.tag == Tag::Select);
+        self.found.store(version << 3 | u64::from(takes) << 2 | aftermath as u64, Ordering::Relaxed);
+        (aftermath, takes)
     }
 
     /// Whether it calls a function of the user's that may change something.

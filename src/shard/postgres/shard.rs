@@ -13,7 +13,7 @@ use super::in_doubt::TwoPhases;
 use super::keeper::Keeper;
 use super::own_connection::OwnConnection;
 use super::pass_through::{Form, PassThrough};
-use super::pool::{Pool, PoolState, Pooled};
+use super::pool::{Pool, PoolState, Pooled, Use};
 use super::possessions::{self, Possessions};
 use super::program::Description;
 use super::replica::Replicas;
@@ -25,7 +25,7 @@ use super::transaction::PostgresTransaction;
 use super::worker;
 use crate::error::Result;
 use crate::metrics::ShardMetrics;
-use crate::shard::{CancelFlag, Output, RowBatch, Rows};
+use crate::shard::{CancelFlag, Numbers, Output, RowBatch, Rows};
 use crate::topology::{Keyspace, Schema};
 use crate::types::ShardId;
 use crate::wire::backend::Readiness;
@@ -295,9 +295,16 @@ impl PostgresShard {
         arrived.await.map_err(|error| lost_alone(call, error))?;
         let ((columns, row_description), affected) = (exchange.columns(), exchange.affected);
         let notices = std::mem::take(&mut exchange.notices);
+        let mut numbers = Numbers::Left(self.id, connection.as_used());
         let rows = if exchange.ended() {
             if exchange.status == Some(Readiness::Idle) {
-                clean::release(connection, call.aftermath);
+                let ask = call.then_ask.as_ref().filter(|_| affected > 0 && exchange.error.is_none());
+                if let Some(text) = ask {
+                    numbers = self.ask_numbers(&mut connection, text, &call.cancel).await;
+                }
+                if connection.is_in_step() {
+                    clean::release(connection, call.aftermath);
+                }
             }
             if let Some(error) = exchange.error {
                 return Err(error);
@@ -307,7 +314,47 @@ impl PostgresShard {
             let running = Running { connection, exchange, cancel: call.cancel.clone(), shard: Arc::clone(&self.name) };
             Rows::Postgres(Box::new(RowStream::own(rows, running, call.aftermath)))
         };
-        Ok(Output { columns, row_description, rows, affected, notices })
+        Ok(Output { columns, row_description, rows, affected, notices, numbers })
+    }
+
+    /// What the server remembers of a statement that has ended. That has been done whatever comes of the question.
+    async fn ask_numbers(&self, connection: &mut Pooled, text: &str, cancel: &CancelFlag) -> Numbers {
+        match conversation::rows_of(connection, text, cancel, &self.name).await {
+            Ok(rows) => numbers_of(&rows).map_or(Numbers::Untold, Numbers::Told),
+            Err(error) => {
+                tracing::debug!(shard = &*self.name, %error, "the numbers that an INSERT took were not told");
+                Numbers::Untold
+            }
+        }
+    }
+
+    /// Runs one plain text of shardd's own on the connection of this use of it, or where that is not told, on the one that
+    /// the session keeps; its rows, as texts. `None`: somebody else has used it since, or it is lost.
+    ///
+    /// # Errors
+    /// The shard's error.
+    pub async fn rows_at(
+        &self,
+        used: Option<Use>,
+        text: &str,
+        keeper: Option<&Arc<Keeper>>,
+        cancel: &CancelFlag,
+    ) -> Result<Option<Vec<Vec<Option<String>>>>> {
+        let kept = match (keeper, used) {
+            (Some(keeper), _) if keeper.keeps(self.id) => keeper.take(self.id, cancel).await?,
+            (_, Some(used)) => self.pools.iter().find_map(|pool| pool.checkout_again(used)),
+            (_, None) => None,
+        };
+        let Some(mut connection) = kept else { return Ok(None) };
+        if used.is_some_and(|used| connection.as_used() != used) {
+            connection.give_back();
+            return Ok(None);
+        }
+        let rows = conversation::rows_of(&mut connection, text, cancel, &self.name).await;
+        if connection.is_in_step() {
+            connection.give_back();
+        }
+        rows.map(Some)
     }
 
     /// All of its pools at one moment.
@@ -467,4 +514,9 @@ impl PostgresShard {
     pub async fn keep(&self, transaction: &mut PostgresTransaction, keeper: &Arc<Keeper>) -> Result<()> {
         transaction.keep(keeper, &self.metrics).await
     }
+}
+
+/// A row of numbers.
+pub fn numbers_of(rows: &[Vec<Option<String>>]) -> Option<Vec<i64>> {
+    rows.first()?.iter().map(|number| number.as_ref()?.parse().ok()).collect()
 }

@@ -15,7 +15,7 @@ use super::copying::{self, CopyStream};
 use super::exchange::Exchange;
 use super::keeper::Keeper;
 use super::pass_through::{Form, PassThrough};
-use super::pool::{Pool, Pooled};
+use super::pool::{Pool, Pooled, Use};
 use super::possessions::{self, Possessions};
 use super::program::Description;
 use super::rows::{Place, RowStream, Running};
@@ -25,7 +25,7 @@ use super::told::Told;
 use super::two_phase::Ending;
 use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::metrics::ShardMetrics;
-use crate::shard::{CancelFlag, Output, RowBatch, Rows};
+use crate::shard::{CancelFlag, Numbers, Output, RowBatch, Rows};
 use crate::topology::Keyspace;
 use crate::types::ShardId;
 use crate::wire::backend::Readiness;
@@ -204,6 +204,7 @@ impl PostgresTransaction {
             exchange.advance(&mut connection, &mut rows)?;
         }
         let ((columns, row_description), affected) = (exchange.columns(), exchange.affected);
+        let numbers = Numbers::Left(self.id, connection.as_used());
         let notices = std::mem::take(&mut exchange.notices);
         let rows = if exchange.ended() {
             self.note_begun(exchange.status)?;
@@ -221,7 +222,7 @@ impl PostgresTransaction {
                 .leave_running(self.statements, Running { connection, exchange, cancel: call.cancel.clone(), shard });
             Rows::Postgres(Box::new(RowStream::in_transaction(rows, Arc::clone(&self.place), self.statements)))
         };
-        Ok(Output { columns, row_description, rows, affected, notices })
+        Ok(Output { columns, row_description, rows, affected, notices, numbers })
     }
 
     /// From now on its session keeps the connection.
@@ -316,11 +317,22 @@ impl PostgresTransaction {
         rows.map_err(lost_in_transaction)
     }
 
+    /// Which use of a connection it is.
+    ///
+    /// # Errors
+    /// The connection was lost.
+    pub async fn used(&mut self) -> Result<Use> {
+        let connection = self.place.take().await?;
+        let used = connection.as_used();
+        self.place.put(connection);
+        Ok(used)
+    }
+
     /// The same, with the settings that the transaction has.
     ///
     /// # Errors
     /// As [`PostgresTransaction::rows_of`].
-    pub(super) async fn rows_here(&mut self, text: &str) -> Result<Vec<Vec<Option<String>>>> {
+    pub async fn rows_here(&mut self, text: &str) -> Result<Vec<Vec<Option<String>>>> {
         let mut connection = self.place.take().await?;
         let rows = conversation::rows_of(&mut connection, text, &self.cancel, &self.shard).await;
         if connection.is_in_step() {

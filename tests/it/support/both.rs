@@ -118,6 +118,40 @@ pub fn agree(statement: &str, expected: &Answer, got: &Answer) {
     }
 }
 
+/// Both answer the same but for the order, and tell whether it went well.
+pub fn agree_on_write(both: &mut Both, statement: &str) -> bool {
+    let (expected, got) = (both.expected.query(statement), both.got.query(statement));
+    assert_eq!(told(&got), told(&expected), "{statement}");
+    if got.error.is_some() {
+        return false;
+    }
+    let rows = |answer: &Answer| {
+        let mut rows = answer.texts();
+        rows.sort();
+        rows
+    };
+    assert_eq!(rows(&got), rows(&expected), "{statement}");
+    assert_eq!(got.tag, expected.tag, "{statement}");
+    true
+}
+
+/// Alone, and in a transaction that is rolled back, and after a savepoint: the same is left.
+pub fn agree_wherever(both: &mut Both, statement: &str) {
+    both.run("BEGIN");
+    both.run("UPDATE events SET rank = 7 WHERE event_id = 3");
+    both.run("SAVEPOINT before");
+    if agree_on_write(both, statement) {
+        both.agree_on_rows(statement);
+    }
+    both.run("ROLLBACK TO SAVEPOINT before");
+    both.agree_on_rows(&format!("taking back {statement}"));
+    both.run("ROLLBACK");
+    both.agree_on_rows(&format!("rolling back {statement}"));
+    agree_on_write(both, statement);
+    both.agree_on_rows(statement);
+    both.copies_agree(statement);
+}
+
 /// What an answer says of a failure.
 pub fn told(answer: &Answer) -> Option<(&str, &str)> {
     answer.error.as_ref().map(|error| (error.sqlstate(), error.message()))

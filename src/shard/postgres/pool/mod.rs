@@ -15,6 +15,7 @@ mod state;
 mod upkeep;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -24,8 +25,8 @@ use tokio::time::{Instant, timeout_at};
 
 pub use limits::{PoolLimits, PoolState, Totals};
 pub(super) use pooled::KeptCount;
-pub use pooled::Pooled;
 use pooled::{Granted, Held};
+pub use pooled::{Pooled, Use};
 use state::{Down, State, Waiter};
 
 use super::backend::Backend;
@@ -38,6 +39,9 @@ const CANCEL_TIME: Duration = Duration::from_secs(5);
 /// What helps where every connection is kept.
 const ALL_KEPT: &str = "Sessions keep them: clients of the session listener, and those that hold an advisory lock. End \
                         some of them, let them idle for less time (limits.idle_session_timeout_ms), or raise pool.size.";
+
+/// Connections that were ever made.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 pub struct Pool {
     /// The shard's name, for messages.
@@ -114,6 +118,27 @@ impl Pool {
                 *(if stale { &mut totals.stale } else { &mut totals.retired }) += 1;
             });
         }
+    }
+
+    /// The connection of this use, if it is idle and nobody has used it since.
+    pub fn checkout_again(self: &Arc<Self>, used: Use) -> Option<Pooled> {
+        let held = {
+            let mut state = self.state.lock();
+            let at = state.idle.iter().position(|held| held.as_used() == used)?;
+            let held = state.idle.remove(at);
+            state.active += 1;
+            state.totals.checkouts += 1;
+            held
+        };
+        if held.backend.is_quiet() {
+            return Some(Pooled::again(Arc::clone(self), held));
+        }
+        held.backend.terminate();
+        self.closed_one(|totals| {
+            totals.checkouts -= 1;
+            totals.stale += 1;
+        });
+        None
     }
 
     /// Whether there are as many connections as there may be.
@@ -306,7 +331,8 @@ impl Pool {
             state.breaker.succeed();
             state.totals.connected += 1;
         }
-        self.receive(Held { backend: Box::new(backend), expires, idle_since: now });
+        let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        self.receive(Held { backend: Box::new(backend), expires, idle_since: now, number, uses: 0 });
         // Those whom the breaker held back; after the first of them was served.
         let begun = self.state.lock().begin_connecting(&self.limits, now);
         self.connect(begun);

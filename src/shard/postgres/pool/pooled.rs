@@ -19,9 +19,24 @@ pub(super) struct Held {
     pub(super) expires: Option<Instant>,
     /// When it was last given back.
     pub(super) idle_since: Instant,
+    /// Among all connections that this process ever made.
+    pub(super) number: u64,
+    /// How often it was given out.
+    pub(super) uses: u64,
+}
+
+/// One use of one connection, from when it is given out until it is the next time: what a session left there is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    connection: u64,
+    number: u64,
 }
 
 impl Held {
+    pub(super) fn as_used(&self) -> Use {
+        Use { connection: self.number, number: self.uses }
+    }
+
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|expires| now >= expires)
     }
@@ -39,8 +54,25 @@ pub struct Pooled {
 }
 
 impl Pooled {
-    pub(super) fn new(pool: Arc<Pool>, held: Held) -> Pooled {
+    pub(super) fn new(pool: Arc<Pool>, mut held: Held) -> Pooled {
+        held.uses += 1;
         Pooled { pool, held: Some(held), keeper: None }
+    }
+
+    /// For whoever used it last.
+    pub(super) fn again(pool: Arc<Pool>, held: Held) -> Pooled {
+        Pooled { pool, held: Some(held), keeper: None }
+    }
+
+    /// Which use of which connection this is.
+    pub(in crate::shard::postgres) fn as_used(&self) -> Use {
+        self.held.as_ref().expect("held until it is given back").as_used()
+    }
+
+    /// What its session left on it is gone.
+    pub(in crate::shard::postgres) fn is_as_new(&mut self) {
+        self.held.as_mut().expect("held until it is given back").uses += 1;
+        self.state.is_as_new();
     }
 
     /// Returns the connection for the next client: its session equals a fresh one, no transaction is open, and every

@@ -182,7 +182,7 @@ impl ShardSchema {
                 schema.refused.entry(name.clone()).or_insert_with(|| refused.clone());
             }
         }
-        schema.tables.retain(|name, _| !schema.refused.contains_key(name));
+        schema.hide_refused();
         schema
     }
 

@@ -15,6 +15,7 @@ use rusqlite::functions::FunctionFlags;
 use super::schema;
 use crate::error::{Error, SqlState};
 use crate::shard::sqlite::functions;
+use crate::shard::{Given, Numbers};
 use crate::topology::{Schema, TableKind};
 use crate::types::{PgType, ShardId};
 
@@ -35,6 +36,8 @@ struct State {
     changed: bool,
     /// What the running statement was given.
     given: Vec<i64>,
+    /// The last for each column; the latest at the end.
+    last: Vec<Given>,
     /// What a statement that runs again is to be given.
     replayed: VecDeque<i64>,
 }
@@ -86,6 +89,7 @@ impl Sequences {
         if state.given.len() < REMEMBERED {
             state.given.push(value);
         }
+        remember(&mut state.last, table, column, value);
         self.check_range(table, column, value).map(|()| value)
     }
 
@@ -118,7 +122,17 @@ impl Sequences {
 
     /// A statement begins: what it is given can be given again.
     pub(super) fn begin_statement(&self) {
-        self.state.lock().given.clear();
+        let state = &mut *self.state.lock();
+        state.given.clear();
+        state.last.clear();
+    }
+
+    /// What the last statement was given.
+    pub(super) fn numbers(&self) -> Numbers {
+        match std::mem::take(&mut self.state.lock().last) {
+            none if none.is_empty() => Numbers::Untold,
+            last => Numbers::Given(last),
+        }
     }
 
     /// Until the guard is dropped, gives what the last statement was given.
@@ -211,6 +225,15 @@ impl Drop for Replay<'_> {
     fn drop(&mut self) {
         self.0.state.lock().replayed.clear();
     }
+}
+
+fn remember(last: &mut Vec<Given>, table: &str, column: &str, number: i64) {
+    let known = last.iter().position(|given| *given.column == *column && *given.table == *table);
+    let given = match known {
+        Some(at) => Given { number, ..last.remove(at) },
+        None => Given { table: table.into(), column: column.into(), number },
+    };
+    last.push(given);
 }
 
 fn exhausted(table: &str, column: &str, most: i64) -> Error {

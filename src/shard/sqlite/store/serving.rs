@@ -178,7 +178,8 @@ impl<'c> Serving<'c> {
         if self.keys == ForeignKeys::NotEnforced {
             self.keys = ForeignKeys::Owed;
         }
-        Ok(Output { rows: Rows::Ready(ended.rest), affected: ended.affected, ..Output::default() })
+        let numbers = self.shared.sequences.numbers();
+        Ok(Output { rows: Rows::Ready(ended.rest), affected: ended.affected, numbers, ..Output::default() })
     }
 
     /// Nobody changes the schema under a transaction: a snapshot keeps what it saw, and a writer is alone.

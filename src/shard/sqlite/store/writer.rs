@@ -239,7 +239,8 @@ impl Group {
             Ok(ended) => {
                 run_plain(writer, "RELEASE job").map_err(told)?;
                 self.bytes += ended.rest.frames.len();
-                Ok(Written { rows: ended.rest, affected: ended.affected, ..Written::default() })
+                let numbers = writer.shared.sequences.numbers();
+                Ok(Written { rows: ended.rest, affected: ended.affected, numbers, ..Written::default() })
             }
             Err(failure) => Err(take_back(writer, job, failure)),
         }
