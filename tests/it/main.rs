@@ -22,6 +22,7 @@ mod drivers;
 mod faults;
 mod fuzz;
 mod gather;
+mod guard;
 mod hash_golden;
 mod http;
 mod kinds;
