@@ -11,7 +11,9 @@ use super::Engine;
 use super::answer::{Answer, Copying};
 use super::cursors::RowCursors;
 use super::keeping::Keeping;
+use super::names::ByName;
 use super::parameters;
+use super::pass_through::Seen;
 use super::recording::{self, RanOn, Recording};
 use super::settings::Settings;
 use super::statement::{PlanScope, Prepared, Statement};
@@ -47,7 +49,7 @@ pub struct Session {
     user: Arc<str>,
     pub(super) settings: Settings,
     pub(super) transaction: Option<Transaction>,
-    pub(super) statements: HashMap<String, Arc<Prepared>>,
+    pub(super) statements: HashMap<String, Arc<Prepared>, ByName>,
     /// The settings as they were when the client was last told of those that it is told of.
     told_settings: Option<Settings>,
     /// A setting may differ from what the client was told.
@@ -60,6 +62,8 @@ pub struct Session {
     pub(super) kept: Option<Box<Keeping>>,
     /// Of cursors WITH HOLD over several shards.
     pub(super) row_cursors: RowCursors,
+    /// Once a statement has passed through.
+    pub(super) seen: Option<Box<Seen>>,
 }
 
 /// Whether a statement stands alone between two synchronisation points.
@@ -117,7 +121,7 @@ impl Session {
             identity,
             settings,
             transaction: None,
-            statements: HashMap::new(),
+            statements: HashMap::default(),
             told_settings: None,
             settings_touched: true,
             notices: Vec::new(),
@@ -125,6 +129,7 @@ impl Session {
             ran_on: RanOn::default(),
             door,
             row_cursors: RowCursors::default(),
+            seen: None,
         })
     }
 
@@ -534,7 +539,7 @@ impl Session {
     }
 
     /// The same, where an unknown one is told elsewhere.
-    pub(super) fn known_statement(&self, name: &str) -> Option<&Arc<Prepared>> {
+    pub fn known_statement(&self, name: &str) -> Option<&Arc<Prepared>> {
         self.statements.get(name)
     }
 
