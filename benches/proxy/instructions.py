@@ -62,7 +62,7 @@ class Counting:
         # Sessions that begin have the servers' settings read again when they were read long ago: now, and not within the count.
         time.sleep(SETTINGS_SECONDS)
         self.transactions(protocol, script, 1)
-        time.sleep(1.5)
+        time.sleep(3)
         self.control("-z")
         self.transactions(protocol, script, count)
         before = set(glob.glob(f"{self.directory}/counted.*"))
