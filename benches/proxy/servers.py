@@ -12,6 +12,8 @@ import time
 
 HOST = "127.0.0.1"
 ROWS = 100_000
+# How long a program may take until it listens.
+START_SECONDS = 20
 
 
 class Target:
@@ -44,7 +46,7 @@ class Servers:
         out = open(f"{self.directory}/{log}", "ab")
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.directory, **user)
         self.running.append(process)
-        deadline = time.time() + 20
+        deadline = time.time() + START_SECONDS
         while time.time() < deadline:
             try:
                 socket.create_connection((HOST, port), 0.2).close()

@@ -5,6 +5,9 @@
 //! did not end well at once.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::pass_through::Counted;
 use super::recording::RanOn;
@@ -25,14 +28,14 @@ pub enum Control {
 
 impl Control {
     /// What a simple query asks for, in the form that drivers send.
-    pub fn of_text(text: &str) -> Option<Control> {
+    pub fn of_text(text: &[u8]) -> Option<Control> {
         let text = text.trim_ascii();
-        let word = text.strip_suffix(';').unwrap_or(text).trim_ascii_end();
+        let word = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
         match word.len() {
-            5 if word.eq_ignore_ascii_case("begin") => {
+            5 if word.eq_ignore_ascii_case(b"begin") => {
                 Some(Control::Begin { tag: "BEGIN", isolation: None, read_only: None })
             }
-            6 if word.eq_ignore_ascii_case("commit") => Some(Control::Commit),
+            6 if word.eq_ignore_ascii_case(b"commit") => Some(Control::Commit),
             _ => None,
         }
     }
@@ -82,23 +85,22 @@ impl Session {
         if self.engine.kind != ShardKind::Postgres || self.transaction.is_some() || !self.has_nothing_to_tell() {
             return false;
         }
-        let counted = self.counted_at_once();
         let mut transaction = self.new_transaction(Opened::Client);
         if transaction.set(isolation, read_only).is_err() {
             return false;
         }
         self.transaction = Some(transaction);
-        self.count(counted);
+        self.count_at_once();
         true
     }
 
     /// Sends COMMIT, where one shard at the most took part and nothing else ends with the transaction. `None`: nothing was
-    /// done.
-    pub fn commit_at_once(&mut self) -> Option<Ending> {
+    /// done. `now`: when it was asked for.
+    pub fn commit_at_once(&mut self, now: Instant) -> Option<Ending> {
         if !self.has_nothing_to_tell() {
             return None;
         }
-        let counted = self.counted_at_once();
+        let counted = Counted::new(self.engine.metrics_of(RanOn::Nowhere), self.engine.in_flight(self.door), now);
         let transaction = self.transaction.as_mut().filter(|transaction| ends_simply(transaction))?;
         let sent = match transaction.participants.as_mut_slice() {
             [] => None,
@@ -113,7 +115,7 @@ impl Session {
                 if let Some(mut transaction) = self.transaction.take() {
                     transaction.leave_unused();
                 }
-                self.count(counted);
+                self.count_at_once();
                 Ending::Done
             }
             Some(passing) => {
@@ -123,14 +125,14 @@ impl Session {
         })
     }
 
-    /// After the shard's whole answer was passed on.
-    pub fn committed(&mut self, commit: Commit) {
+    /// After the shard's whole answer was passed on, now.
+    pub fn committed(&mut self, commit: Commit, now: Instant) {
         let Commit { passing, counted } = commit;
         let own = self.transaction.take().and_then(|mut transaction| transaction.participants.pop());
         if let Some(ShardTransaction::Postgres(transaction)) = own.map(|participant| participant.transaction) {
-            transaction.committed(passing);
+            transaction.committed(passing, now);
         }
-        self.count(counted);
+        counted.ended(self.door, Kind::Transaction, now);
     }
 
     /// The COMMIT that was sent is awaited by the next [`Session::execute`], which is that of the same COMMIT.
@@ -145,13 +147,9 @@ impl Session {
         self.kept.is_none() && !self.settings_touched && self.notices.is_empty()
     }
 
-    fn counted_at_once(&self) -> Counted {
-        let engine = &self.engine;
-        Counted::new(engine.metrics_of(RanOn::Nowhere), engine.in_flight(self.door))
-    }
-
-    fn count(&self, counted: Counted) {
-        drop(counted.recording(self.door, Kind::Transaction, Outcome::Ok));
+    /// What needed no shard took no time that could be measured.
+    fn count_at_once(&self) {
+        self.engine.metrics.no_shard().query(self.door, Kind::Transaction, Outcome::Ok, Duration::ZERO);
     }
 }
 
@@ -182,7 +180,7 @@ mod tests {
             ("ROLLBACK", None),
             ("", None),
         ] {
-            assert_eq!(Control::of_text(text), control, "{text}");
+            assert_eq!(Control::of_text(text.as_bytes()), control, "{text}");
         }
     }
 }

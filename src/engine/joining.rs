@@ -91,7 +91,7 @@ impl Engine {
         let reference: Vec<&str> = tables(&schema, |table| table.kind == TableKind::Reference);
         // A reference table is written on all shards at once, so holding it on one holds it everywhere.
         let cancel = CancelFlag::new();
-        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE".to_owned();
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
         let mut hold = source.postgres()?.begin(begin, &Arc::default(), None, &cancel).await?;
         let outcome = async {
             hold.run_batch(&holding(&reference, self.limits.lock_wait.as_millis())).await?;
@@ -156,7 +156,7 @@ fn has_own_tables(new: ShardId, read: &[(ShardId, ShardSchema)]) -> bool {
 /// Makes shardd's own tables, which no migration of a user's makes, with sequences that count the shard's own numbers.
 async fn make_own_tables(shard: &PostgresShard, statements: &[&str], planned: &Topology) -> Result<()> {
     let before = shard.schema(&planned.keyspaces).await?;
-    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE".to_owned();
+    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
     let mut transaction = shard.begin(begin, &Arc::default(), None, &CancelFlag::new()).await?;
     let statements: Vec<String> = statements.iter().map(|text| (*text).to_owned()).collect();
     transaction.run_batch(&statements).await?;

@@ -51,6 +51,7 @@ mod kind;
 mod local;
 mod merge;
 mod merge_into;
+mod names;
 mod notifying;
 mod numbers;
 mod parameters;
@@ -146,7 +147,7 @@ pub struct Engine {
     live: Arc<LiveTopology>,
     /// What the shards are, all of them.
     kind: ShardKind,
-    shards: ArcSwap<ShardSet>,
+    shards: Arc<ArcSwap<ShardSet>>,
     /// Whose turn it is among the shards, for what any can answer.
     turn: AtomicUsize,
     statement_names: StatementNames,
@@ -222,7 +223,7 @@ impl Engine {
             turn: AtomicUsize::new(0),
             statement_names: StatementNames::default(),
             servers: Servers::default(),
-            shards: ArcSwap::from_pointee(shards),
+            shards: Arc::new(ArcSwap::from_pointee(shards)),
             catalog: parts.catalog,
             plans: PlanCache::new(parts.limits.plan_cache_statements, Arc::clone(&parts.metrics)),
             scratch: Scratch::open(Arc::clone(parts.metrics.no_shard()))?,

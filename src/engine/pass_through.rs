@@ -7,20 +7,25 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
+use arc_swap::{ArcSwap, Cache};
 use bytes::BytesMut;
+use tokio::time::Instant;
 
+use super::Engine;
 use super::answer::Answer;
 use super::at_once::Control;
+use super::down::ShardSet;
 use super::fills::Fills;
 use super::parameters;
 use super::recording::{self, RanOn, Recording};
+use super::servers::Known;
 use super::session::{Execution, Scope, Session};
 use super::statement::{Prepared, Statement};
 use super::transaction::{Opened, Transaction};
 use super::write::held;
 use crate::error::{Error, Result};
+use crate::live_topology::SeenTopology;
 use crate::metrics::{Door, InFlight, Kind, Outcome, ShardMetrics};
 use crate::plan::Plan;
 use crate::shard::postgres::{self, Aftermath, Form, Looked, StatementName};
@@ -33,6 +38,29 @@ use crate::wire::request;
 /// Sets of texts that one thread remembers, and texts in each.
 const SETS: usize = 256;
 const WAYS: usize = 8;
+
+/// What the statements of a session have found, and look for anew only when it was replaced: that costs no more than reading
+/// where it is.
+pub(super) struct Seen {
+    topology: SeenTopology,
+    shards: Cache<Arc<ArcSwap<ShardSet>>, Arc<ShardSet>>,
+    servers: Cache<Arc<ArcSwap<Known>>, Arc<Known>>,
+}
+
+impl Seen {
+    fn new(engine: &Engine) -> Box<Seen> {
+        Box::new(Seen {
+            topology: engine.live.seen(),
+            shards: Cache::new(Arc::clone(&engine.shards)),
+            servers: engine.servers.seen(),
+        })
+    }
+}
+
+/// To be looked at once the statement's turn was taken: what is published then, the statement sees.
+fn seen<'s>(seen: &'s mut Option<Box<Seen>>, engine: &Engine) -> &'s mut Seen {
+    seen.get_or_insert_with(|| Seen::new(engine))
+}
 
 /// A statement on its way.
 #[derive(Debug)]
@@ -53,13 +81,19 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    pub(super) fn new(shard: Arc<ShardMetrics>, in_flight: InFlight) -> Counted {
-        Counted { shard, started: Instant::now(), in_flight }
+    pub(super) fn new(shard: Arc<ShardMetrics>, in_flight: InFlight, started: Instant) -> Counted {
+        Counted { shard, started, in_flight }
     }
 
+    /// What counts it when its answer ends.
     pub(super) fn recording(self, door: Door, kind: Kind, outcome: Outcome) -> Recording {
         let Counted { shard, started, in_flight } = self;
-        Recording { shard, door, kind, started, outcome, _in_flight: in_flight }
+        Recording { shard, door, kind, started: started.into_std(), outcome, _in_flight: in_flight }
+    }
+
+    /// It ended well.
+    pub(super) fn ended(self, door: Door, kind: Kind, now: Instant) {
+        self.shard.query(door, kind, Outcome::Ok, now.saturating_duration_since(self.started));
     }
 }
 
@@ -84,15 +118,16 @@ impl PassThrough {
 
 impl Session {
     /// Sends a simple query, whole as it came, where `text` is one statement that goes straight to a shard. `None`: nothing
-    /// was sent.
-    pub fn pass_text(&mut self, text: &str, frame: &[u8]) -> Option<PassThrough> {
+    /// was sent. `now`: when it began.
+    pub fn pass_text(&mut self, text: &[u8], frame: &[u8], now: Instant) -> Option<PassThrough> {
         let in_flight = self.engine.in_flight(self.door);
-        let topology = self.engine.live.load();
+        let topology = seen(&mut self.seen, &self.engine).topology.load();
         let (statement, value) = remembered_text(text, &topology.schema)?;
-        let shard = statement.straight.as_ref()?.shard(value.as_ref(), &topology)?;
-        drop(topology);
+        let shard = statement.straight.as_ref()?.shard(value.as_ref(), topology)?;
         let straight = (&statement, shard);
-        self.pass(in_flight, straight, None, Form::Taken, |form, out| match form {
+        // Only within a transaction it may have to be taken.
+        let text = if self.transaction.is_some() { std::str::from_utf8(text).ok()? } else { "" };
+        self.pass((in_flight, now), straight, None, Form::Taken, |form, out| match form {
             Form::AsItCame => out.extend_from_slice(frame),
             Form::Taken => request::text_to_sync(out, text),
         })
@@ -105,10 +140,11 @@ impl Session {
         prepared: &Arc<Prepared>,
         value: impl FnOnce(usize) -> Option<(Format, &'v [u8])>,
         write: impl FnOnce(Option<&StatementName>, &mut BytesMut),
+        now: Instant,
     ) -> Option<PassThrough> {
         let in_flight = self.engine.in_flight(self.door);
         let statement = &prepared.statement;
-        let topology = self.engine.live.load();
+        let topology = seen(&mut self.seen, &self.engine).topology.load();
         let straight = statement.straight.as_ref().filter(|_| Arc::ptr_eq(&statement.schema, &topology.schema))?;
         let value = match straight.parameter().map(|number| number - 1) {
             None => None,
@@ -121,10 +157,10 @@ impl Session {
                 }
             },
         };
-        let shard = straight.shard(value.as_ref(), &topology)?;
-        drop(topology);
+        let shard = straight.shard(value.as_ref(), topology)?;
         let name = prepared.named().then(|| Arc::clone(prepared.name_on_shards(&self.engine.statement_names)));
-        self.pass(in_flight, (statement, shard), name.as_deref(), Form::AsItCame, |_, out| write(name.as_deref(), out))
+        let begun = (in_flight, now);
+        self.pass(begun, (statement, shard), name.as_deref(), Form::AsItCame, |_, out| write(name.as_deref(), out))
     }
 
     /// Whether anything may pass through now: outside a transaction, or in one that the client opened and that has changed no
@@ -143,7 +179,7 @@ impl Session {
     /// `behind_begin`: how it is sent when BEGIN has to go before it.
     fn pass(
         &mut self,
-        in_flight: InFlight,
+        (in_flight, now): (InFlight, Instant),
         (statement, shard): (&Arc<Statement>, ShardId),
         name: Option<&StatementName>,
         behind_begin: Form,
@@ -151,27 +187,27 @@ impl Session {
     ) -> Option<PassThrough> {
         let Some(Program::Postgres(program)) = &statement.program else { return None };
         let writes = statement.straight.as_ref().is_some_and(|straight| straight.writes);
-        let engine = Arc::clone(&self.engine);
-        let known = engine.servers.known();
+        let looked_at = self.is_looked_at(statement);
+        let seen = seen(&mut self.seen, &self.engine);
+        let known = seen.servers.load();
         let (aftermath, takes) = program.found(known.version, &known.hazards);
-        if aftermath != Aftermath::Keep || self.is_looked_at(statement) {
+        if aftermath != Aftermath::Keep || looked_at {
             return None;
         }
-        let set = engine.shards.load();
-        let open = set.open.get(&shard)?;
+        let open = seen.shards.load().open.get(&shard)?;
         let postgres = open.shard.postgres().ok()?;
         self.cancel.clear();
         let settings = self.settings.for_shards();
         let passing = match &mut self.transaction {
             // What only reads may belong on a replica.
             None if self.settings.default_read_only && (writes || postgres.replicas().is_some()) => return None,
-            None => postgres.pass_through(settings, name, |out| write(Form::AsItCame, out))?,
+            None => postgres.pass_through(settings, name, |out| write(Form::AsItCame, out), now)?,
             Some(transaction) => {
                 transaction.see(&statement.schema);
                 if transaction.seen_before(&statement.schema).is_some() {
                     return None;
                 }
-                let participant = transaction.join_at_once(postgres, settings, writes)?;
+                let participant = transaction.join_at_once(postgres, settings, writes, now)?;
                 let form = |begins| if begins { behind_begin } else { Form::AsItCame };
                 let passing = participant.transaction.postgres().ok()?.pass_through(settings, name, form, write);
                 if passing.is_none() {
@@ -180,8 +216,8 @@ impl Session {
                 passing?
             }
         };
-        engine.metrics.plan_cache_hits.inc();
-        let counted = Counted::new(Arc::clone(&open.metrics), in_flight);
+        self.engine.metrics.plan_cache_hits.inc();
+        let counted = Counted::new(Arc::clone(&open.metrics), in_flight, now);
         Some(PassThrough { passing, shard: Arc::clone(&open.shard), statement: Arc::clone(statement), takes, counted })
     }
 
@@ -190,8 +226,8 @@ impl Session {
         self.cancel.is_raised()
     }
 
-    /// After the whole answer was passed on.
-    pub fn passed(&mut self, passing: PassThrough) {
+    /// After the whole answer was passed on, now.
+    pub fn passed(&mut self, passing: PassThrough, now: Instant) {
         let PassThrough { passing, shard, statement, takes, counted } = passing;
         if takes || statement.fills != Fills::Nothing {
             self.note_passed(&statement, takes, shard.id(), passing.used());
@@ -199,9 +235,9 @@ impl Session {
         let own = self.transaction.as_mut().and_then(|transaction| transaction.participant(shard.id()));
         match own.map(|participant| &mut participant.transaction) {
             Some(ShardTransaction::Postgres(transaction)) => transaction.passed(passing),
-            _ => passing.end(),
+            _ => passing.end(now),
         }
-        drop(counted.recording(self.door, recording::kind(&statement.plan), Outcome::Ok));
+        counted.ended(self.door, recording::kind(&statement.plan), now);
     }
 
     /// Takes to its end what was sent and did not end well in one piece.
@@ -267,9 +303,11 @@ impl Session {
         if statement.straight.is_none() || !self.sees_shared_schema() {
             return;
         }
-        let hash = Template::hash_of(text);
+        let hash = Template::hash_of(text.as_bytes());
         let alike = |entry: &Remembered| match entry {
-            Remembered::Text(template, of) if template.matches(text, 0).is_some() => Some(Arc::ptr_eq(of, statement)),
+            Remembered::Text(template, of) if template.matches(text.as_bytes(), 0).is_some() => {
+                Some(Arc::ptr_eq(of, statement))
+            }
             _ => None,
         };
         MEMORY.with_borrow_mut(|memory| {
@@ -316,20 +354,10 @@ impl Session {
     fn sees_shared_schema(&self) -> bool {
         self.transaction.as_ref().is_none_or(|transaction| transaction.schema.is_none())
     }
-
-    /// What a named statement asks for, if that may be answered at once.
-    pub fn control(&self, name: &str) -> Option<Control> {
-        self.known_statement(name).and_then(|prepared| Control::of(prepared))
-    }
-
-    /// A statement that may pass through, by its name.
-    pub fn named_statement(&self, name: &str) -> Option<Arc<Prepared>> {
-        self.known_statement(name).filter(|prepared| prepared.statement.straight.is_some()).cloned()
-    }
 }
 
 /// The statement of a text like this one, and the value that says where it goes.
-fn remembered_text(text: &str, schema: &Arc<Schema>) -> Option<(Arc<Statement>, Option<Datum>)> {
+fn remembered_text(text: &[u8], schema: &Arc<Schema>) -> Option<(Arc<Statement>, Option<Datum>)> {
     MEMORY.with_borrow(|memory| {
         memory.set(Template::hash_of(text)).iter().flatten().find_map(|entry| {
             let Remembered::Text(template, statement) = entry else { return None };

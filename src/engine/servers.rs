@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 
 use super::Engine;
 use super::settings::{Defaults, WRITES_VALUES};
@@ -27,7 +27,7 @@ pub(super) const WHEREABOUTS: &str = "SELECT pg_catalog.version(), pg_catalog.cu
 
 #[derive(Debug)]
 pub(super) struct Servers {
-    known: ArcSwap<Known>,
+    known: Arc<ArcSwap<Known>>,
     versions: AtomicU64,
     reading: AtomicBool,
 }
@@ -55,7 +55,11 @@ impl Default for Servers {
             version: 0,
             read: Instant::now(),
         };
-        Servers { known: ArcSwap::from_pointee(known), versions: AtomicU64::new(1), reading: AtomicBool::new(false) }
+        Servers {
+            known: Arc::new(ArcSwap::from_pointee(known)),
+            versions: AtomicU64::new(1),
+            reading: AtomicBool::new(false),
+        }
     }
 }
 
@@ -81,6 +85,11 @@ impl Whereabouts {
 impl Servers {
     pub(super) fn known(&self) -> arc_swap::Guard<Arc<Known>> {
         self.known.load()
+    }
+
+    /// For whoever looks at it again and again.
+    pub(super) fn seen(&self) -> Cache<Arc<ArcSwap<Known>>, Arc<Known>> {
+        Cache::new(Arc::clone(&self.known))
     }
 
     fn learn(&self, defaults: Defaults, hazards: Hazards, whereabouts: Option<Arc<Whereabouts>>) {

@@ -11,8 +11,10 @@ use super::Engine;
 use super::answer::{Answer, Copying};
 use super::cursors::RowCursors;
 use super::keeping::Keeping;
+use super::names::ByName;
 use super::numbers::LastNumbers;
 use super::parameters;
+use super::pass_through::Seen;
 use super::recording::{self, RanOn, Recording};
 use super::settings::Settings;
 use super::statement::{PlanScope, Prepared, Statement};
@@ -48,7 +50,7 @@ pub struct Session {
     user: Arc<str>,
     pub(super) settings: Settings,
     pub(super) transaction: Option<Transaction>,
-    pub(super) statements: HashMap<String, Arc<Prepared>>,
+    pub(super) statements: HashMap<String, Arc<Prepared>, ByName>,
     /// The settings as they were when the client was last told of those that it is told of.
     told_settings: Option<Settings>,
     /// A setting may differ from what the client was told.
@@ -63,6 +65,8 @@ pub struct Session {
     pub(super) row_cursors: RowCursors,
     /// What sequences have given it, once they have.
     pub(super) numbers: Option<Box<LastNumbers>>,
+    /// Once a statement has passed through.
+    pub(super) seen: Option<Box<Seen>>,
 }
 
 /// Whether a statement stands alone between two synchronisation points.
@@ -120,7 +124,7 @@ impl Session {
             identity,
             settings,
             transaction: None,
-            statements: HashMap::new(),
+            statements: HashMap::default(),
             told_settings: None,
             settings_touched: true,
             notices: Vec::new(),
@@ -129,6 +133,7 @@ impl Session {
             door,
             row_cursors: RowCursors::default(),
             numbers: None,
+            seen: None,
         })
     }
 
@@ -542,7 +547,7 @@ impl Session {
     }
 
     /// The same, where an unknown one is told elsewhere.
-    pub(super) fn known_statement(&self, name: &str) -> Option<&Arc<Prepared>> {
+    pub fn known_statement(&self, name: &str) -> Option<&Arc<Prepared>> {
         self.statements.get(name)
     }
 

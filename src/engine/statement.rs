@@ -338,6 +338,11 @@ impl Prepared {
         self.name_on_shards.get_or_init(|| names.name(self, &self.statement))
     }
 
+    /// Whether it may pass through.
+    pub fn may_pass(&self) -> bool {
+        self.statement.straight.is_some()
+    }
+
     /// How many parameters its client has to give.
     pub fn parameter_count(&self) -> usize {
         self.statement.parameters().len()

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 
 use super::Engine;
 use super::cursors::{Cursor, RowCursors};
@@ -331,6 +332,7 @@ impl Transaction {
         shard: &PostgresShard,
         settings: &Arc<SessionSettings>,
         writes: bool,
+        now: Instant,
     ) -> Option<&mut Participant> {
         let is_other = |participant: &Participant| participant.shard != shard.id();
         if writes && (self.read_only || self.participants.iter().any(is_other)) {
@@ -348,7 +350,7 @@ impl Transaction {
             None if self.read_only && shard.replicas().is_some() => return None,
             // With a second shard, who waits for whom has to be looked at.
             None if self.savepoints.is_empty() && self.participants.is_empty() => {
-                let transaction = shard.begin_at_once(self.begin_statement(), settings, &self.cancel)?;
+                let transaction = shard.begin_at_once(self.begin_statement(), settings, &self.cancel, now)?;
                 self.participants.push(Participant::new(shard.id(), ShardTransaction::Postgres(transaction)));
                 self.participants.len() - 1
             }
@@ -373,14 +375,15 @@ impl Transaction {
     }
 
     /// As Postgres shards are told it.
-    fn begin_statement(&self) -> String {
-        let isolation = match self.isolation {
-            Isolation::ReadCommitted => "READ COMMITTED",
-            Isolation::RepeatableRead => "REPEATABLE READ",
-            Isolation::Serializable => "SERIALIZABLE",
-        };
-        let access = if self.read_only { "READ ONLY" } else { "READ WRITE" };
-        format!("BEGIN ISOLATION LEVEL {isolation} {access}")
+    fn begin_statement(&self) -> &'static str {
+        match (self.isolation, self.read_only) {
+            (Isolation::ReadCommitted, false) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+            (Isolation::ReadCommitted, true) => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+            (Isolation::RepeatableRead, false) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE",
+            (Isolation::RepeatableRead, true) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            (Isolation::Serializable, false) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
+            (Isolation::Serializable, true) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY",
+        }
     }
 
     /// # Errors

@@ -2,9 +2,10 @@
 //!
 //! Readers take a snapshot without a lock and keep it for one statement; a change is a new value, and never an older one.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
 
 use crate::topology::{Schema, Topology};
@@ -15,6 +16,21 @@ use crate::types::Epoch;
 pub struct LiveTopology {
     current: ArcSwap<Topology>,
     epochs: watch::Sender<Epoch>,
+}
+
+/// A topology that was looked at, and is looked at anew only when there is a newer one.
+pub type SeenTopology = Cache<Cell, Arc<Topology>>;
+
+/// Where the topology is found.
+#[derive(Clone, Debug)]
+pub struct Cell(Arc<LiveTopology>);
+
+impl Deref for Cell {
+    type Target = ArcSwap<Topology>;
+
+    fn deref(&self) -> &ArcSwap<Topology> {
+        &self.0.current
+    }
 }
 
 /// A topology that is not newer than the one that rules.
@@ -34,6 +50,11 @@ impl LiveTopology {
     /// The topology as it is now. It stays what it is for whoever holds it.
     pub fn snapshot(&self) -> Arc<Topology> {
         self.current.load_full()
+    }
+
+    /// For whoever looks at it again and again.
+    pub fn seen(self: &Arc<Self>) -> SeenTopology {
+        Cache::new(Cell(Arc::clone(self)))
     }
 
     /// The same, for a look that lasts no longer than the caller's own work.

@@ -50,7 +50,7 @@ pub enum ShardTransaction {
 pub struct Beginning<'a> {
     pub mode: TransactionMode,
     /// The statement that begins it on a Postgres shard.
-    pub statement: String,
+    pub statement: &'static str,
     pub settings: Arc<SessionSettings>,
     /// What the session keeps on Postgres shards.
     pub keeper: Option<Arc<Keeper>>,

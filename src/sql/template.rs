@@ -32,7 +32,7 @@ impl Template {
     pub fn new(text: &str, lifted: &Lifted<'_>) -> Option<Template> {
         let literals = lifted.literals.iter().zip(lifted.written());
         let holes = literals.map(|(literal, written)| {
-            let (found, length) = read(text.get(written.clone())?, literal.kind())?;
+            let (found, length) = read(text.as_bytes().get(written.clone())?, literal.kind())?;
             let plain = length == written.len() && found == *literal;
             plain.then_some(Hole { start: written.start as u32, end: written.end as u32, kind: literal.kind() })
         });
@@ -40,43 +40,62 @@ impl Template {
     }
 
     /// Equal for all texts that the same template can stand for: of the bytes before the first that could be a value's.
-    pub fn hash_of(text: &str) -> u64 {
-        let bytes = text.as_bytes();
-        let end = bytes.iter().position(|byte| byte.is_ascii_digit() || *byte == b'\'').unwrap_or(bytes.len());
-        xxhash_rust::xxh3::xxh3_64(&bytes[..end])
+    pub fn hash_of(text: &[u8]) -> u64 {
+        let (words, rest) = text.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let mut hash = 0_u64;
+        for word in words.iter().chain([&last]) {
+            let word = u64::from_le_bytes(*word);
+            let found = first_of_a_value(word);
+            let before = word & !u64::MAX.checked_shl(found).unwrap_or(0);
+            hash = (hash.rotate_left(5) ^ before).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            if found < u64::BITS {
+                break;
+            }
+        }
+        hash ^ (hash >> 32)
     }
 
-    /// Whether `text` is this one with other values. Gives the literal number `wanted` (from 0), if there are so many.
+    /// Whether `text` is this one with other values, and so is UTF-8. Gives the literal number `wanted` (from 0), if there are
+    /// so many.
     #[inline]
-    pub fn matches<'t>(&self, text: &'t str, wanted: usize) -> Option<Option<Literal<'t>>> {
+    pub fn matches<'t>(&self, text: &'t [u8], wanted: usize) -> Option<Option<Literal<'t>>> {
         let mine = self.text.as_bytes();
-        let (mut at, mut at_other) = (0, 0);
+        let (mut at, mut rest) = (0, text);
         let mut found = None;
         for (index, hole) in self.holes.iter().enumerate() {
-            let between = &mine[at..hole.start as usize];
-            if !text.as_bytes().get(at_other..)?.starts_with(between) {
-                return None;
-            }
-            at_other += between.len();
-            let (literal, length) = read(text.get(at_other..)?, hole.kind)?;
+            rest = rest.strip_prefix(&mine[at..hole.start as usize])?;
+            let (literal, length) = read(rest, hole.kind)?;
             if index == wanted {
                 found = Some(literal);
             }
             at = hole.end as usize;
-            at_other += length;
+            rest = &rest[length..];
         }
-        (mine[at..] == *text.as_bytes().get(at_other..)?).then_some(found)
+        (mine[at..] == *rest).then_some(found)
     }
+}
+
+/// Where the first byte of eight that is a digit or a quote begins, in bits; 64 when none is.
+#[inline]
+fn first_of_a_value(word: u64) -> u32 {
+    const ONES: u64 = u64::MAX / 255;
+    // Each sets the upper bit of the bytes that are less than `limit`, and perhaps of others behind the first such one.
+    let less = |bytes: u64, limit: u64| bytes.wrapping_sub(ONES * limit) & !bytes & (ONES << 7);
+    let digits = less(word ^ (ONES * u64::from(b'0')), 10);
+    let quotes = less(word ^ (ONES * u64::from(b'\'')), 1);
+    (digits | quotes).trailing_zeros() & !7
 }
 
 /// The literal of this kind at the front, in its plain form, and its length.
 #[inline]
-fn read(text: &str, kind: LiteralKind) -> Option<(Literal<'_>, usize)> {
+fn read(text: &[u8], kind: LiteralKind) -> Option<(Literal<'_>, usize)> {
     let (literal, length) = match kind {
         LiteralKind::Text => string(text).map(|(value, length)| (Literal::Text(value.into()), length))?,
         LiteralKind::Numeric => decimal(text).map(|value| (Literal::Numeric(value.into()), value.len()))?,
         LiteralKind::Int4 | LiteralKind::Int8 => {
-            let (value, length) = integer(text.as_bytes())?;
+            let (value, length) = integer(text)?;
             (i32::try_from(value).map_or(Literal::Int8(value), Literal::Int4), length)
         }
     };
@@ -99,19 +118,22 @@ fn integer(bytes: &[u8]) -> Option<(i64, usize)> {
 }
 
 /// Digits, a point and digits.
-fn decimal(text: &str) -> Option<&str> {
-    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+fn decimal(text: &[u8]) -> Option<&str> {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let whole = digits(text);
-    let fraction = digits(text.get(whole..)?.strip_prefix('.')?);
-    (whole > 0 && fraction > 0).then(|| &text[..whole + 1 + fraction])
+    let fraction = digits(text.get(whole..)?.strip_prefix(b".")?);
+    if whole == 0 || fraction == 0 {
+        return None;
+    }
+    std::str::from_utf8(&text[..whole + 1 + fraction]).ok()
 }
 
 /// The string in quotes at the front, when nothing is escaped in it, and its length with the quotes.
 #[inline]
-fn string(text: &str) -> Option<(&str, usize)> {
-    let inner = text.strip_prefix('\'')?;
-    let end = memchr::memchr2(b'\'', b'\\', inner.as_bytes()).filter(|end| inner.as_bytes()[*end] == b'\'')?;
-    Some((&inner[..end], end + 2))
+fn string(text: &[u8]) -> Option<(&str, usize)> {
+    let inner = text.strip_prefix(b"'")?;
+    let end = memchr::memchr3(b'\'', b'\\', 0, inner).filter(|end| inner[*end] == b'\'')?;
+    Some((std::str::from_utf8(&inner[..end]).ok()?, end + 2))
 }
 
 #[cfg(test)]
@@ -128,9 +150,9 @@ mod tests {
     #[test]
     fn other_values_match_and_other_texts_do_not() {
         let known = template("SELECT v FROM kv WHERE id = 7 AND name = 'x' LIMIT 3;");
-        let found = known.matches("SELECT v FROM kv WHERE id = 123456 AND name = 'y z' LIMIT 10;", 0);
+        let found = known.matches(b"SELECT v FROM kv WHERE id = 123456 AND name = 'y z' LIMIT 10;", 0);
         assert_eq!(found, Some(Some(Literal::Int4(123_456))));
-        let found = known.matches("SELECT v FROM kv WHERE id = 1 AND name = '' LIMIT 10;", 1);
+        let found = known.matches(b"SELECT v FROM kv WHERE id = 1 AND name = '' LIMIT 10;", 1);
         assert_eq!(found, Some(Some(Literal::Text("".into()))));
         for other in [
             "SELECT v FROM kv WHERE id = 7 AND name = 'x' LIMIT 3",
@@ -150,18 +172,43 @@ mod tests {
             "SELECT v FROM kv WHERE id =  AND name = 'x' LIMIT 3;",
             "SELECT v FROM kv WHERE id = 7",
             "SELECT v FROM kv WHERE id = ",
+            "SELECT v FROM kv WHERE id = 7 AND name = 'x\0' LIMIT 3;",
             "",
         ] {
-            assert_eq!(known.matches(other, 0), None, "{other}");
+            assert_eq!(known.matches(other.as_bytes(), 0), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_matches_is_valid() {
+        let known = template("SELECT v FROM kv WHERE id = 7 AND name = 'x'");
+        assert!(known.matches("SELECT v FROM kv WHERE id = 7 AND name = 'é'".as_bytes(), 0).is_some());
+        assert_eq!(known.matches(b"SELECT v FROM kv WHERE id = 7 AND name = '\xff'", 0), None);
+        assert_eq!(known.matches(b"SELECT v FROM kv WHERE id = 7 AND name = '\xc3'", 0), None);
+    }
+
+    #[test]
+    fn values_begin_at_the_first_digit_or_quote() {
+        for (text, begin) in
+            [("abcdefgh", 8), ("7bcdefgh", 0), ("/:;&(/09", 6), ("a'0ggggg", 1), ("\u{7f}\u{80}789\0\0", 3)]
+        {
+            let word: [u8; 8] = text.as_bytes()[..8].try_into().unwrap();
+            let found = first_of_a_value(u64::from_le_bytes(word));
+            assert_eq!(found, begin * 8, "{text}");
+        }
+        for byte in 0..=255_u8 {
+            let word = [b'x', byte, b'x', b'x', 255, 255, 128, 0];
+            let expected = if byte.is_ascii_digit() || byte == b'\'' { 8 } else { 64 };
+            assert_eq!(first_of_a_value(u64::from_le_bytes(word)), expected, "{byte}");
         }
     }
 
     #[test]
     fn what_is_not_lifted_has_to_be_the_same() {
         let known = template("SELECT a::numeric(10, 2) FROM t WHERE id = 1 ORDER BY 1");
-        assert!(known.matches("SELECT a::numeric(10, 2) FROM t WHERE id = 2 ORDER BY 1", 0).is_some());
-        assert!(known.matches("SELECT a::numeric(10, 3) FROM t WHERE id = 1 ORDER BY 1", 0).is_none());
-        assert!(known.matches("SELECT a::numeric(10, 2) FROM t WHERE id = 1 ORDER BY 2", 0).is_none());
+        assert!(known.matches(b"SELECT a::numeric(10, 2) FROM t WHERE id = 2 ORDER BY 1", 0).is_some());
+        assert!(known.matches(b"SELECT a::numeric(10, 3) FROM t WHERE id = 1 ORDER BY 1", 0).is_none());
+        assert!(known.matches(b"SELECT a::numeric(10, 2) FROM t WHERE id = 1 ORDER BY 2", 0).is_none());
     }
 
     /// Texts in which values and what stands beside them meet in many ways.
@@ -227,14 +274,14 @@ mod tests {
             let (known, other) = (text(false), text(true));
             let Ok(lifted) = lift(&known) else { return Ok(()) };
             let Some(template) = Template::new(&known, &lifted) else { return Ok(()) };
-            prop_assert!(template.matches(&known, 0).is_some());
-            if template.matches(&other, 0).is_some() {
-                prop_assert_eq!(Template::hash_of(&known), Template::hash_of(&other));
+            prop_assert!(template.matches(known.as_bytes(), 0).is_some());
+            if template.matches(other.as_bytes(), 0).is_some() {
+                prop_assert_eq!(Template::hash_of(known.as_bytes()), Template::hash_of(other.as_bytes()));
                 let again = lift(&other).expect("it has the same tokens");
                 prop_assert_eq!(&lifted.text, &again.text, "{} {}", known, other);
                 prop_assert_eq!(lifted.kinds().collect::<Vec<_>>(), again.kinds().collect::<Vec<_>>());
                 for index in 0..again.literals.len() {
-                    if let Some(Some(literal)) = template.matches(&other, index) {
+                    if let Some(Some(literal)) = template.matches(other.as_bytes(), index) {
                         prop_assert_eq!(&literal, &again.literals[index]);
                     }
                 }

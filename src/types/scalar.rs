@@ -49,6 +49,9 @@ impl Integer for i64 {
 
 /// Decimal digits with a sign, blanks around. Not digits: 22P02; too many: 22003.
 pub fn parse_integer<T: Integer>(text: &str) -> Result<T> {
+    if let Some(value) = plain_digits(text.as_bytes()).and_then(|value| T::try_from(value).ok()) {
+        return Ok(value);
+    }
     let trimmed = text.trim_matches(is_space);
     let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -56,6 +59,15 @@ pub fn parse_integer<T: Integer>(text: &str) -> Result<T> {
     }
     let value: Option<i64> = trimmed.parse().ok();
     value.and_then(|value| T::try_from(value).ok()).ok_or_else(|| out_of_range(T::SQL_NAME, text))
+}
+
+/// Digits alone that surely fit, as almost all integers are written.
+#[inline]
+fn plain_digits(text: &[u8]) -> Option<i64> {
+    if text.is_empty() || text.len() > 18 {
+        return None;
+    }
+    text.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
 }
 
 /// oid: unsigned, though negative spellings wrap as in Postgres.

@@ -82,6 +82,7 @@ pub fn take_frame(input: &mut BytesMut, limits: Limits) -> Result<Option<Frame>>
 
 /// The type of the message at the front of `input`, and its length with the header, when it is whole and within its limit:
 /// it is left where it lies. `None` where [`take_frame`] waits or has to say what is wrong.
+#[inline]
 pub fn whole_frame(input: &[u8], limits: Limits) -> Option<(u8, usize)> {
     let &[kind, a, b, c, d] = input.first_chunk::<5>()?;
     let length = length_field([a, b, c, d])?;

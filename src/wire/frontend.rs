@@ -83,9 +83,9 @@ pub struct Bind<'a> {
     pub result_formats: FormatCodes<'a>,
 }
 
-/// The text of a Query's body; `None` where [`decode`] has to say what is wrong.
-pub fn query_text(body: &[u8]) -> Option<&str> {
-    text(body).filter(|(_, rest)| rest.is_empty()).map(|(text, _)| text)
+/// What a Query's body holds before its end, which is not known to be a text.
+pub fn query_bytes(body: &[u8]) -> Option<&[u8]> {
+    body.strip_suffix(&[0])
 }
 
 /// A Parse message that stays where it is.
@@ -167,7 +167,11 @@ impl<'a> BindInPlace<'a> {
     }
 }
 
+#[inline]
 fn text(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    if let [0, rest @ ..] = bytes {
+        return Some(("", rest));
+    }
     let end = memchr::memchr(0, bytes)?;
     Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]))
 }

@@ -286,6 +286,39 @@ fn what_passes_through_is_canceled() {
     until(0);
 }
 
+/// A transaction may wait for its client anew after each statement that passes through, and a statement may take its time anew.
+#[test]
+fn limits_are_counted_from_each_statement_on() {
+    let cluster = Cluster::start();
+    let mut client = cluster.shardd.client();
+    let read = "SELECT count(*) FROM seats WHERE event_id = 7";
+    client.run("INSERT INTO seats VALUES (7, 1)");
+    client.run("SET idle_in_transaction_session_timeout = '1s'; SET statement_timeout = '800ms'");
+    for _ in 0..3 {
+        client.query(read);
+        client.query(&slow(10));
+    }
+    for _ in 0..2 {
+        client.run("BEGIN");
+        for _ in 0..4 {
+            std::thread::sleep(Duration::from_millis(400));
+            assert_eq!(client.query(read).value(), "1");
+        }
+        client.run("COMMIT");
+        std::thread::sleep(Duration::from_millis(1_200));
+    }
+    let begin = Instant::now();
+    assert_eq!(client.query(&slow(1_000_000_000)).sqlstate(), "57014");
+    assert!((Duration::from_millis(700)..Duration::from_secs(10)).contains(&begin.elapsed()));
+    client.run("BEGIN");
+    client.query(read);
+    let begin = Instant::now();
+    let message = client.receive().expect("an error");
+    assert_eq!(crate::support::client::server_error(&message).sqlstate(), "25P03");
+    assert!((Duration::from_millis(900)..Duration::from_secs(10)).contains(&begin.elapsed()));
+    assert!(client.receive().is_err());
+}
+
 /// Many statements that were sent at once are answered in their order, whether they pass through or not.
 #[test]
 fn a_pipeline_keeps_its_order() {

@@ -4,17 +4,19 @@
 //! extended protocol everything is skipped up to the next Sync, and every Sync or simple query is answered by exactly one
 //! ReadyForQuery: on these two rules rests that no answer is ever taken for another statement's.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::ahead::Ahead;
+use super::alarm::Alarm;
 use super::connection::{Connection, Ended};
 use super::handshake::{Admitted, handshake};
+use super::pass_through::{self, UnderWay};
 use super::peers::{Registration, Stage};
 use super::portals::Portals;
 use super::stream::Origin;
@@ -112,9 +114,11 @@ async fn converse(
         cancel,
         portals: Portals::default(),
         unnamed: None,
+        under_way: None,
         passing: None,
         passing_until: None,
-        alarm: None,
+        idle_until: None,
+        alarm: Alarm::default(),
         shared,
         ahead: Ahead::default(),
         skipping: false,
@@ -184,12 +188,16 @@ pub(super) struct Client<'a> {
     pub(super) portals: Portals,
     /// The unnamed statement, which SQL cannot name and the session need not know.
     pub(super) unnamed: Option<Arc<Prepared>>,
-    /// The statement of the messages at the front of the input, which was sent to its shard already.
+    /// What the messages at the front of the input ask for, while it passes through.
+    pub(super) under_way: Option<UnderWay>,
+    /// The statement of those messages, which was sent to its shard already, when they are taken one by one.
     pub(super) passing: Option<PassThrough>,
-    /// When it has run for too long.
+    /// When either has run for too long.
     pub(super) passing_until: Option<Instant>,
-    /// Wakes the client's task at the deadline of what passes through, or before it.
-    pub(super) alarm: Option<Pin<Box<Sleep>>>,
+    /// When the client has let its transaction wait for too long, while it is waited for.
+    pub(super) idle_until: Option<Instant>,
+    /// Of these two.
+    pub(super) alarm: Alarm,
     pub(super) shared: &'a Shared,
     /// Writes that are under way. Whatever sends the output, or depends on their outcome, settles them first.
     pub(super) ahead: Ahead,
@@ -203,13 +211,13 @@ impl Client<'_> {
     /// Answers messages until the connection ends.
     async fn run(&mut self) -> Ended {
         loop {
-            if !self.connection.input.is_empty() {
-                // A client that does not read what it asked for is not answered further.
-                if let Err(ended) = self.flush_if_full().await {
-                    return ended;
-                }
-                if self.pass_through().await {
-                    continue;
+            if let Err(ended) = std::future::poll_fn(|context| self.poll_passing(context)).await {
+                return ended;
+            }
+            if self.connection.is_full() {
+                match self.flush_if_full().await {
+                    Ok(()) => continue,
+                    Err(ended) => return ended,
                 }
             }
             let frame = match self.next_frame().await {
@@ -231,6 +239,7 @@ impl Client<'_> {
 
     /// What may wait for a shard is boxed: an idle client's task has no room for it.
     async fn answer(&mut self, frame: &Frame) -> Result<(), Ended> {
+        self.connection.make_room();
         let message = match frontend::decode(frame) {
             Ok(message) => message,
             Err(error) => {
@@ -366,8 +375,7 @@ impl Client<'_> {
         if self.passing.is_some() {
             return self.passing_until;
         }
-        let limit = self.session.statement_timeout()?;
-        if limit.is_zero() { None } else { Instant::now().checked_add(limit) }
+        pass_through::deadline(Instant::now(), self.session.statement_timeout()?)
     }
 
     /// Runs `call` on the session, watching the client meanwhile.
@@ -431,14 +439,13 @@ impl Client<'_> {
         };
         match limit {
             None => wait.await,
-            Some(limit) => tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| {
-                let message = "terminating connection due to idle-in-transaction timeout";
-                Err(Ended::Fatal(Error::new(SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, message)))
-            }),
+            Some(limit) => {
+                tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| Err(Ended::idle_in_transaction()))
+            }
         }
     }
 
-    fn idle_in_transaction_limit(&self) -> Option<Duration> {
+    pub(super) fn idle_in_transaction_limit(&self) -> Option<Duration> {
         self.session.idle_in_transaction_timeout().filter(|limit| !limit.is_zero())
     }
 }

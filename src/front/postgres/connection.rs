@@ -3,11 +3,15 @@
 //! Answers are gathered and leave in as few writes as possible; rows are taken from the shards only as fast as the socket
 //! takes them. Buffers grow with what has really arrived, and an idle client keeps none.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::coop::has_budget_remaining;
 
 use super::peers::{Peer, Stage};
 use super::spare;
@@ -45,6 +49,11 @@ impl Ended {
         let message = "terminating connection due to administrator command";
         Ended::Fatal(Error::new(SqlState::ADMIN_SHUTDOWN, message))
     }
+
+    pub(super) fn idle_in_transaction() -> Ended {
+        let message = "terminating connection due to idle-in-transaction timeout";
+        Ended::Fatal(Error::new(SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, message))
+    }
 }
 
 pub(super) struct Connection {
@@ -57,6 +66,8 @@ pub(super) struct Connection {
     /// The client waits for what is in `output`: it is sent before this side waits for anything.
     pub(super) flush_due: bool,
     read_bytes: usize,
+    /// The socket was found to have nothing, and wakes the client's task when something comes.
+    watched: bool,
 }
 
 impl Connection {
@@ -68,6 +79,7 @@ impl Connection {
             output: BytesMut::new(),
             flush_due: false,
             read_bytes: READ_BYTES,
+            watched: false,
         }
     }
 
@@ -76,22 +88,41 @@ impl Connection {
     /// # Errors
     /// The connection broke, or the client closed it (`UnexpectedEof`).
     pub(super) async fn read(&mut self) -> io::Result<()> {
-        self.stream.readable().await?;
+        poll_fn(|context| self.poll_read(context)).await
+    }
+
+    /// As [`Connection::read`]. To be polled by the client's task alone.
+    #[inline]
+    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.watched {
+            if !self.stream.is_readable() {
+                return Poll::Pending;
+            }
+        } else {
+            // A task whose turn is over is not told to the socket.
+            let may_watch = has_budget_remaining();
+            if self.stream.poll_readable(context)?.is_pending() {
+                self.watched = may_watch;
+                return Poll::Pending;
+            }
+        }
+        self.watched = false;
+        self.poll_read_now(context)
+    }
+
+    fn poll_read_now(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.input.capacity() == 0 {
             self.input = spare::take();
         }
-        if self.output.capacity() == 0 {
-            self.output = spare::take();
-        }
         self.input.reserve(self.read_bytes);
         let room = self.input.capacity() - self.input.len();
-        match self.stream.read_buf(&mut self.input).await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        match ready!(pin!(self.stream.read_buf(&mut self.input)).poll(context))? {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
             read => {
                 if read == room {
                     self.read_bytes = (self.read_bytes * 2).min(READ_LIMIT_BYTES);
                 }
-                Ok(())
+                Poll::Ready(Ok(()))
             }
         }
     }
@@ -132,6 +163,13 @@ impl Connection {
     /// What has gathered is worth a write of its own.
     pub(super) fn is_full(&self) -> bool {
         self.output.len() >= OUTPUT_LIMIT_BYTES
+    }
+
+    /// Room for answers that are written here.
+    pub(super) fn make_room(&mut self) {
+        if self.output.capacity() == 0 {
+            self.output = spare::take();
+        }
     }
 
     /// Adds whole frames to the output; large ones are sent at once, with what was there before them.

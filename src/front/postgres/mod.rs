@@ -9,14 +9,15 @@
 //! <https://www.postgresql.org/docs/current/protocol-flow.html>
 
 mod ahead;
+mod alarm;
 mod authentication;
 mod client;
 mod connection;
-mod control;
 mod copying;
 mod events;
 mod extended;
 mod handshake;
+mod in_place;
 mod pass_through;
 mod peers;
 mod portals;

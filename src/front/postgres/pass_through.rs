@@ -1,75 +1,176 @@
 //! Messages that pass through the door: a statement that goes straight to one shard is sent on from where it lies, and its
-//! answer leaves as it came.
+//! answer leaves as it came. BEGIN and COMMIT are answered so, too, where that can be.
 //!
 //! Nothing is taken off the input before the answer has come whole. Where it does not come so, the same messages are
 //! answered one by one as any others are, and the statement that was sent waits in `passing` for its turn among them.
+//!
+//! A client whose statements all pass through never leaves [`Client::poll_passing`]: one function that knows what it waits
+//! for, since each layer of futures between the runtime and a socket costs as much as reading a message does.
 
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::client::{Client, READ_AHEAD_BYTES};
+use super::connection::Ended;
 use super::extended;
+use super::in_place::{Asks, Form, InPlace};
 use super::peers::Stage;
-use crate::engine::{Formats, Looked, PassThrough, Prepared, Session, StatementName, TransactionStatus};
+use crate::engine::{Commit, Control, Ending, Formats, Looked, PassThrough, TransactionStatus};
 use crate::types::Format;
-use crate::wire::frontend::{BindInPlace, ParseInPlace, query_text};
-use crate::wire::{Limits, whole_frame};
+use crate::wire::backend::{self, Readiness};
 
-pub(super) const DESCRIBE_PORTAL: &[u8] = b"D\0\0\0\x06P\0";
-pub(super) const EXECUTE: &[u8] = b"E\0\0\0\x09\0\0\0\0\0";
-pub(super) const SYNC: &[u8] = b"S\0\0\0\x04";
-pub(super) const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
-pub(super) const BIND_COMPLETE: &[u8] = b"2\0\0\0\x04";
+const PARSE_COMPLETE: &[u8] = b"1\0\0\0\x04";
+const BIND_COMPLETE: &[u8] = b"2\0\0\0\x04";
+/// What BEGIN is answered.
+const BEGUN: &[u8] = b"C\0\0\0\x0aBEGIN\0Z\0\0\0\x05T";
 
-/// Messages that were sent on.
-struct Sent {
-    passing: PassThrough,
-    /// What they take of the input.
-    bytes: usize,
-    unnamed: Unnamed,
-    /// Whose rows have to be described, and in which formats.
-    described: Option<(Arc<Prepared>, Formats)>,
+/// What a shard has to answer, and the messages that ask for it.
+pub(super) struct UnderWay {
+    sent: Sent,
+    messages: InPlace,
 }
 
-/// What becomes of the unnamed statement.
-enum Unnamed {
-    Stays,
-    Ends,
-    Is(Arc<Prepared>),
+enum Sent {
+    Statement(PassThrough),
+    Commit(Commit),
 }
 
 impl Client<'_> {
-    /// Answers the messages at the front of the input, if they pass through. `false`: they have to be taken one by one.
-    pub(super) async fn pass_through(&mut self) -> bool {
-        if self.skipping || self.in_batch || self.passing.is_some() || !self.session.may_pass() {
+    /// Answers what passes through, as it comes. Ready when something has come that has to be taken one by one.
+    pub(super) fn poll_passing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        // When what is waited for began, if that is now.
+        let mut begun = None;
+        loop {
+            if self.under_way.is_some() {
+                match ready!(self.poll_answer(begun, context)) {
+                    Looked::Whole => begun = Some(self.pass_answer()),
+                    Looked::Otherwise => {
+                        self.leave_under_way();
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+            if self.connection.input.is_empty() && !ready!(self.poll_input(begun, context))? {
+                return Poll::Ready(Ok(()));
+            }
+            let now = Instant::now();
+            // A client that does not read what it asked for is not answered further.
+            if self.connection.is_full() || !self.begin_in_place(now) {
+                return Poll::Ready(Ok(()));
+            }
+            begun = Some(now);
+        }
+    }
+
+    /// Waits for the client between its messages. `false`: it has to be waited for elsewhere. `now`: when the wait begins, if
+    /// that is now.
+    fn poll_input(&mut self, now: Option<Instant>, context: &mut Context<'_>) -> Poll<Result<bool, Ended>> {
+        let is_idle = self.session.status() == TransactionStatus::Idle;
+        let leave = if is_idle { Stage::Draining } else { Stage::Closing };
+        let is_owed = self.connection.flush_due || !self.ahead.is_empty() || self.session.keeps_connections();
+        if is_owed || !self.may_pass() || self.connection.peer.has_reached(leave) {
+            self.idle_until = None;
+            return Poll::Ready(Ok(false));
+        }
+        if let Poll::Ready(read) = self.connection.poll_read(context) {
+            self.idle_until = None;
+            return Poll::Ready(Ok(read.map(|()| true)?));
+        }
+        if is_idle {
+            self.connection.rest();
+            return Poll::Pending;
+        }
+        match self.idle_in_transaction_limit().is_some_and(|limit| self.is_idle_too_long(limit, now, context)) {
+            true => Poll::Ready(Err(Ended::idle_in_transaction())),
+            false => Poll::Pending,
+        }
+    }
+
+    fn is_idle_too_long(&mut self, limit: Duration, now: Option<Instant>, context: &mut Context<'_>) -> bool {
+        let until = match self.idle_until {
+            Some(until) => until,
+            None => {
+                let now = now.unwrap_or_else(Instant::now);
+                let Some(until) = now.checked_add(limit) else { return false };
+                self.idle_until = Some(until);
+                if self.alarm.is_set_before(until, now) {
+                    return false;
+                }
+                until
+            }
+        };
+        self.alarm.is_late(until, context)
+    }
+
+    fn may_pass(&self) -> bool {
+        !self.skipping && !self.in_batch && self.passing.is_none()
+    }
+
+    /// Begins what the messages at the front of the input ask for. `false`: they have to be taken one by one.
+    fn begin_in_place(&mut self, now: Instant) -> bool {
+        if !self.may_pass() || !self.session.may_pass() {
             return false;
         }
         let limits = self.limits();
-        self.passing_until = self.statement_deadline();
-        let Some(mut sent) = send_on(&mut self.session, &self.connection.input, limits) else {
-            return self.control_at_once().await;
+        let Some((messages, asks)) = InPlace::take(&mut self.session, &self.connection.input, limits, now) else {
+            return false;
         };
-        let looked =
-            std::future::poll_fn(|context| self.poll_answer(&mut |context| sent.passing.poll(context), context)).await;
-        match looked {
-            Looked::Whole => self.answer_with(sent),
-            Looked::Otherwise => self.passing = Some(sent.passing),
-        }
-        looked == Looked::Whole
+        let control = match asks {
+            Asks::Statement(passing) => {
+                self.passing_until = self.session.statement_timeout().and_then(|limit| deadline(now, limit));
+                self.under_way = Some(UnderWay { sent: Sent::Statement(passing), messages });
+                return true;
+            }
+            Asks::Control(control) => control,
+        };
+        self.begin_control(control, messages, now)
     }
 
-    /// Waits for the shard, and for whatever would end the statement early: that is dealt with elsewhere.
-    pub(super) fn poll_answer(
-        &mut self,
-        answer: &mut impl FnMut(&mut Context<'_>) -> Poll<Looked>,
-        context: &mut Context<'_>,
-    ) -> Poll<Looked> {
-        if let Poll::Ready(looked) = answer(context) {
-            return Poll::Ready(looked);
+    fn begin_control(&mut self, control: Control, messages: InPlace, now: Instant) -> bool {
+        let (tag, readiness) = match control {
+            Control::Begin { tag, isolation, read_only } => {
+                if !self.session.begin_at_once(isolation, read_only) {
+                    return false;
+                }
+                (tag, Readiness::InTransaction)
+            }
+            Control::Commit => match self.session.commit_at_once(now) {
+                None => return false,
+                Some(Ending::Done) => ("COMMIT", Readiness::Idle),
+                Some(Ending::Sent(commit)) => {
+                    self.passing_until = self.session.statement_timeout().and_then(|limit| deadline(now, limit));
+                    self.under_way = Some(UnderWay { sent: Sent::Commit(commit), messages });
+                    return true;
+                }
+            },
+        };
+        self.complete(&messages);
+        if tag == "BEGIN" {
+            self.answer_in_place(messages, BEGUN);
+        } else {
+            self.connection.make_room();
+            backend::command_complete(&mut self.connection.output, tag, None);
+            backend::ready_for_query(&mut self.connection.output, readiness);
+            self.answer_in_place(messages, b"");
+        }
+        if control == Control::Commit {
+            self.portals.clear();
+        }
+        true
+    }
+
+    /// Waits for the shard, and for whatever would end the statement early: that is dealt with elsewhere. `now`: when the wait
+    /// begins, if that is now.
+    fn poll_answer(&mut self, now: Option<Instant>, context: &mut Context<'_>) -> Poll<Looked> {
+        let looked = match self.under_way.as_mut().map(|under_way| &mut under_way.sent) {
+            Some(Sent::Statement(passing)) => passing.poll(context),
+            Some(Sent::Commit(commit)) => commit.poll(context),
+            None => Poll::Ready(Looked::Otherwise),
+        };
+        if looked.is_ready() {
+            return looked;
         }
         let connection = &mut *self.connection;
         connection.send_now_if_due();
@@ -77,12 +178,13 @@ impl Client<'_> {
             return Poll::Ready(Looked::Otherwise);
         }
         if let Some(until) = self.passing_until
-            && is_late(&mut self.alarm, until, context)
+            && !now.is_some_and(|now| self.alarm.is_set_before(until, now))
+            && self.alarm.is_late(until, context)
         {
             return Poll::Ready(Looked::Otherwise);
         }
         while connection.input.len() < READ_AHEAD_BYTES {
-            match pin!(connection.read()).poll(context) {
+            match connection.poll_read(context) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Looked::Otherwise),
@@ -91,126 +193,84 @@ impl Client<'_> {
         Poll::Pending
     }
 
-    fn answer_with(&mut self, sent: Sent) {
-        let Sent { passing, bytes, unnamed, described } = sent;
-        let connection = &mut *self.connection;
-        connection.take_input(bytes);
-        let answer = passing.answer();
-        if let Some((prepared, formats)) = &described {
-            let completions = [PARSE_COMPLETE, BIND_COMPLETE];
-            let rest = completions.iter().fold(answer, |rest, complete| rest.strip_prefix(*complete).unwrap_or(rest));
+    /// The messages are taken one by one, and what was sent for them is found then.
+    #[cold]
+    fn leave_under_way(&mut self) {
+        match self.under_way.take().map(|under_way| under_way.sent) {
+            Some(Sent::Statement(passing)) => self.passing = Some(passing),
+            Some(Sent::Commit(commit)) => self.session.commit_goes_on(commit),
+            None => {}
+        }
+    }
+
+    /// Passes a whole answer on. Gives when it was.
+    fn pass_answer(&mut self) -> Instant {
+        match self.under_way.take() {
+            Some(UnderWay { sent: Sent::Statement(passing), messages }) => {
+                self.answer_statement(messages, passing.answer());
+                let now = Instant::now();
+                self.session.passed(passing, now);
+                now
+            }
+            Some(UnderWay { sent: Sent::Commit(commit), messages }) => {
+                self.complete(&messages);
+                self.answer_in_place(messages, commit.answer());
+                self.portals.clear();
+                let now = Instant::now();
+                self.session.committed(commit, now);
+                now
+            }
+            None => Instant::now(),
+        }
+    }
+
+    fn answer_statement(&mut self, messages: InPlace, answer: &[u8]) {
+        let mut rest = answer;
+        if let Some((prepared, format)) = messages.description() {
+            let connection = &mut *self.connection;
+            for completion in [PARSE_COMPLETE, BIND_COMPLETE] {
+                rest = rest.strip_prefix(completion).unwrap_or(rest);
+            }
+            connection.make_room();
             connection.output.extend_from_slice(&answer[..answer.len() - rest.len()]);
-            match prepared.row_description().filter(|_| *formats == Formats::AllText) {
+            match prepared.row_description().filter(|_| format == Format::Text) {
                 Some(frame) => connection.output.extend_from_slice(frame),
                 None => {
                     let columns = self.session.columns(prepared);
-                    extended::describe_rows(&mut connection.output, columns.as_deref(), formats);
+                    let formats = if format == Format::Text { Formats::AllText } else { Formats::AllBinary };
+                    extended::describe_rows(&mut connection.output, columns.as_deref(), &formats);
                 }
             }
-            connection.send_soon(rest);
-        } else {
-            connection.send_soon(answer);
         }
-        match unnamed {
-            Unnamed::Stays => {}
-            Unnamed::Ends => self.unnamed = None,
-            Unnamed::Is(prepared) => self.unnamed = Some(prepared),
+        self.answer_in_place(messages, rest);
+    }
+
+    fn complete(&mut self, messages: &InPlace) {
+        let completions = messages.completions();
+        if !completions.is_empty() {
+            self.connection.make_room();
+            self.connection.output.extend_from_slice(completions);
+        }
+    }
+
+    /// Takes the messages off the input, and answers them with what was written and these frames.
+    fn answer_in_place(&mut self, messages: InPlace, frames: &[u8]) {
+        self.connection.take_input(messages.bytes);
+        self.connection.send_soon(frames);
+        match messages.form {
+            Form::Simple => self.unnamed = None,
+            Form::Unnamed(prepared) => self.unnamed = Some(prepared),
+            Form::Named(_) => {}
         }
         // Named ones live as long as their transaction.
         match self.session.status() {
             TransactionStatus::Idle => self.portals.clear(),
             _ => drop(self.portals.close("")),
         }
-        self.session.passed(passing);
     }
 }
 
-/// Whether it is `until` already; otherwise the task is woken then. The alarm is set anew only when it has gone off: a task
-/// that is woken for nothing costs less than an alarm for each statement.
-fn is_late(alarm: &mut Option<Pin<Box<Sleep>>>, until: Instant, context: &mut Context<'_>) -> bool {
-    let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-    if alarm.is_elapsed() || alarm.deadline() > until {
-        alarm.as_mut().reset(until);
-    }
-    while alarm.as_mut().poll(context).is_ready() {
-        if Instant::now() >= until {
-            return true;
-        }
-        alarm.as_mut().reset(until);
-    }
-    false
-}
-
-fn send_on(session: &mut Session, input: &[u8], limits: Limits) -> Option<Sent> {
-    let (kind, bytes) = whole_frame(input, limits)?;
-    match kind {
-        b'Q' => {
-            let frame = &input[..bytes];
-            let passing = session.pass_text(query_text(&frame[5..])?, frame)?;
-            Some(Sent { passing, bytes, unnamed: Unnamed::Ends, described: None })
-        }
-        b'P' => {
-            let parse = ParseInPlace::read(&input[5..bytes]).filter(|parse| parse.name.is_empty())?;
-            let prepared = session.remembered(parse.text, parse.types.iter().map(extended::declared_type))?;
-            let sent = send_execution(session, &prepared, input, bytes, limits)?;
-            Some(Sent { unnamed: Unnamed::Is(prepared), ..sent })
-        }
-        b'B' => {
-            let bind = BindInPlace::read(&input[5..bytes]).filter(|bind| !bind.statement.is_empty())?;
-            let prepared = session.named_statement(bind.statement)?;
-            send_execution(session, &prepared, input, 0, limits)
-        }
-        _ => None,
-    }
-}
-
-/// Bind, perhaps Describe, Execute and Sync, behind `before` bytes of Parse.
-fn send_execution(
-    session: &mut Session,
-    prepared: &Arc<Prepared>,
-    input: &[u8],
-    before: usize,
-    limits: Limits,
-) -> Option<Sent> {
-    let (parse, rest) = input.split_at(before);
-    let (_, bytes) = whole_frame(rest, limits).filter(|(kind, _)| *kind == b'B')?;
-    let (whole, rest) = rest.split_at(bytes);
-    let bind = BindInPlace::read(&whole[5..])?;
-    // A Parse's own statement is the unnamed one.
-    if !bind.portal.is_empty() || bind.statement.is_empty() == parse.is_empty() {
-        return None;
-    }
-    let (is_described, rest) = match rest.strip_prefix(DESCRIBE_PORTAL) {
-        Some(rest) => (true, rest),
-        None => (false, rest),
-    };
-    let rest = rest.strip_prefix(EXECUTE)?.strip_prefix(SYNC)?;
-    if bind.count() != prepared.parameter_count() {
-        return None;
-    }
-    let described = match (is_described, bind.result_format) {
-        (false, _) => None,
-        (true, Some(Format::Text)) => Some((Arc::clone(prepared), Formats::AllText)),
-        (true, Some(Format::Binary)) => Some((Arc::clone(prepared), Formats::AllBinary)),
-        (true, None) => return None,
-    };
-    let write = |name: Option<&StatementName>, out: &mut BytesMut| {
-        out.reserve(parse.len() + whole.len() + EXECUTE.len() + SYNC.len() + 32);
-        out.put_slice(parse);
-        match name {
-            None => out.put_slice(whole),
-            Some(name) => {
-                out.put_u8(b'B');
-                out.put_u32((4 + 1 + name.text.len() + 1 + bind.rest.len()) as u32);
-                out.put_u8(0);
-                out.put_slice(name.text.as_bytes());
-                out.put_u8(0);
-                out.put_slice(bind.rest);
-            }
-        }
-        out.put_slice(EXECUTE);
-        out.put_slice(SYNC);
-    };
-    let passing = session.pass_bound(prepared, |index| bind.value(index), write)?;
-    Some(Sent { passing, bytes: input.len() - rest.len(), unnamed: Unnamed::Stays, described })
+/// `None`: there is no limit.
+pub(super) fn deadline(now: Instant, limit: Duration) -> Option<Instant> {
+    if limit.is_zero() { None } else { now.checked_add(limit) }
 }

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -57,14 +57,23 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Completes when something may have come. Under TLS that cannot be told before it is read.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        std::future::poll_fn(|context| match self {
+    /// Whether something may have come, as far as the runtime was told. Under TLS that cannot be told before it is read.
+    #[inline]
+    pub(super) fn is_readable(&self) -> bool {
+        match self {
+            Stream::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Stream::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Stream::Tls(_) | Stream::Gone => true,
+        }
+    }
+
+    /// Ready when something may have come; otherwise the task is woken then.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
             Stream::Tcp(stream) => stream.poll_read_ready(context),
             Stream::Unix(stream) => stream.poll_read_ready(context),
             Stream::Tls(_) | Stream::Gone => Poll::Ready(Ok(())),
-        })
-        .await
+        }
     }
 
     /// The same socket, watched by the runtime that this runs in.

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -205,17 +205,29 @@ impl Backend {
     ///
     /// # Errors
     /// The connection broke.
-    #[inline]
     pub async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|context| self.poll_fill(context)).await
+    }
+
+    /// As [`Backend::fill`].
+    #[inline]
+    pub(super) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.capacity() - self.input.len() < self.read_bytes / 4 {
             self.input.reserve(self.read_bytes);
         }
-        let read = self.stream.read_buf(&mut self.input).await;
+        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(context));
         self.lost |= !matches!(read, Ok(1..));
         if self.input.len() == self.input.capacity() {
             self.read_bytes = LONG_READ_BYTES.min(self.read_bytes * 2);
         }
-        read
+        Poll::Ready(read)
+    }
+
+    /// Ready when something may have come; otherwise the task is woken then.
+    #[inline]
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        // A socket that cannot be watched is read, which says why.
+        self.stream.poll_readable(context).map(|_| ())
     }
 
     /// Sends what `output` holds, in one write where the socket takes it. Safe to abandon: what was written has left

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
+
 use super::keeper::Keeper;
 use super::program::Program;
 use super::session_state::SessionSettings;
@@ -71,11 +73,25 @@ pub enum Way {
 pub struct StatementName {
     pub number: u64,
     pub text: String,
+    /// How a Bind of it to the unnamed portal begins, but for its length.
+    bind: Box<[u8]>,
 }
 
 impl StatementName {
     pub fn new(number: u64) -> StatementName {
-        StatementName { number, text: format!("shardd_{number}") }
+        let text = format!("shardd_{number}");
+        let bind = format!("B\0\0\0\0\0{text}\0").into_bytes().into();
+        StatementName { number, text, bind }
+    }
+
+    /// Writes a Bind of it to the unnamed portal, which goes on with `rest` behind its name.
+    pub fn write_bind(&self, rest: &[u8], out: &mut BytesMut) {
+        let begin = out.len();
+        out.extend_from_slice(&self.bind);
+        out.extend_from_slice(rest);
+        // The client's own Bind was no longer than a message may be.
+        let length = (out.len() - begin - 1) as u32;
+        out[begin + 1..begin + 5].copy_from_slice(&length.to_be_bytes());
     }
 }
 

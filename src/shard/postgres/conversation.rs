@@ -1,9 +1,11 @@
 //! Statements over one connection: what is sent for one, and how its answer is waited for.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
 
 use super::backend::Backend;
@@ -46,7 +48,7 @@ pub(super) async fn attach(
 }
 
 /// Writes what is sent for a statement, after `begin` in the same exchange.
-pub(super) fn write(backend: &mut Backend, call: &Call, begin: Option<&str>) -> Exchange {
+pub(super) fn write(backend: &mut Backend, call: &Call, begin: Option<&'static str>) -> Exchange {
     let exchange = Exchange::new(Some(Arc::clone(&call.program)));
     match (&call.way, begin) {
         (Way::Simple, None) => {
@@ -90,10 +92,24 @@ pub(super) fn write(backend: &mut Backend, call: &Call, begin: Option<&str>) -> 
     }
 }
 
-pub(super) fn write_begin(backend: &mut Backend, begin: &str) {
-    request::parse(&mut backend.output, "", begin, &[]);
-    request::bind(&mut backend.output, "", Values { formats: &[], values: &[] }, &[]);
-    request::execute(&mut backend.output);
+/// Writes the Parse, Bind and Execute of a statement that begins transactions. There are few such, which are put into messages
+/// once.
+pub(super) fn write_begin(backend: &mut Backend, begin: &'static str) {
+    BEGINNINGS.with_borrow_mut(|known| {
+        if let Some((_, messages)) = known.iter().find(|(text, _)| std::ptr::eq(*text, begin)) {
+            return backend.output.extend_from_slice(messages);
+        }
+        let mut messages = BytesMut::new();
+        request::parse(&mut messages, "", begin, &[]);
+        request::bind(&mut messages, "", Values { formats: &[], values: &[] }, &[]);
+        request::execute(&mut messages);
+        backend.output.extend_from_slice(&messages);
+        known.push((begin, messages.freeze()));
+    });
+}
+
+thread_local! {
+    static BEGINNINGS: RefCell<Vec<(&'static str, Bytes)>> = const { RefCell::new(Vec::new()) };
 }
 
 fn write_run(backend: &mut Backend, name: &str, values: Values<'_>, formats: &Formats, describe: bool) {

@@ -56,7 +56,7 @@ impl Gathering {
         settings: &Arc<SessionSettings>,
         cancel: &CancelFlag,
     ) -> Result<Gathering> {
-        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE".to_owned();
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
         let transaction = shard.begin(begin, settings, None, cancel).await?;
         Ok(Gathering { transaction, cancel: cancel.clone(), shard: shard.name().into(), tables: Vec::new() })
     }

@@ -6,6 +6,8 @@
 use std::pin::pin;
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
+
 use super::backend::Backend;
 use super::frames::{Next, next_frame};
 use super::pool::{Pooled, Use};
@@ -34,6 +36,8 @@ pub struct PassThrough {
     pub(super) connection: Pooled,
     /// All of it has left this side.
     sent: bool,
+    /// The answer was waited for.
+    awaited: bool,
     /// What the connection's state is when it has ended well.
     ends: Readiness,
     /// BEGIN went before it.
@@ -59,7 +63,7 @@ impl PassThrough {
         connection.try_flush().ok()?;
         connection.due += 1;
         let sent = connection.output.is_empty();
-        Some(PassThrough { connection, sent, ends, begins, form, from: 0 })
+        Some(PassThrough { connection, sent, awaited: false, ends, begins, form, from: 0 })
     }
 
     /// Ready once the answer can be passed on, or has to be taken apart.
@@ -73,8 +77,14 @@ impl PassThrough {
                 Poll::Ready(Err(_)) => return Poll::Ready(Looked::Otherwise),
             }
         }
+        if !self.awaited {
+            self.awaited = true;
+            if backend.poll_readable(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
         loop {
-            match pin!(backend.fill()).poll(context) {
+            match backend.poll_fill(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(_) => return Poll::Ready(Looked::Otherwise),
@@ -108,9 +118,9 @@ impl PassThrough {
         self.connection
     }
 
-    /// Gives its connection back to its pool, after its whole answer was passed on.
-    pub fn end(self) {
-        self.into_connection().give_back();
+    /// Gives its connection back to its pool, after its whole answer was passed on, now.
+    pub fn end(self, now: Instant) {
+        self.into_connection().give_back_at(now);
     }
 }
 

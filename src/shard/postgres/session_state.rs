@@ -5,7 +5,7 @@
 //! that are there.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher};
 use std::sync::{Arc, LazyLock, Weak};
 
 use parking_lot::Mutex;
@@ -64,12 +64,31 @@ enum Known {
     Lost,
 }
 
+/// Of numbers that shardd gives: nobody can choose those that meet.
+#[derive(Debug, Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Its bits spread over all of the product's.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 /// One connection's state.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionState {
     settings: Known,
     /// By number: when it was last used.
-    statements: HashMap<u64, u64>,
+    statements: HashMap<u64, u64, BuildHasherDefault<NumberHasher>>,
     clock: u64,
     /// Settings of the clients' own that were ever told: a server never forgets their names.
     custom: HashSet<String>,

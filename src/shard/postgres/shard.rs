@@ -1,9 +1,9 @@
 //! A shard on a Postgres server: statements in, rows out, over pooled connections.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 
 use super::call::{Call, OnReplica, StatementName};
 use super::clean;
@@ -91,6 +91,14 @@ impl PostgresShard {
 
     pub fn pools(&self) -> &[Arc<Pool>] {
         &self.pools
+    }
+
+    /// This worker's.
+    fn own_pool(&self) -> &Arc<Pool> {
+        match &*self.pools {
+            [only] => only,
+            pools => &pools[worker::current() % pools.len()],
+        }
     }
 
     async fn take_connection(&self, cancel: &CancelFlag) -> Result<Pooled> {
@@ -246,8 +254,9 @@ impl PostgresShard {
         settings: &Arc<SessionSettings>,
         statement: Option<&StatementName>,
         write: impl FnOnce(&mut BytesMut),
+        now: Instant,
     ) -> Option<PassThrough> {
-        let mut connection = self.pools[worker::current() % self.pools.len()].try_checkout()?;
+        let mut connection = self.own_pool().checkout_idle(now)?;
         if !connection.state.is_ready_for(settings, statement) {
             connection.give_back();
             return None;
@@ -259,11 +268,12 @@ impl PostgresShard {
     /// Begins a transaction as [`PostgresShard::begin`] does, on a connection that is idle; `None`: there is none.
     pub fn begin_at_once(
         &self,
-        begin: String,
+        begin: &'static str,
         settings: &Arc<SessionSettings>,
         cancel: &CancelFlag,
+        now: Instant,
     ) -> Option<PostgresTransaction> {
-        let connection = self.pools[worker::current() % self.pools.len()].try_checkout()?;
+        let connection = self.own_pool().checkout_idle(now)?;
         if !connection.state.is_attached_to(settings) {
             connection.give_back();
             return None;
@@ -494,7 +504,7 @@ impl PostgresShard {
     /// No connection could be had.
     pub async fn begin(
         &self,
-        begin: String,
+        begin: &'static str,
         settings: &Arc<SessionSettings>,
         keeper: Option<&Arc<Keeper>>,
         cancel: &CancelFlag,
@@ -503,7 +513,12 @@ impl PostgresShard {
         Ok(self.transaction_on(connection, begin, cancel))
     }
 
-    pub(super) fn transaction_on(&self, connection: Pooled, begin: String, cancel: &CancelFlag) -> PostgresTransaction {
+    pub(super) fn transaction_on(
+        &self,
+        connection: Pooled,
+        begin: &'static str,
+        cancel: &CancelFlag,
+    ) -> PostgresTransaction {
         PostgresTransaction::new((self.id, Arc::clone(&self.name)), connection, begin, cancel)
     }
 

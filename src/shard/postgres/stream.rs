@@ -60,6 +60,15 @@ impl Stream {
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Ready when something may have come; otherwise the task is woken then. Under TLS that cannot be told before it is read.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(stream) => stream.poll_read_ready(context),
+            Stream::Unix(stream) => stream.poll_read_ready(context),
+            Stream::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Sends what the socket takes at once. TLS has to be waited for.
     ///
     /// # Errors

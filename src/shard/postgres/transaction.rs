@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 
 use super::call::{Aftermath, Call, OnReplica, StatementName};
 use super::clean;
@@ -34,6 +35,8 @@ use crate::wire::request;
 /// How long a rollback is waited for.
 const ROLLBACK_TIME: Duration = Duration::from_secs(2);
 
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
 /// A shard's part of a transaction.
 #[derive(Debug)]
 pub struct PostgresTransaction {
@@ -41,7 +44,7 @@ pub struct PostgresTransaction {
     shard: Arc<str>,
     place: Arc<Place>,
     /// What opens it: `BEGIN ISOLATION LEVEL ...`. `None`: it is open.
-    begin: Option<String>,
+    begin: Option<&'static str>,
     /// It is on a replica: where it can begin instead, when that is lost before it has begun.
     instead: Option<Arc<Pool>>,
     cancel: CancelFlag,
@@ -60,7 +63,7 @@ impl PostgresTransaction {
     pub(super) fn new(
         (id, shard): (ShardId, Arc<str>),
         connection: Pooled,
-        begin: String,
+        begin: &'static str,
         cancel: &CancelFlag,
     ) -> PostgresTransaction {
         let place = Place::new(connection);
@@ -106,7 +109,7 @@ impl PostgresTransaction {
         if call.aftermath != Aftermath::Keep {
             connection.note(call.aftermath);
         }
-        let mut exchange = conversation::write(&mut connection, call, self.begin.as_deref());
+        let mut exchange = conversation::write(&mut connection, call, self.begin);
         let mut sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
         if self.begin.is_some() && sent.as_ref().is_err_and(never_sent) {
             // The server had closed it before BEGIN was sent: another one will do.
@@ -115,7 +118,7 @@ impl PostgresTransaction {
                 None => replaced(connection).await?,
             };
             self.attach(&mut connection, &call.settings).await?;
-            exchange = conversation::write(&mut connection, call, self.begin.as_deref());
+            exchange = conversation::write(&mut connection, call, self.begin);
             sent = conversation::send(&mut connection, &call.cancel, &self.shard).await;
         }
         sent?;
@@ -165,13 +168,16 @@ impl PostgresTransaction {
     /// Sends COMMIT, whose answer is to be passed on as it comes. `None`: a statement is still running.
     pub fn commit_at_once(&mut self) -> Option<PassThrough> {
         let mut connection = self.place.take_free()?;
-        request::query(&mut connection.output, "COMMIT");
+        connection.output.extend_from_slice(COMMIT);
         PassThrough::send(connection, Readiness::Idle, false, Form::AsItCame)
     }
 
-    /// After the whole answer to COMMIT was passed on.
-    pub fn committed(self, passing: PassThrough) {
-        clean::release(passing.into_connection(), self.aftermath);
+    /// After the whole answer to COMMIT was passed on, now.
+    pub fn committed(self, passing: PassThrough, now: Instant) {
+        match self.aftermath {
+            Aftermath::Keep => passing.end(now),
+            aftermath => clean::release(passing.into_connection(), aftermath),
+        }
     }
 
     /// [`PostgresTransaction::commit`] goes on with it.
@@ -287,7 +293,7 @@ impl PostgresTransaction {
         self.aftermath = self.aftermath.max(Aftermath::Reset);
         let mut connection = self.place.take().await?;
         if let Some(begin) = self.begin.take() {
-            let begun = conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await;
+            let begun = conversation::run_plain(&mut connection, begin, &self.cancel, &self.shard).await;
             begun.map_err(lost_in_transaction)?;
         }
         let outcome = conversation::run_told(&mut connection, text, &self.cancel, &self.shard).await;
@@ -306,7 +312,7 @@ impl PostgresTransaction {
         let outcome = async {
             self.attach(&mut connection, settings).await?;
             if let Some(begin) = self.begin.take() {
-                conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await?;
+                conversation::run_plain(&mut connection, begin, &self.cancel, &self.shard).await?;
             }
             conversation::rows_of(&mut connection, text, &self.cancel, &self.shard).await
         };
@@ -355,7 +361,7 @@ impl PostgresTransaction {
         let begun = async {
             self.attach(&mut connection, settings).await?;
             if let Some(begin) = self.begin.take() {
-                conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await?;
+                conversation::run_plain(&mut connection, begin, &self.cancel, &self.shard).await?;
             }
             Ok(())
         };
@@ -397,7 +403,7 @@ impl PostgresTransaction {
     async fn run_plain(&mut self, text: &str) -> Result<()> {
         let mut connection = self.place.take().await.map_err(lost_in_transaction)?;
         if let Some(begin) = self.begin.take() {
-            let begun = conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard).await;
+            let begun = conversation::run_plain(&mut connection, begin, &self.cancel, &self.shard).await;
             begun.map_err(lost_in_transaction)?;
         }
         let outcome = conversation::run_plain(&mut connection, text, &self.cancel, &self.shard).await;
@@ -456,7 +462,7 @@ impl PostgresTransaction {
     pub async fn describe(&mut self, text: &str, type_oids: &[u32]) -> Result<Description> {
         let mut connection = self.place.take().await?;
         if let Some(begin) = self.begin.take() {
-            conversation::run_plain(&mut connection, &begin, &self.cancel, &self.shard)
+            conversation::run_plain(&mut connection, begin, &self.cancel, &self.shard)
                 .await
                 .map_err(lost_in_transaction)?;
         }

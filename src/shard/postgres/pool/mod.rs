@@ -99,7 +99,12 @@ impl Pool {
 
     /// A connection that is idle now.
     pub fn try_checkout(self: &Arc<Self>) -> Option<Pooled> {
-        let now = Instant::now();
+        self.checkout_idle(Instant::now())
+    }
+
+    /// As [`Pool::try_checkout`], for who knows what time it is.
+    #[inline]
+    pub fn checkout_idle(self: &Arc<Self>, now: Instant) -> Option<Pooled> {
         loop {
             let held = {
                 let mut state = self.state.lock();
@@ -112,11 +117,7 @@ impl Pool {
             if !stale && !held.is_expired(now) {
                 return Some(Pooled::new(Arc::clone(self), held));
             }
-            held.backend.terminate();
-            self.closed_one(|totals| {
-                totals.checkouts -= 1;
-                *(if stale { &mut totals.stale } else { &mut totals.retired }) += 1;
-            });
+            self.not_taken(held, stale);
         }
     }
 
@@ -139,6 +140,15 @@ impl Pool {
             totals.stale += 1;
         });
         None
+    }
+
+    #[cold]
+    fn not_taken(self: &Arc<Self>, held: Held, stale: bool) {
+        held.backend.terminate();
+        self.closed_one(|totals| {
+            totals.checkouts -= 1;
+            *(if stale { &mut totals.stale } else { &mut totals.retired }) += 1;
+        });
     }
 
     /// Whether there are as many connections as there may be.
@@ -208,18 +218,17 @@ impl Pool {
                 state.active += 1;
                 held
             };
-            self.receive(held);
+            self.receive(held, Instant::now());
         }
     }
 
     /// Takes back a connection that is counted as active: for the first that waits, or among the idle.
-    fn receive(self: &Arc<Self>, mut held: Held) {
+    fn receive(self: &Arc<Self>, mut held: Held, now: Instant) {
         if !held.backend.is_clean() {
             drop(held);
             return self.discarded();
         }
         held.backend.rest();
-        let now = Instant::now();
         loop {
             let waiter = {
                 let mut state = self.state.lock();
@@ -332,7 +341,7 @@ impl Pool {
             state.totals.connected += 1;
         }
         let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-        self.receive(Held { backend: Box::new(backend), expires, idle_since: now, number, uses: 0 });
+        self.receive(Held { backend: Box::new(backend), expires, idle_since: now, number, uses: 0 }, now);
         // Those whom the breaker held back; after the first of them was served.
         let begun = self.state.lock().begin_connecting(&self.limits, now);
         self.connect(begun);

@@ -79,12 +79,18 @@ impl Pooled {
     /// message that was due has been taken. A connection with bytes in its buffers is closed all the same.
     ///
     /// One that a session keeps goes back there instead, whatever its session is.
-    pub fn give_back(mut self) {
+    pub fn give_back(self) {
+        self.give_back_at(Instant::now());
+    }
+
+    /// As [`Pooled::give_back`], for who knows what time it is.
+    #[inline]
+    pub fn give_back_at(mut self, now: Instant) {
         if let Some((keeper, shard)) = self.keeper.take() {
             return keeper.receive(shard, self);
         }
         if let Some(held) = self.held.take() {
-            self.pool.receive(held);
+            self.pool.receive(held, now);
         }
     }
 

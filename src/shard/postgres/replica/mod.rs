@@ -179,7 +179,7 @@ impl PostgresShard {
     /// No connection could be had.
     pub async fn begin_to_read(
         &self,
-        begin: String,
+        begin: &'static str,
         settings: &Arc<SessionSettings>,
         cancel: &CancelFlag,
     ) -> Result<PostgresTransaction> {
