@@ -134,11 +134,7 @@ impl Pool {
         if held.backend.is_quiet() {
             return Some(Pooled::again(Arc::clone(self), held));
         }
-        held.backend.terminate();
-        self.closed_one(|totals| {
-            totals.checkouts -= 1;
-            totals.stale += 1;
-        });
+        self.not_taken(held, true);
         None
     }
 
