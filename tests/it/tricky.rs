@@ -295,13 +295,17 @@ fn the_copies_of_a_reference_table_stay_the_same_whatever_is_picked() {
     both.got.run("INSERT INTO picked SELECT venue_id, name FROM venues LIMIT 2");
     both.got.run("INSERT INTO picked SELECT venue_id + 100, name FROM venues TABLESAMPLE BERNOULLI (50)");
     both.got.run("INSERT INTO picked SELECT DISTINCT ON (city) venue_id + 200, name FROM venues");
+    for statement in [
+        "UPDATE picked SET name = 'x' WHERE venue_id IN (SELECT venue_id FROM venues LIMIT 1)",
+        "UPDATE picked SET name = 'y' FROM venues v TABLESAMPLE BERNOULLI (50) WHERE v.venue_id = picked.venue_id",
+    ] {
+        both.got.run(statement);
+    }
     let all = "SELECT * FROM picked ORDER BY 1";
     let copies: Vec<_> =
         both.shardd.shard_names().iter().map(|shard| both.postgres.client_of(shard).query(all).texts()).collect();
     assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
     for statement in [
-        "UPDATE picked SET name = 'x' WHERE venue_id IN (SELECT venue_id FROM venues LIMIT 1)",
-        "UPDATE picked SET name = 'x' FROM venues v TABLESAMPLE BERNOULLI (50) WHERE v.venue_id = picked.venue_id",
         "CREATE TABLE sampled AS SELECT * FROM venues TABLESAMPLE BERNOULLI (50)",
         "DELETE FROM seats USING venues v TABLESAMPLE BERNOULLI (50) WHERE seats.seat_id = v.venue_id",
     ] {
