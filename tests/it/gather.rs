@@ -45,13 +45,7 @@ const READS: &[&str] = &[
     "SELECT e.event_id, e.title, count(*) FROM events e JOIN seats s ON s.seat_id = e.rank GROUP BY e.event_id ORDER BY 1",
     "SELECT v.name, v.city, count(*) FROM venues v JOIN events e USING (venue_id) GROUP BY v.venue_id ORDER BY 1",
     "SELECT DISTINCT ON (venue_id) venue_id, event_id FROM events ORDER BY venue_id, price DESC, event_id",
-    // Rows as they are.
-    "SELECT *, rank() OVER (ORDER BY event_id) FROM events ORDER BY event_id",
-    "SELECT e.*, count(*) OVER () FROM public.events e WHERE e.rank = 2 ORDER BY 1",
-];
-
-/// Those that the SQLite dialect does not speak, on one shard either.
-const POSTGRES_READS: &[&str] = &[
+    // What SQLite has no word for.
     "SELECT venue_id, string_agg(DISTINCT title, '+' ORDER BY title) FROM events GROUP BY venue_id ORDER BY 1",
     "SELECT venue_id FROM events EXCEPT ALL SELECT venue_id FROM venues ORDER BY 1",
     "SELECT rank, count(*) FROM events GROUP BY ROLLUP (rank) ORDER BY 1",
@@ -60,13 +54,24 @@ const POSTGRES_READS: &[&str] = &[
     "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY price) FROM events",
     "SELECT mode() WITHIN GROUP (ORDER BY title), json_agg(event_id ORDER BY event_id) FROM events",
     "SELECT stddev(price), variance(price), round(corr(price, rank)::numeric, 10) FROM events",
-    "SELECT event_id FROM events ORDER BY price FETCH FIRST 3 ROWS WITH TIES",
-    "SELECT e FROM events e WHERE (SELECT count(*) FROM events) > 3 ORDER BY 1",
+    "SELECT price FROM events ORDER BY price FETCH FIRST 3 ROWS WITH TIES",
     "SELECT count(DISTINCT (venue_id, rank)) FROM events",
     "SELECT row_to_json(e), rank() OVER (ORDER BY event_id) FROM public.events e WHERE rank = 1 ORDER BY event_id",
     "SELECT title FROM public.events WHERE public.events.price > (SELECT avg(price) FROM public.events) ORDER BY event_id",
     "SELECT sum(price) OVER w, event_id FROM events WINDOW w AS (ORDER BY event_id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) ORDER BY 2",
+    "SELECT venue_id, rank, count(*), grouping(venue_id, rank) FROM events GROUP BY GROUPING SETS ((venue_id, rank), ROLLUP (rank)) ORDER BY 4, 1, 2",
+    "SELECT v.name, x.* FROM venues v LEFT JOIN LATERAL (SELECT e.title, e.price, e.day FROM events e WHERE e.venue_id = v.venue_id ORDER BY e.price DESC, e.event_id LIMIT 2) x ON true ORDER BY 1, 3, 2",
+    "SELECT section FROM seats INTERSECT ALL (SELECT section FROM seats WHERE seat_id = 2 UNION ALL SELECT city FROM venues) ORDER BY 1",
+    "SELECT section, percentile_disc(0.5) WITHIN GROUP (ORDER BY held), mode() WITHIN GROUP (ORDER BY seat_id DESC) FROM seats GROUP BY ROLLUP (section) ORDER BY 1",
+    "SELECT v.venue_id, json_agg(e ORDER BY e.event_id), count(e) FROM venues v LEFT JOIN events e USING (venue_id) GROUP BY v.venue_id ORDER BY 1",
+    "SELECT string_agg(DISTINCT title, ', '), array_agg(DISTINCT rank) FROM events",
+    // Rows as they are.
+    "SELECT *, rank() OVER (ORDER BY event_id) FROM events ORDER BY event_id",
+    "SELECT e.*, count(*) OVER () FROM public.events e WHERE e.rank = 2 ORDER BY 1",
 ];
+
+/// Those that the SQLite dialect does not speak, on one shard either.
+const POSTGRES_READS: &[&str] = &["SELECT e FROM events e WHERE (SELECT count(*) FROM events) > 3 ORDER BY 1"];
 
 #[test]
 fn reads_over_rows_of_many_keys_are_answered_as_by_one_database() {

@@ -222,9 +222,22 @@ pub fn aggregate(random: &mut Random, keyed: bool) -> Query {
     if !conditions.is_empty() {
         sql += &format!(" WHERE {}", conditions.join(" AND "));
     }
+    let mut sets = false;
     if !groups.is_empty() {
         let positions: Vec<String> = (1..=groups.len()).map(|group| group.to_string()).collect();
         let by = if expressions.random.chance(30) { positions.join(", ") } else { groups.join(", ") };
+        let by = match expressions.random.below(12) {
+            0 => format!("ROLLUP ({by})"),
+            1 => format!("CUBE ({by})"),
+            2 => format!("GROUPING SETS (({by}), {}, (), ())", groups[0]),
+            3 => format!("{}, ROLLUP ({by})", groups[0]),
+            _ => by,
+        };
+        sets = by.contains(" (");
+        if sets {
+            let list = sql.find(" FROM ").unwrap_or(sql.len());
+            sql.insert_str(list, &format!(", grouping({})", groups.join(", ")));
+        }
         sql += &format!(" GROUP BY {by}");
     }
     if expressions.random.chance(25) {
@@ -237,7 +250,7 @@ pub fn aggregate(random: &mut Random, keyed: bool) -> Query {
         ]);
         sql += &format!(" HAVING {}", expressions.fill(template, 0));
     }
-    let ordered = groups.is_empty() || expressions.random.chance(60);
+    let ordered = !sets && (groups.is_empty() || expressions.random.chance(60));
     if !groups.is_empty() && ordered {
         let first = if expressions.random.chance(30) { "count(*) DESC, " } else { "" };
         sql += &format!(" ORDER BY {first}{}", groups.join(", "));

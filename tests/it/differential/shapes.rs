@@ -66,6 +66,17 @@ pub const QUERIES: &[Shape] = &[
     ordered("", "VALUES (1, 'a'), (2, 'b'), (3, NULL) ORDER BY 1 DESC"),
     ordered("", "SELECT * FROM (VALUES (1, 'one'), (2, 'two')) AS t (n, word) ORDER BY n"),
     ordered("", "TABLE venues ORDER BY venue_id"),
+    ordered("", "SELECT status FROM seats WHERE event_id = {k} EXCEPT ALL SELECT status FROM seats WHERE event_id = {k} AND seat_id < 3 ORDER BY 1"),
+    ordered("", "SELECT price FROM seats INTERSECT ALL SELECT price FROM events ORDER BY 1"),
+    ordered("", "SELECT section, status FROM seats EXCEPT ALL (SELECT section, status FROM seats WHERE seat_id = 1 UNION ALL VALUES (NULL, 'free')) ORDER BY 1, 2"),
+    any_order("", "SELECT DISTINCT tags FROM events"),
+    ordered("", "SELECT event_id, tags FROM events ORDER BY tags DESC NULLS LAST, event_id"),
+    any_order("", "SELECT tags FROM events EXCEPT SELECT tags FROM events WHERE event_id = {k}"),
+    any_order("", "SELECT interval '1 day' AS i UNION SELECT interval '24 hours' UNION ALL SELECT interval '2 days' INTERSECT ALL SELECT interval '48:00:00'"),
+    // LATERAL.
+    ordered("e=events", "SELECT e.event_id, x.seat_id, x.price, x.extra FROM events e LEFT JOIN LATERAL (SELECT s.*, {t} AS extra FROM seats s WHERE s.event_id = e.event_id ORDER BY s.price DESC NULLS LAST, s.seat_id LIMIT 2) x ON x.seat_id > 1 WHERE e.event_id = {k} ORDER BY 1, 2"),
+    ordered("e=events", "SELECT e.event_id, x.a, x.b, y.c FROM events e, LATERAL (SELECT {ts} AS a, {f8} AS b) x, LATERAL (SELECT x.a AS c UNION ALL SELECT NULL) y ORDER BY 1, 4"),
+    ordered("", "SELECT v.venue_id, x.n, x.total FROM venues v CROSS JOIN LATERAL (SELECT count(*) AS n, sum(e.price) AS total FROM events e WHERE e.venue_id = v.venue_id) x ORDER BY 1"),
     // generate_series.
     ordered("", "SELECT g, g * 2 FROM generate_series(1, {id}) g"),
     ordered("", "SELECT g::text FROM generate_series(10, 1, -3) AS g"),

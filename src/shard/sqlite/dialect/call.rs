@@ -1,4 +1,4 @@
-//! Function calls: plain, aggregate and window functions, and those that have a syntax of their own.
+//! Function calls: how one is read and resolved, plain functions, and those that have a syntax of their own.
 
 use sqlparser::ast::Spanned;
 use sqlparser::tokenizer::Span;
@@ -10,9 +10,9 @@ use super::catalog::{Argument, Candidate, Choice, Signature, choose, is_postgres
 use super::coerce::{Context, common_type};
 use super::expression::{Place, common_modifier};
 use super::names::{QualifiedName, quote_text};
-use super::operate::order_key;
 use super::refusal;
 use super::typed::Typed;
+use super::whole_row::row_to_json;
 use crate::error::{Error, Result, SqlState};
 use crate::shard::sqlite::EnvironmentValue;
 use crate::sql::ast::{self, Expr};
@@ -20,11 +20,11 @@ use crate::types::PgType;
 
 /// A call's parts, as the tree has them.
 #[derive(Default)]
-struct Call<'e> {
-    arguments: Vec<&'e Expr>,
-    star: bool,
-    distinct: bool,
-    order_by: &'e [ast::OrderByExpr],
+pub(super) struct Call<'e> {
+    pub(super) arguments: Vec<&'e Expr>,
+    pub(super) star: bool,
+    pub(super) distinct: bool,
+    pub(super) order_by: &'e [ast::OrderByExpr],
 }
 
 /// A function that was chosen, and what its types come to.
@@ -42,7 +42,8 @@ impl Translator<'_> {
             return self.bare_function(&name, place);
         }
         if !function.within_group.is_empty() {
-            return Err(refusal::ORDERED_SET.error());
+            let result = self.ordered_set(&name, function, place);
+            return result.map_err(|error| self.error_at(error, name.span));
         }
         if function.null_treatment.is_some() {
             return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"NULLS\""));
@@ -95,11 +96,10 @@ impl Translator<'_> {
             let message = format!("{what} specified, but {} is not an aggregate function", name.name);
             return Err(self.error_at(Error::new(SqlState::WRONG_OBJECT_TYPE, message), name.span));
         }
-        let arguments = call
-            .arguments
-            .iter()
-            .map(|argument| self.expression(argument, place.value()))
-            .collect::<Result<Vec<_>>>()?;
+        let arguments = self.arguments(&name.name, &call.arguments, place.value())?;
+        if let Some(row) = row_to_json(&name.name, &arguments) {
+            return Ok(row);
+        }
         if functions(&name.name).iter().any(|(kind, _)| *kind == Kind::SetReturning) {
             let result = self.series_in_list(&name, arguments, place);
             return result.map_err(|error| self.error_at(error, name.span));
@@ -234,129 +234,6 @@ impl Translator<'_> {
             .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
     }
 
-    fn aggregate(
-        &mut self,
-        name: &QualifiedName,
-        call: &Call<'_>,
-        filter: Option<&Expr>,
-        place: Place<'_>,
-    ) -> Result<Typed> {
-        if place.in_aggregate {
-            return Err(Error::new(SqlState::GROUPING_ERROR, "aggregate function calls cannot be nested"));
-        }
-        if !place.clause.allows_aggregates() {
-            let message = format!("aggregate functions are not allowed in {}", place.clause.name());
-            return Err(Error::new(SqlState::GROUPING_ERROR, message));
-        }
-        let inside = Place { in_aggregate: true, filter: false, ..place };
-        let arguments =
-            call.arguments.iter().map(|argument| self.expression(argument, inside)).collect::<Result<Vec<_>>>()?;
-        if arguments.iter().any(|argument| argument.facts.window) {
-            return Err(Error::new(
-                SqlState::GROUPING_ERROR,
-                "aggregate function calls cannot contain window function calls",
-            ));
-        }
-        let resolved = self.resolve_aggregate(name, call.star, arguments)?;
-        let form = self.form_of(name, &resolved)?;
-        let order = self.aggregate_order(call, inside)?;
-        let condition = filter.map(|filter| self.filter(filter, place)).transpose()?;
-        let mut sql = self.aggregate_text(form, &resolved, call, &order)?;
-        if let Some(condition) = &condition {
-            sql.push_str(&format!(" FILTER (WHERE {})", condition.sql));
-        }
-        let mut typed = Typed::computed(sql, resolved.result, resolved.arguments.iter().chain(&condition));
-        if typed.facts.outer_columns && !typed.facts.own_columns {
-            return Err(refusal::NESTED_OUTER_AGGREGATE.error());
-        }
-        typed.origin = super::typed::Origin::Computed;
-        typed.facts.aggregate = true;
-        typed.facts.ungrouped = None;
-        typed.facts.not_null = name.name == "count";
-        Ok(typed)
-    }
-
-    pub(super) fn resolve_aggregate(
-        &mut self,
-        name: &QualifiedName,
-        star: bool,
-        arguments: Vec<Typed>,
-    ) -> Result<Resolved> {
-        if star && name.name != "count" {
-            let message = format!("function {}() does not exist", name.display());
-            return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).hint(
-                "No function matches the given name and argument types. You might need to add explicit type casts.",
-            ));
-        }
-        if name.name == "count" && !star && arguments.is_empty() {
-            return Err(Error::new(
-                SqlState::WRONG_OBJECT_TYPE,
-                "count(*) must be used to call a parameterless aggregate function",
-            ));
-        }
-        self.resolve(name, arguments)
-    }
-
-    pub(super) fn filter(&mut self, filter: &Expr, place: Place<'_>) -> Result<Typed> {
-        let inside = Place { in_aggregate: true, clause: super::expression::Clause::Filter, filter: true, ..place };
-        let condition = self.expression(filter, inside)?;
-        self.boolean(condition, "FILTER", filter.span())
-    }
-
-    fn aggregate_order(&mut self, call: &Call<'_>, inside: Place<'_>) -> Result<Vec<(String, String)>> {
-        let mut order = Vec::with_capacity(call.order_by.len());
-        for key in call.order_by {
-            let typed = self.expression(&key.expr, inside)?;
-            let typed = if typed.is_untyped() { self.implicit(typed, PgType::Text)? } else { typed };
-            let text = self.sort_key(&typed, &key.options)?;
-            if call.distinct && !call.arguments.iter().any(|argument| **argument == key.expr) {
-                return Err(Error::new(
-                    SqlState::INVALID_COLUMN_REFERENCE,
-                    "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
-                ));
-            }
-            order.push((typed.sql, text));
-        }
-        Ok(order)
-    }
-
-    fn aggregate_text(
-        &mut self,
-        form: &'static str,
-        resolved: &Resolved,
-        call: &Call<'_>,
-        order: &[(String, String)],
-    ) -> Result<String> {
-        let order_by = match order {
-            [] => String::new(),
-            keys => {
-                let texts: Vec<&str> = keys.iter().map(|(_, text)| text.as_str()).collect();
-                format!(" ORDER BY {}", texts.join(", "))
-            }
-        };
-        if matches!(form, "min" | "max") {
-            let value = &resolved.arguments[0];
-            return self.extremum(form, value);
-        }
-        let mut sql = self.fill(form, &resolved.arguments, 0)?;
-        if call.distinct {
-            sql = distinct_form(&sql, &resolved.arguments, resolved.signature.name)?;
-        }
-        if !order_by.is_empty() {
-            let Some(open) = sql.strip_suffix(')') else { return Err(refusal::AGGREGATE_ORDER.error()) };
-            sql = format!("{open}{order_by})");
-        }
-        Ok(sql)
-    }
-
-    /// min or max under the order of the type.
-    pub(super) fn extremum(&mut self, form: &str, value: &Typed) -> Result<String> {
-        Ok(match value.data_type {
-            PgType::Interval => format!("pg_{form}_interval({})", value.sql),
-            other => format!("{form}({})", order_key(&value.sql, other)),
-        })
-    }
-
     /// CURRENT_DATE and others that are written without parentheses.
     pub(super) fn bare_function(&mut self, name: &QualifiedName, _place: Place<'_>) -> Result<Typed> {
         let constant = |sql: String, data_type| Ok(Typed::constant(sql, data_type));
@@ -393,7 +270,7 @@ impl Translator<'_> {
                 return self.bare_function(&bare, place).map(Some);
             }
             "row" => return Err(refusal::ROW_VALUE.error()),
-            "grouping" => return Err(refusal::GROUPING_SETS.error()),
+            "grouping" => return self.grouping(&call.arguments, place).map(Some),
             _ => return Ok(None),
         };
         let values =
@@ -425,8 +302,6 @@ impl Translator<'_> {
             let message = "could not identify a comparison function for type json";
             return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message));
         }
-        // Some types have equality only.
-        self.comparable(&column, "<")?;
         // Not VALUES: SQLite does not name its columns when they refer to an outer query's.
         let rows: Vec<String> = texts.iter().map(|text| format!("SELECT ({text}) AS column1")).collect();
         Ok(format!("(SELECT {} FROM ({}) AS {alias})", self.extremum(form, &column)?, rows.join(" UNION ALL ")))
@@ -443,7 +318,7 @@ impl Translator<'_> {
         let (left, right) = pair.map_err(|error| self.error_at(error, first.span()))?;
         let sql = format!(
             "(CASE WHEN {} = {} THEN NULL ELSE {} END)",
-            self.comparable(&left, "=")?,
+            self.comparable(&left),
             self.comparable_right(&right),
             left.sql
         );
@@ -509,38 +384,7 @@ fn refused_expression(expression: &Expr) -> Error {
         Expr::Tuple(_) => refusal::ROW_VALUE.error(),
         Expr::IsJson { .. } => refusal::IS_JSON.error(),
         Expr::IsNormalized { .. } => refusal::NORMALIZED.error(),
-        Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => refusal::GROUPING_SETS.error(),
         other => Error::unsupported(format_args!("the expression {other}"), "docs/sql.md lists what is done."),
-    }
-}
-
-/// DISTINCT inside an aggregate: duplicates by the type's equality.
-fn distinct_form(sql: &str, arguments: &[Typed], name: &str) -> Result<String> {
-    let Some((function, rest)) = sql.split_once('(') else { return Ok(sql.to_owned()) };
-    let [value, others @ ..] = arguments else {
-        return Err(Error::new(SqlState::SYNTAX_ERROR, format!("DISTINCT needs an argument of {name}")));
-    };
-    if !others.is_empty() {
-        return Err(Error::unsupported(
-            format_args!("DISTINCT in {name} with several arguments"),
-            "Remove duplicates in a subquery.",
-        ));
-    }
-    match value.data_type {
-        PgType::Numeric | PgType::Bpchar if rest == format!("{})", value.sql) => {
-            Ok(format!("{function}(DISTINCT {})", order_key(&value.sql, value.data_type)))
-        }
-        PgType::Interval | PgType::Jsonb if name == "count" => {
-            Ok(format!("{function}(DISTINCT {})", order_key(&value.sql, value.data_type)))
-        }
-        PgType::Interval | PgType::Jsonb | PgType::Numeric | PgType::Bpchar => Err(Error::unsupported(
-            format_args!("DISTINCT in {name} of {}", value.data_type),
-            "Remove duplicates in a subquery.",
-        )),
-        PgType::Json => {
-            Err(Error::new(SqlState::UNDEFINED_FUNCTION, "could not identify an equality operator for type json"))
-        }
-        _ => Ok(format!("{function}(DISTINCT {rest}")),
     }
 }
 

@@ -202,7 +202,7 @@ impl Translator<'_> {
     }
 
     /// Notes that a column is used, for the checks that GROUP BY asks for.
-    fn use_column(
+    pub(super) fn use_column(
         &mut self,
         mut typed: Typed,
         column_use: super::typed::ColumnUse,
@@ -211,6 +211,11 @@ impl Translator<'_> {
     ) -> Typed {
         if level > 0 {
             let depth = place.scope.depth.saturating_sub(level);
+            let key = place.scope.out(level).and_then(|scope| scope.grouping.key(&column_use.sql));
+            if let Some(key) = key.filter(|_| !self.aggregating.contains(&depth)) {
+                typed.sql.clone_from(&key.sql);
+                typed.facts.not_null &= key.absent.is_none();
+            }
             if let Some(frame) = self.frames.get_mut(depth) {
                 frame.push(column_use);
             }
@@ -404,6 +409,13 @@ impl Translator<'_> {
 /// were before its translation.
 pub(super) fn settle_grouping(mut typed: Typed, place: Place<'_>, aliases_before: usize) -> Typed {
     let grouped = &place.scope.grouping.expressions;
+    if place.scope.grouping.sets.is_some() {
+        // A constant stays one; the select list sees to those that it gives.
+        if !place.in_aggregate && !typed.is_constant() {
+            take_key(&mut typed, place.scope, aliases_before);
+        }
+        return typed;
+    }
     if typed.facts.ungrouped.is_some()
         && !grouped.is_empty()
         && grouped.contains(&without_alias_numbers(&typed.sql, aliases_before))
@@ -411,6 +423,18 @@ pub(super) fn settle_grouping(mut typed: Typed, place: Place<'_>, aliases_before
         typed.facts.ungrouped = None;
     }
     typed
+}
+
+/// With grouping sets, a grouped expression is NULL in the sets that leave it out.
+pub(super) fn take_key(typed: &mut Typed, scope: &Scope<'_>, aliases_before: usize) {
+    if scope.grouping.sets.is_none() {
+        return;
+    }
+    if let Some(key) = scope.grouping.key(&without_alias_numbers(&typed.sql, aliases_before)) {
+        typed.sql.clone_from(&key.sql);
+        typed.facts.ungrouped = None;
+        typed.facts.not_null &= key.absent.is_none();
+    }
 }
 
 /// The modifier that all values share; none when one is missing, is NULL or differs.

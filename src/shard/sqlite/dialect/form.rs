@@ -96,7 +96,10 @@ impl Translator<'_> {
         Ok(self.cast(argument.clone(), PgType::Text.into(), Context::Explicit)?.sql)
     }
 
-    fn as_json(&mut self, argument: &Typed, form: &str) -> String {
+    pub(super) fn as_json(&mut self, argument: &Typed, form: &str) -> String {
+        if argument.data_type == PgType::Record {
+            return if form == "jsonb" { format!("pg_json_jsonb({})", argument.sql) } else { argument.sql.clone() };
+        }
         let zone = self.parameters.environment(EnvironmentValue::TimeZone);
         format!("pg_to_{form}({}, '{}', {zone})", argument.sql, argument.data_type.name())
     }

@@ -8,9 +8,8 @@ use super::coerce::{Context, common_type};
 use super::expression::{Clause, Place};
 use super::form::from_cell;
 use super::names::{QualifiedName, fold, quote, quote_text};
-use super::query::Untyped;
 use super::refusal;
-use super::scope::{Item, Scope, ScopeColumn};
+use super::scope::{Item, Missing, Scope, ScopeColumn};
 use super::typed::Typed;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, JoinConstraint, JoinOperator, TableFactor};
@@ -18,7 +17,35 @@ use crate::system_catalog;
 use crate::types::PgType;
 
 /// A FROM element: its text and what can be named of it.
-type Element = (String, Vec<Item>);
+pub(super) type Element = (String, Vec<Item>);
+
+/// What an element of FROM stands beside.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'b> {
+    pub(super) scope: &'b Scope<'b>,
+    /// The items to the left of the join that the element is in, but those of `scope`.
+    pub(super) before: &'b [Item],
+    /// Those to its left in the join itself.
+    pub(super) joined: &'b [Item],
+    /// The join keeps rows of the element that it finds no partner for, so that `joined` must not be named.
+    pub(super) hides_joined: bool,
+}
+
+impl<'b> Beside<'b> {
+    fn new(scope: &'b Scope<'b>, before: &'b [Item]) -> Beside<'b> {
+        Beside { scope, before, joined: &[], hides_joined: false }
+    }
+
+    pub(super) fn items(&self) -> impl Iterator<Item = &'b Item> {
+        self.scope.items.iter().chain(self.before).chain(self.joined)
+    }
+
+    /// A scope that sees these items, and what is around the query.
+    pub(super) fn seen(&self) -> Scope<'b> {
+        let items = self.items().cloned().collect();
+        Scope { parent: self.scope.parent, depth: self.scope.depth, items, ..Scope::default() }
+    }
+}
 
 /// The set-returning functions of one select list, which give their rows side by side.
 #[derive(Debug, Default)]
@@ -67,26 +94,32 @@ impl Translator<'_> {
     pub(super) fn tables_of(&mut self, tables: &[ast::TableWithJoins], scope: &mut Scope<'_>) -> Result<String> {
         let mut texts = Vec::with_capacity(tables.len());
         for (index, table) in tables.iter().enumerate() {
-            let (sql, items) = self.joined(table, scope)?;
             let outer = table
                 .joins
                 .iter()
                 .any(|join| !matches!(join_kind(&join.join_operator), Ok((Kinds::Inner | Kinds::Left, _))));
-            texts.push(if index > 0 && outer { format!("({sql})") } else { sql });
+            let (sql, items) = match index > 0 && outer {
+                true => self.parenthesized(table, Beside::new(scope, &[]))?,
+                false => self.joined(table, Beside::new(scope, &[]))?,
+            };
+            texts.push(sql);
             scope.add(items)?;
         }
         Ok(if texts.is_empty() { String::new() } else { format!(" FROM {}", texts.join(", ")) })
     }
 
     /// A table and what is joined to it.
-    fn joined(&mut self, table: &ast::TableWithJoins, scope: &Scope<'_>) -> Result<Element> {
-        let (mut sql, mut items) = self.factor(&table.relation, scope, &[])?;
+    pub(super) fn joined(&mut self, table: &ast::TableWithJoins, beside: Beside<'_>) -> Result<Element> {
+        let scope = beside.scope;
+        let (mut sql, mut items) = self.factor(&table.relation, beside)?;
         for join in &table.joins {
             if join.global {
                 return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"GLOBAL\""));
             }
             let (kind, constraint) = join_kind(&join.join_operator)?;
-            let (right_sql, right_items) = self.factor(&join.relation, scope, &items)?;
+            let hides_joined = matches!(kind, Kinds::Right | Kinds::Full);
+            let inside = Beside { joined: &items, hides_joined, ..beside };
+            let (right_sql, right_items) = self.factor(&join.relation, inside)?;
             let (joined, condition) = self.join_items(items, right_items, kind, constraint, scope)?;
             items = joined;
             let word = match kind {
@@ -94,11 +127,6 @@ impl Translator<'_> {
                 Kinds::Left => "LEFT JOIN",
                 Kinds::Right => "RIGHT JOIN",
                 Kinds::Full => "FULL JOIN",
-            };
-            let right_sql = if matches!(join.relation, TableFactor::NestedJoin { .. }) {
-                format!("({right_sql})")
-            } else {
-                right_sql
             };
             sql = format!("{sql} {word} {right_sql}{condition}");
         }
@@ -161,6 +189,7 @@ impl Translator<'_> {
             table: None,
             alias: String::new(),
             scalar: false,
+            missing: Missing::Never,
         });
         let condition = match (condition.is_empty(), kind) {
             (true, Kinds::Inner) => String::new(),
@@ -210,48 +239,33 @@ impl Translator<'_> {
         Ok((merged, tests.join(" AND ")))
     }
 
-    fn factor(&mut self, factor: &TableFactor, scope: &Scope<'_>, before: &[Item]) -> Result<Element> {
+    fn factor(&mut self, factor: &TableFactor, beside: Beside<'_>) -> Result<Element> {
         match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
                 check_plain(factor)?;
-                self.named_relation(name, alias.as_ref(), scope)
+                self.named_relation(name, alias.as_ref(), beside.scope)
             }
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
                 let arguments = plain_arguments(&args.args)?;
-                self.function_in_from(
-                    &QualifiedName::new(name)?,
-                    &arguments,
-                    alias.as_ref(),
-                    *with_ordinality,
-                    (scope, before),
-                )
+                self.function_in_from(&QualifiedName::new(name)?, &arguments, alias.as_ref(), *with_ordinality, beside)
             }
             TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
                 let arguments = plain_arguments(args)?;
-                self.function_in_from(
-                    &QualifiedName::new(name)?,
-                    &arguments,
-                    alias.as_ref(),
-                    *with_ordinality,
-                    (scope, before),
-                )
+                self.function_in_from(&QualifiedName::new(name)?, &arguments, alias.as_ref(), *with_ordinality, beside)
             }
             TableFactor::UNNEST { alias, array_exprs, with_ordinality, with_offset: false, .. } => {
                 let name = QualifiedName { schema: None, name: "unnest".to_owned(), span: factor.span() };
                 let arguments: Vec<&ast::Expr> = array_exprs.iter().collect();
-                self.function_in_from(&name, &arguments, alias.as_ref(), *with_ordinality, (scope, before))
+                self.function_in_from(&name, &arguments, alias.as_ref(), *with_ordinality, beside)
             }
             TableFactor::Derived { lateral, subquery, alias, sample } => {
-                if *lateral {
-                    return Err(refusal::LATERAL.error());
-                }
                 if sample.is_some() {
                     return Err(refusal::TABLESAMPLE.error());
                 }
-                self.derived(subquery, alias.as_ref(), scope)
+                self.derived(subquery, alias.as_ref(), *lateral, beside)
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
-                let (sql, items) = self.nested(|translator| translator.joined(table_with_joins, scope))?;
+                let (sql, items) = self.nested(|translator| translator.parenthesized(table_with_joins, beside))?;
                 let Some(alias) = alias else { return Ok((sql, items)) };
                 aliased_join(&items, alias).map(|item| (sql, vec![item]))
             }
@@ -291,6 +305,7 @@ impl Translator<'_> {
                     table: None,
                     alias: own.clone(),
                     scalar: false,
+                    missing: Missing::Never,
                 };
                 (format!("{} AS {own}", cte.alias), item)
             }
@@ -324,51 +339,23 @@ impl Translator<'_> {
         }
     }
 
-    fn derived(&mut self, query: &ast::Query, alias: Option<&ast::TableAlias>, scope: &Scope<'_>) -> Result<Element> {
-        let Some(alias) = alias else {
-            return Err(Error::new(SqlState::SYNTAX_ERROR, "subquery in FROM must have an alias")
-                .hint("For example, FROM (SELECT ...) [AS] foo."));
-        };
-        // It sees the WITH queries and the queries around, not the other items.
-        let outside = Scope { parent: scope.parent, depth: scope.depth, ..Scope::default() };
-        let output = self.query(query, &outside, Untyped::Text)?;
-        let own = self.alias();
-        let columns = output.columns.iter().zip(&output.column_names).map(|(column, name)| ScopeColumn {
-            name: column.name.clone(),
-            sql: format!("{own}.{name}"),
-            data_type: column.data_type,
-            modifier: column.modifier,
-            not_null: column.not_null,
-            table_oid: column.table_oid,
-            attribute: column.attribute,
-            relation: own.clone(),
-        });
-        let mut item = Item {
-            name: Some(fold(&alias.name)),
-            columns: columns.collect(),
-            columns_visible: true,
-            table: None,
-            alias: own.clone(),
-            scalar: false,
-        };
-        rename_columns(&mut item, alias)?;
-        Ok((format!("({}) AS {own}", output.sql), vec![item]))
-    }
-
     fn function_in_from(
         &mut self,
         name: &QualifiedName,
         arguments: &[&ast::Expr],
         alias: Option<&ast::TableAlias>,
         ordinality: bool,
-        (scope, before): (&Scope<'_>, &[Item]),
+        beside: Beside<'_>,
     ) -> Result<Element> {
-        // A function sees the items before it.
-        let mut seen = Scope { parent: scope.parent, depth: scope.depth, ..Scope::default() };
-        seen.items = scope.items.iter().chain(before).cloned().collect();
-        let place = Place::new(&seen, Clause::FunctionInFrom);
-        let arguments =
-            arguments.iter().map(|argument| self.expression(argument, place)).collect::<Result<Vec<_>>>()?;
+        // A function sees the items before it, as a subquery sees what is around it.
+        let seen = beside.seen();
+        let first_use = self.uses_of(&beside).len();
+        let arguments = {
+            let inside = Scope::inside(&seen);
+            let place = Place::new(&inside, Clause::FunctionInFrom);
+            arguments.iter().map(|argument| self.expression(argument, place)).collect::<Result<Vec<_>>>()?
+        };
+        self.check_uses(&beside, first_use)?;
         let own = self.alias();
         let (rows, values) = self.rows_of(name, arguments, &own).map_err(|error| self.error_at(error, name.span))?;
         let shown = alias.map_or_else(|| name.name.clone(), |alias| fold(&alias.name));
@@ -394,7 +381,15 @@ impl Translator<'_> {
                 ..columns[0].clone()
             });
         }
-        let mut item = Item { name: Some(shown), columns, columns_visible: true, table: None, alias: own, scalar };
+        let mut item = Item {
+            name: Some(shown),
+            columns,
+            columns_visible: true,
+            table: None,
+            alias: own,
+            scalar,
+            missing: Missing::Never,
+        };
         if let Some(alias) = alias {
             rename_columns(&mut item, alias)?;
         }
@@ -496,6 +491,7 @@ fn aliased_join(items: &[Item], alias: &ast::TableAlias) -> Result<Item> {
         table: None,
         alias: String::new(),
         scalar: false,
+        missing: Missing::Never,
     };
     rename_columns(&mut item, alias)?;
     Ok(item)
@@ -540,7 +536,7 @@ fn one_column<'i>(items: &'i [Item], name: &str, side: &str) -> Result<&'i Scope
 }
 
 /// `AS alias (a, b, ...)`.
-fn rename_columns(item: &mut Item, alias: &ast::TableAlias) -> Result<()> {
+pub(super) fn rename_columns(item: &mut Item, alias: &ast::TableAlias) -> Result<()> {
     if alias.columns.len() > item.columns.len() {
         let message = format!(
             "table \"{}\" has {} columns available but {} columns specified",

@@ -4,32 +4,38 @@
 
 use sqlparser::ast::Spanned;
 
+use super::Translator;
 use super::column_name::column_name;
 use super::expression::{Clause, Place};
+use super::grouping_sets::Columns;
 use super::names::fold;
 use super::operate::order_key;
 use super::order::ordinal;
 use super::scope::{Grouping, Scope};
 use super::typed::Typed;
-use super::{Translator, refusal};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast::{self, Expr, SelectItem};
 use crate::types::PgType;
 
 impl Translator<'_> {
-    /// GROUP BY: whether there is one, and its keys under their types' equality.
-    pub(super) fn group_by(&mut self, select: &ast::Select, scope: &mut Scope<'_>) -> Result<(bool, Vec<String>)> {
+    /// GROUP BY: whether there is one, and its keys under their types' equality. `columns`: those of FROM, if there are
+    /// grouping sets.
+    pub(super) fn group_by(
+        &mut self,
+        select: &ast::Select,
+        scope: &mut Scope<'_>,
+        columns: Option<&Columns<'_>>,
+    ) -> Result<(bool, Vec<String>)> {
         let keys = match &select.group_by {
             ast::GroupByExpr::Expressions(keys, modifiers) if modifiers.is_empty() => keys,
-            _ => return Err(refusal::GROUPING_SETS.error()),
+            _ => return Err(Error::new(SqlState::SYNTAX_ERROR, "a clause of GROUP BY that is not Postgres's")),
         };
+        if let Some(columns) = columns {
+            return Ok((true, self.grouping_sets(keys, select, scope, columns)?));
+        }
         let mut texts = Vec::with_capacity(keys.len());
         let mut grouping = Grouping::default();
         for key in keys {
-            // `GROUP BY ()`
-            if matches!(key, Expr::GroupingSets(sets) if matches!(sets.as_slice(), [set] if set.is_empty())) {
-                continue;
-            }
             if let Expr::Tuple(parts) = key {
                 for part in parts {
                     self.group_key(part, select, scope, &mut grouping, &mut texts)?;
@@ -51,6 +57,25 @@ impl Translator<'_> {
         grouping: &mut Grouping,
         texts: &mut Vec<String>,
     ) -> Result<()> {
+        let (typed, expression) = self.group_value(key, select, scope)?;
+        // A number alone, whatever its sign, would be the place of a column.
+        let text = if typed.sql.bytes().all(|byte| byte.is_ascii_digit() || b"+-() ".contains(&byte)) {
+            format!("CAST({} AS INTEGER)", typed.sql)
+        } else {
+            order_key(&typed.sql, typed.data_type)
+        };
+        texts.push(text);
+        grouping.expressions.push(expression);
+        Ok(())
+    }
+
+    /// What an item of GROUP BY gives, and the text that the same expression has elsewhere.
+    pub(super) fn group_value(
+        &mut self,
+        key: &Expr,
+        select: &ast::Select,
+        scope: &Scope<'_>,
+    ) -> Result<(Typed, String)> {
         let place = Place::new(scope, Clause::GroupBy);
         let aliases_before = self.aliases;
         let meant = self.group_expression(key, select, scope)?;
@@ -66,15 +91,8 @@ impl Translator<'_> {
             let message = format!("could not identify an equality operator for type {}", typed.data_type);
             return Err(self.error_at(Error::new(SqlState::UNDEFINED_FUNCTION, message), key.span()));
         }
-        // A number alone, whatever its sign, would be the place of a column.
-        let text = if typed.sql.bytes().all(|byte| byte.is_ascii_digit() || b"+-() ".contains(&byte)) {
-            format!("CAST({} AS INTEGER)", typed.sql)
-        } else {
-            order_key(&typed.sql, typed.data_type)
-        };
-        texts.push(text);
-        grouping.expressions.push(without_alias_numbers(&typed.sql, aliases_before));
-        Ok(())
+        let text = without_alias_numbers(&typed.sql, aliases_before);
+        Ok((typed, text))
     }
 
     /// The result column of this number, from 0.
@@ -136,7 +154,6 @@ impl Translator<'_> {
                     None => Ok(GroupKey::Expression(key)),
                 }
             }
-            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => Err(refusal::GROUPING_SETS.error()),
             _ => Ok(GroupKey::Expression(key)),
         }
     }
@@ -195,7 +212,7 @@ fn position_out_of_list(clause: &str, number: usize) -> Error {
 }
 
 /// Tables whose whole primary key is among the grouped expressions.
-fn determined_relations(scope: &Scope<'_>, grouped: &[String]) -> Vec<String> {
+pub(super) fn determined_relations(scope: &Scope<'_>, grouped: &[String]) -> Vec<String> {
     let determined = scope.items.iter().filter(|item| {
         let Some(key) = item.table.as_ref().and_then(|table| table.primary_key.as_ref()) else { return false };
         key.columns.iter().all(|column| grouped.contains(&item.columns[*column].sql))

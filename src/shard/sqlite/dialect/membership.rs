@@ -88,7 +88,7 @@ impl Translator<'_> {
         }
         let pair = [self.expression(left, place)?, self.expression(right, place)?];
         let (left, right) = self.comparison_operands("=", pair)?;
-        let sql = format!("({} {op} {})", self.comparable(&left, op)?, self.comparable_right(&right));
+        let sql = format!("({} {op} {})", self.comparable(&left), self.comparable_right(&right));
         Ok(Typed::computed(sql, PgType::Bool, [&left, &right]).not_null())
     }
 
@@ -181,7 +181,7 @@ impl Translator<'_> {
         };
         if let Some((left, items)) = uniform {
             let texts: Vec<String> = items.iter().map(|item| self.comparable_right(item)).collect();
-            let sql = format!("({} {not}IN ({}))", self.comparable(&left, "=")?, texts.join(", "));
+            let sql = format!("({} {not}IN ({}))", self.comparable(&left), texts.join(", "));
             let mut typed = Typed::computed(sql, PgType::Bool, std::iter::once(&left).chain(&items));
             typed.facts.not_null = left.facts.not_null && items.iter().all(|item| item.facts.not_null);
             return Ok(typed);
@@ -256,7 +256,7 @@ impl Translator<'_> {
             right.facts.not_null = column.not_null;
             let plain = right.sql.clone();
             let (left, right) = self.comparison_operands("=", [left, right])?;
-            lefts.push(self.comparable(&left, "=")?);
+            lefts.push(self.comparable(&left));
             let right = self.comparable_right(&right);
             casts.push((right != plain, right));
             typed_parts.push(left);
@@ -327,7 +327,7 @@ impl Translator<'_> {
             ("=", false) | ("<>", true) => {
                 let (left, right) = self.comparison_operands("=", [left_typed, value])?;
                 let not = if all { "NOT " } else { "" };
-                let left_key = self.comparable(&left, "=")?;
+                let left_key = self.comparable(&left);
                 let member = format!("({left_key} {not}IN (SELECT {} FROM {rows}))", self.comparable_right(&right));
                 // An array that is NULL has no rows to find, which is NULL rather than false.
                 if array.facts.not_null || (filter && !all) {

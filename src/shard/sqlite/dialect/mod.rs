@@ -4,6 +4,7 @@
 //! (`catalog`, `coerce`) and written as SQLite's text (`expression`, `select`, `write`) at once. What Postgres would refuse is
 //! refused with its SQLSTATE; what it would answer and SQLite cannot is refused with 0A000 and listed in [`REFUSALS`].
 
+mod aggregate;
 mod array_query;
 mod call;
 mod catalog;
@@ -11,16 +12,21 @@ mod coerce;
 mod column_name;
 mod data_type;
 mod ddl;
+mod distinct;
 mod expression;
 mod form;
 mod from;
 mod group;
+mod grouping_sets;
+mod lateral;
 mod literal;
 mod membership;
 mod names;
 mod operate;
 mod order;
+mod ordered_set;
 mod parameters;
+mod point_read;
 mod query;
 mod refusal;
 mod reg;
@@ -29,6 +35,7 @@ mod select;
 mod set_operation;
 mod subscript;
 mod typed;
+mod whole_row;
 mod window;
 mod with;
 mod write;
@@ -139,6 +146,8 @@ struct Translator<'a> {
     aliases: usize,
     /// For each query around the present one: the columns of it that inner queries use.
     frames: Vec<Vec<typed::ColumnUse>>,
+    /// The queries, by their depth, whose aggregates' arguments are being translated.
+    aggregating: Vec<usize>,
     /// For each select list being translated: the set-returning functions in it.
     series: Vec<from::ListedSeries>,
     catalog: CatalogUse,
@@ -156,6 +165,7 @@ impl<'a> Translator<'a> {
             parameters,
             aliases: 0,
             frames: Vec::new(),
+            aggregating: Vec::new(),
             series: Vec::new(),
             catalog: CatalogUse::Absent,
             depth: 0,

@@ -146,7 +146,7 @@ impl Translator<'_> {
     pub(super) fn compare(&mut self, op: &str, left: Typed, right: Typed) -> Result<Typed> {
         let (left, right) = self.alike(left, right)?;
         let facts_of = [&left, &right];
-        let (left_sql, right_sql) = (self.comparable(&left, op)?, self.comparable_right(&right));
+        let (left_sql, right_sql) = self.sides(op, &left, &right);
         let mut result = Typed::computed(format!("({left_sql} {op} {right_sql})"), PgType::Bool, facts_of);
         result.facts.not_null = left.facts.not_null && right.facts.not_null;
         Ok(result)
@@ -164,15 +164,9 @@ impl Translator<'_> {
         Ok((self.cast(left, common.into(), Context::Implicit)?, self.cast(right, common.into(), Context::Implicit)?))
     }
 
-    /// The left side of a comparison, under the order of its type.
-    pub(super) fn comparable(&self, value: &Typed, op: &str) -> Result<String> {
-        if value.data_type.is_array() && !matches!(op, "=" | "<>" | "IS" | "IS NOT") {
-            return Err(Error::unsupported("the order of arrays", "Compare the elements."));
-        }
-        if value.data_type == PgType::Jsonb && !matches!(op, "=" | "<>" | "IS" | "IS NOT") {
-            return Err(Error::unsupported("the order of jsonb", "Compare a member, as text or as a number."));
-        }
-        Ok(order_key(&value.sql, value.data_type))
+    /// The left side of a test for equality.
+    pub(super) fn comparable(&self, value: &Typed) -> String {
+        order_key(&value.sql, value.data_type)
     }
 
     /// The right side: the collation is given by the left.
@@ -180,6 +174,15 @@ impl Translator<'_> {
         match value.data_type {
             PgType::Numeric | PgType::Bpchar => value.sql.clone(),
             other => order_key(&value.sql, other),
+        }
+    }
+
+    /// Both sides of a comparison. Keys, where a type has them, say what is equal, not what is less.
+    fn sides(&self, op: &str, left: &Typed, right: &Typed) -> (String, String) {
+        let keyed = matches!(op, "=" | "<>") || left.data_type == PgType::Interval;
+        match keyed {
+            true => (self.comparable(left), self.comparable_right(right)),
+            false => (collated(&left.sql, left.data_type), right.sql.clone()),
         }
     }
 
@@ -211,9 +214,8 @@ impl Translator<'_> {
             let pair = [self.expression(left, place)?, self.expression(right, place)?];
             comparisons.push(self.comparison_operands(&name, pair)?);
         }
-        let lefts: Vec<String> =
-            comparisons.iter().map(|pair| self.comparable(&pair.0, &name)).collect::<Result<_>>()?;
-        let rights: Vec<String> = comparisons.iter().map(|pair| self.comparable_right(&pair.1)).collect();
+        let (lefts, rights): (Vec<String>, Vec<String>) =
+            comparisons.iter().map(|pair| self.sides(&name, &pair.0, &pair.1)).unzip();
         let sql = match name.as_str() {
             "=" | "<>" => {
                 let equal: Vec<String> =
@@ -268,6 +270,18 @@ pub(super) fn order_key(sql: &str, data_type: PgType) -> String {
         PgType::Jsonb => format!("pg_jsonb_key({sql})"),
         other if other.is_array() => format!("pg_array_key({sql}, '{}')", other.element().map_or("", PgType::name)),
         _ => sql.to_owned(),
+    }
+}
+
+/// The value itself under the order and equality of its type. Interval has none: its equal values differ in their cells, and
+/// only a text can have a collation.
+pub(super) fn collated(sql: &str, data_type: PgType) -> String {
+    match data_type {
+        PgType::Jsonb => format!("{sql} COLLATE pg_jsonb"),
+        other => match other.element() {
+            Some(element) => format!("{sql} COLLATE pg_array_{}", element.name()),
+            None => order_key(sql, other),
+        },
     }
 }
 

@@ -4,14 +4,14 @@
 
 use sqlparser::ast::Spanned;
 
+use super::Translator;
 use super::coerce::Context;
 use super::expression::{Clause, Place};
 use super::names::fold;
-use super::operate::order_key;
+use super::operate::collated;
 use super::query::ResultColumn;
 use super::scope::Scope;
 use super::typed::Typed;
-use super::{Translator, refusal};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::ast;
 use crate::types::PgType;
@@ -52,6 +52,7 @@ impl Translator<'_> {
 
     /// LIMIT, OFFSET and FETCH.
     pub(super) fn limit(&mut self, query: &ast::Query, scope: &Scope<'_>) -> Result<Limit> {
+        let mut ties = false;
         let (mut count, mut offset) = match &query.limit_clause {
             None => (None, None),
             Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
@@ -64,8 +65,10 @@ impl Translator<'_> {
         };
         let one = ast::Expr::value(ast::Value::Number("1".to_owned(), false));
         if let Some(fetch) = &query.fetch {
-            if fetch.with_ties {
-                return Err(refusal::WITH_TIES.error());
+            ties = fetch.with_ties;
+            if ties && query.order_by.is_none() {
+                let message = "WITH TIES cannot be specified without ORDER BY clause";
+                return Err(Error::new(SqlState::SYNTAX_ERROR, message));
             }
             if fetch.percent || count.is_some() {
                 return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"FETCH\""));
@@ -81,11 +84,14 @@ impl Translator<'_> {
         let single = matches!(count, Some(ast::Expr::Value(value)) if value.value.to_string() == "1");
         let count = count.map(|count| self.row_count(count, Clause::Limit, scope)).transpose()?;
         let offset = offset.take().map(|offset| self.row_count(offset, Clause::Offset, scope)).transpose()?;
+        if ties && let Some(count) = count {
+            return Ok(Limit { ties: Some(Ties { count, offset }), ..Limit::default() });
+        }
         let mut sql = format!(" LIMIT {}", count.as_deref().unwrap_or("-1"));
         if let Some(offset) = offset {
             sql.push_str(&format!(" OFFSET {offset}"));
         }
-        Ok(Limit { sql, one: single })
+        Ok(Limit { sql, one: single, ties: None })
     }
 
     fn row_count(&mut self, value: &ast::Expr, clause: Clause, scope: &Scope<'_>) -> Result<String> {
@@ -107,7 +113,7 @@ impl Translator<'_> {
 
     /// A key of ORDER BY: its text, with Postgres's order of NULLs.
     pub(super) fn sort_key(&mut self, value: &Typed, options: &ast::OrderByOptions) -> Result<String> {
-        self.sort_key_as(&order_key(&value.sql, value.data_type), value, options)
+        self.sort_key_as(&collated(&value.sql, value.data_type), value, options)
     }
 
     /// A key of ORDER BY that is named by `text`.
@@ -118,12 +124,6 @@ impl Translator<'_> {
                 format!("could not identify an ordering operator for type {}", value.data_type),
             )
             .hint("Use an explicit ordering operator or modify the query."));
-        }
-        if value.data_type.is_array() {
-            return Err(Error::unsupported("the order of arrays", "Order by the elements."));
-        }
-        if value.data_type == PgType::Jsonb {
-            return Err(Error::unsupported("the order of jsonb", "Order by a member, as text or as a number."));
         }
         let descending = match &options.sort {
             None | Some(ast::OrderBySort::Asc) => false,
@@ -147,6 +147,15 @@ pub(super) struct Limit {
     pub(super) sql: String,
     /// At most one row.
     pub(super) one: bool,
+    /// FETCH FIRST ... WITH TIES, which `sql` says nothing of.
+    pub(super) ties: Option<Ties>,
+}
+
+/// So many rows, and those that ORDER BY tells from the last one by nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Ties {
+    pub(super) count: String,
+    pub(super) offset: Option<String>,
 }
 
 /// The result column that an integer in ORDER BY or GROUP BY means; none for what is no integer constant.
@@ -170,6 +179,6 @@ pub(super) fn ordinal(value: &ast::Value, columns: usize, clause: &str) -> Resul
 
 impl Limit {
     pub(super) fn is_none(&self) -> bool {
-        self.sql.is_empty()
+        self.sql.is_empty() && self.ties.is_none()
     }
 }

@@ -212,6 +212,13 @@ impl Translator<'_> {
             typed.facts.not_null = column.not_null;
             keys.push(self.sort_key(&typed, &key.options)?);
         }
+        output.compound = false;
+        output.closed = true;
+        if let Some(ties) = &limit.ties {
+            let rows = format!("({}) AS {alias}", output.sql);
+            output.sql = self.with_ties(&rows, &output.column_names, &keys, ties);
+            return Ok(output);
+        }
         let list: Vec<String> = output
             .column_names
             .iter()
@@ -221,8 +228,6 @@ impl Translator<'_> {
         let order_by = if keys.is_empty() { String::new() } else { format!(" ORDER BY {}", keys.join(", ")) };
         output.sql = format!("SELECT {} FROM ({}) AS {alias}{order_by}{}", list.join(", "), output.sql, limit.sql);
         output.column_names = numbered(output.columns.len());
-        output.compound = false;
-        output.closed = true;
         Ok(output)
     }
 

@@ -27,10 +27,8 @@ macro_rules! refusals {
 
 refusals! {
     MERGE = "MERGE", "Use INSERT ... ON CONFLICT.";
-    LATERAL = "LATERAL", "Join the tables, or use a subquery in the select list.";
-    GROUPING_SETS = "GROUPING SETS, ROLLUP and CUBE", "Use one GROUP BY query for each set, with UNION ALL.";
     TABLESAMPLE = "TABLESAMPLE", "Use ORDER BY random() LIMIT n.";
-    WITH_TIES = "FETCH FIRST ... WITH TIES", "Use rank() in a subquery.";
+    WITH_TIES = "DISTINCT ON with WITH TIES of what it does not give", "Add the expressions of ORDER BY to the select list.";
     SELECT_INTO = "SELECT INTO", "Use CREATE TABLE and INSERT ... SELECT.";
     DATA_MODIFYING_WITH = "a data-modifying statement in WITH", "Send the statements one by one in a transaction.";
     WHOLE_ROW = "a whole-row reference", "Name the columns.";
@@ -44,7 +42,7 @@ refusals! {
     IS_JSON = "IS JSON", "Cast to jsonb.";
     NORMALIZED = "IS NORMALIZED", "Normalise text in the application.";
     COLLATION = "a collation other than \"C\"", "Text is compared bytewise, as under COLLATE \"C\".";
-    ORDERED_SET = "WITHIN GROUP", "Order in a subquery.";
+    ORDERED_SET = "this aggregate WITHIN GROUP", "Of these there are percentile_cont of numbers, percentile_disc and mode.";
     NESTED_OUTER_AGGREGATE = "an aggregate over the columns of an outer query", "Aggregate in the query that has the columns.";
     AGGREGATE_ORDER = "ORDER BY in this aggregate function", "Order the rows in a subquery.";
     WINDOW_DISTINCT = "DISTINCT in a window function", "Remove duplicates in a subquery.";

@@ -40,6 +40,17 @@ pub(super) struct Item {
     pub(super) alias: String,
     /// A function of single values: its name alone is its value.
     pub(super) scalar: bool,
+    pub(super) missing: Missing,
+}
+
+/// How a row that an outer join has no partner for is told from one whose columns are NULL.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Missing {
+    /// Every row is there.
+    Never,
+    /// By a column that is never NULL otherwise: its text.
+    WithNull(String),
+    Untold,
 }
 
 /// A WITH query.
@@ -68,11 +79,19 @@ pub(super) struct CteColumn {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Grouping {
     pub(super) expressions: Vec<String>,
+    /// With several grouping sets, or the empty one.
+    pub(super) sets: Option<Box<super::grouping_sets::Sets>>,
     /// Relations whose primary key is among them, so that their other columns have one value too.
     pub(super) relations: Vec<String>,
 }
 
 impl Grouping {
+    /// What an expression's value is called in the rows of the grouping sets.
+    pub(super) fn key(&self, text: &str) -> Option<&super::grouping_sets::SetKey> {
+        let sets = self.sets.as_ref()?;
+        sets.keys.get(self.expressions.iter().position(|known| known == text)?)
+    }
+
     pub(super) fn gives(&self, column: &ColumnUse) -> bool {
         self.relations.contains(&column.relation) || self.expressions.contains(&column.sql)
     }
@@ -100,6 +119,14 @@ pub(super) struct Found<'s> {
 impl<'s> Scope<'s> {
     pub(super) fn inside(parent: &'s Scope<'s>) -> Scope<'s> {
         Scope { parent: Some(parent), depth: parent.depth + 1, ..Scope::default() }
+    }
+
+    /// The scope so many queries out.
+    pub(super) fn out(&self, level: usize) -> Option<&Scope<'s>> {
+        match level {
+            0 => Some(self),
+            _ => self.parent?.out(level - 1),
+        }
     }
 
     /// The WITH query of this name, in this query or one around it.
@@ -246,11 +273,16 @@ impl Item {
             table: Some(Arc::clone(table)),
             alias: alias.to_owned(),
             scalar: false,
+            missing: Missing::Never,
         }
     }
 
     /// An outer join may fill these columns with NULL.
     pub(super) fn make_nullable(&mut self) {
+        if self.missing == Missing::Never {
+            let sure = self.columns.iter().find(|column| column.not_null);
+            self.missing = sure.map_or(Missing::Untold, |column| Missing::WithNull(column.sql.clone()));
+        }
         for column in &mut self.columns {
             column.not_null = false;
         }

@@ -4,15 +4,18 @@ use sqlparser::ast::Spanned;
 
 use super::coerce::Context;
 use super::column_name::column_name;
-use super::expression::{Clause, Place};
+use super::distinct::{Duplicates, OrderKey};
+use super::expression::{Clause, Place, take_key};
 use super::from::ListedSeries;
 use super::group::check_grouped;
+use super::grouping_sets::has_sets;
 use super::names::{QualifiedName, fold};
-use super::operate::order_key;
+use super::operate::collated;
 use super::order::{Limit, ordinal};
+use super::point_read::is_point_read;
 use super::query::{QueryOutput, ResultColumn, Untyped, numbered};
 use super::scope::{Scope, ScopeColumn};
-use super::set_operation::check_distinct_rows;
+use super::set_operation::check_distinct;
 use super::typed::{Origin, Typed};
 use super::{Translator, refusal};
 use crate::error::{Error, Result, SqlState};
@@ -24,14 +27,6 @@ use crate::types::PgType;
 pub(super) struct Output {
     pub(super) name: String,
     pub(super) value: Typed,
-}
-
-#[derive(Debug)]
-pub(super) enum Duplicates {
-    Keep,
-    Remove,
-    /// DISTINCT ON.
-    RemoveBy(Vec<Typed>),
 }
 
 /// A SELECT whose untyped columns may still be given types.
@@ -75,23 +70,22 @@ impl Translator<'_> {
         let mut scope = Scope::inside(parent);
         self.frames.resize_with(self.frames.len().max(scope.depth + 1), Vec::new);
         let mut from = self.tables_of(&select.from, &mut scope)?;
-        let (explicit_group, group_keys) = self.group_by(select, &mut scope)?;
+        let columns = has_sets(&select.group_by).then(|| self.rename_all(&mut scope));
+        let (explicit_group, group_keys) = self.group_by(select, &mut scope, columns.as_ref())?;
         self.named_windows(select, &mut scope)?;
         self.series.push(ListedSeries::default());
         let outputs = self.select_list(&select.projection, &scope);
         let series = self.series.pop().and_then(|series| series.table());
         let mut outputs = outputs?;
         // After the select list, as in Postgres: a parameter has the type that its first use gives it.
-        let mut condition_text = String::new();
-        let mut pinned = Vec::new();
-        if let Some(condition) = &select.selection {
-            let place = Place::condition(&scope, Clause::Where);
-            let typed = self.expression(condition, place)?;
-            let typed = self.boolean(typed, "WHERE", condition.span())?;
-            condition_text = format!(" WHERE {}", typed.sql);
-            pinned = self.pinned_columns(condition, &scope);
+        let mut condition_text = self.condition(select, columns.as_ref().map_or(&scope, |columns| &columns.before))?;
+        let pinned =
+            select.selection.as_ref().map_or_else(Vec::new, |condition| self.pinned_columns(condition, &scope));
+        let point_read = is_point_read(&scope, &pinned) && from.matches(" JOIN ").count() == 0 && columns.is_none();
+        if let Some(columns) = columns {
+            from = self.set_rows(&columns, &format!("{from}{condition_text}"), &scope);
+            condition_text.clear();
         }
-        let point_read = is_point_read(&scope, &pinned) && from.matches(" JOIN ").count() == 0;
         let mut group = String::new();
         if !group_keys.is_empty() {
             group.push_str(&format!(" GROUP BY {}", group_keys.join(", ")));
@@ -125,6 +119,14 @@ impl Translator<'_> {
             SelectBody { scope, outputs, duplicates, from, group, grouped, explicit_group, point_read, keyed: false };
         body.duplicates = self.duplicates(select, &body)?;
         Ok(body)
+    }
+
+    /// WHERE, with a space before.
+    fn condition(&mut self, select: &ast::Select, scope: &Scope<'_>) -> Result<String> {
+        let Some(condition) = &select.selection else { return Ok(String::new()) };
+        let typed = self.expression(condition, Place::condition(scope, Clause::Where))?;
+        let typed = self.boolean(typed, "WHERE", condition.span())?;
+        Ok(format!(" WHERE {}", typed.sql))
     }
 
     /// TABLE name: SELECT * FROM name.
@@ -166,26 +168,9 @@ impl Translator<'_> {
         let single_row = (body.grouped && !body.explicit_group)
             || body.point_read
             || (body.scope.items.is_empty() && body.from.is_empty());
-        let sql = match &body.duplicates {
-            Duplicates::RemoveBy(on) => self.distinct_on(&body, on, &keys, limit)?,
-            duplicates => {
-                let distinct = if matches!(duplicates, Duplicates::Remove) { "DISTINCT " } else { "" };
-                let keyed = body.keyed || matches!(duplicates, Duplicates::Remove);
-                let order_by = match keys.as_slice() {
-                    [] => String::new(),
-                    keys => {
-                        let texts: Vec<&str> = keys.iter().map(|key| key.text.as_str()).collect();
-                        format!(" ORDER BY {}", texts.join(", "))
-                    }
-                };
-                format!(
-                    "SELECT {distinct}{}{}{}{order_by}{}",
-                    list(&body.outputs, keyed),
-                    body.from,
-                    body.group,
-                    limit.sql
-                )
-            }
+        let sql = match &limit.ties {
+            None => self.select_text(&body, &keys, limit, "")?,
+            Some(ties) => self.select_with_ties(&body, &keys, ties)?,
         };
         Ok(QueryOutput {
             sql,
@@ -224,11 +209,11 @@ impl Translator<'_> {
         for item in items {
             match item {
                 SelectItem::UnnamedExpr(expression) => {
-                    let value = self.expression(expression, Place::new(scope, clause))?;
+                    let value = self.output_value(expression, scope, clause)?;
                     outputs.push(Output { name: column_name(expression), value });
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
-                    let value = self.expression(expr, Place::new(scope, clause))?;
+                    let value = self.output_value(expr, scope, clause)?;
                     outputs.push(Output { name: fold(alias), value });
                 }
                 SelectItem::Wildcard(options) => {
@@ -246,6 +231,15 @@ impl Translator<'_> {
             }
         }
         Ok(outputs)
+    }
+
+    fn output_value(&mut self, expression: &Expr, scope: &Scope<'_>, clause: Clause) -> Result<Typed> {
+        let aliases_before = self.aliases;
+        let mut value = self.expression(expression, Place::new(scope, clause))?;
+        if value.is_constant() && !value.is_untyped() {
+            take_key(&mut value, scope, aliases_before);
+        }
+        Ok(value)
     }
 
     /// `*`.
@@ -277,6 +271,7 @@ impl Translator<'_> {
         if !scope.grouping.gives(&column_use) {
             value.facts.ungrouped = Some(column_use);
         }
+        take_key(&mut value, scope, self.aliases);
         Output { name: column.name.clone(), value }
     }
 
@@ -296,25 +291,11 @@ impl Translator<'_> {
         Ok(())
     }
 
-    fn duplicates(&mut self, select: &ast::Select, body: &SelectBody<'_>) -> Result<Duplicates> {
-        match &select.distinct {
-            None | Some(ast::Distinct::All) => Ok(Duplicates::Keep),
-            Some(ast::Distinct::Distinct) => Ok(Duplicates::Remove),
-            Some(ast::Distinct::On(keys)) => {
-                let mut typed = Vec::with_capacity(keys.len());
-                for key in keys {
-                    typed.push(self.order_value(key, body, "DISTINCT ON")?.0);
-                }
-                Ok(Duplicates::RemoveBy(typed))
-            }
-        }
-    }
-
     /// The keys of ORDER BY, each by the output column that it is, or by its own text.
     fn order_keys(&mut self, body: &mut SelectBody<'_>, order: &[ast::OrderByExpr]) -> Result<Vec<OrderKey>> {
         if matches!(body.duplicates, Duplicates::Remove) {
             for output in &body.outputs {
-                check_distinct_rows(output.value.data_type)?;
+                check_distinct(output.value.data_type)?;
             }
         }
         let mut keys = Vec::with_capacity(order.len());
@@ -334,21 +315,26 @@ impl Translator<'_> {
                 );
                 return Err(self.error_at(error, key.expr.span()));
             }
-            let by_number = index.filter(|_| !matches!(value.data_type, PgType::Interval | PgType::Jsonb));
+            let by_number = index.filter(|_| value.data_type != PgType::Interval);
             let text = match by_number {
                 Some(index) => {
                     let number = (index + 1).to_string();
-                    self.sort_key_as(&order_key(&number, value.data_type), &value, &key.options)?
+                    self.sort_key_as(&collated(&number, value.data_type), &value, &key.options)?
                 }
                 None => self.sort_key(&value, &key.options)?,
             };
-            keys.push(OrderKey { value, options: key.options.clone(), text });
+            keys.push(OrderKey { value, index, options: key.options.clone(), text });
         }
         Ok(keys)
     }
 
     /// What an item of ORDER BY or DISTINCT ON means: an output column's name or number first, then an expression.
-    fn order_value(&mut self, key: &Expr, body: &SelectBody<'_>, clause: &str) -> Result<(Typed, Option<usize>)> {
+    pub(super) fn order_value(
+        &mut self,
+        key: &Expr,
+        body: &SelectBody<'_>,
+        clause: &str,
+    ) -> Result<(Typed, Option<usize>)> {
         let outputs = &body.outputs;
         if let Expr::Identifier(name) = key {
             let folded = fold(name);
@@ -377,74 +363,6 @@ impl Translator<'_> {
         let index = outputs.iter().position(|output| output.value.sql == value.sql);
         Ok((value, index))
     }
-
-    /// DISTINCT ON: the first row of each group, by a window.
-    fn distinct_on(&mut self, body: &SelectBody<'_>, on: &[Typed], keys: &[OrderKey], limit: &Limit) -> Result<String> {
-        let leading = keys.iter().take(on.len());
-        let unmatched = leading.filter(|key| !on.iter().any(|on| on.sql == key.value.sql)).count();
-        if unmatched > 0 {
-            return Err(Error::new(
-                SqlState::INVALID_COLUMN_REFERENCE,
-                "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
-            ));
-        }
-        let partition: Vec<String> = on.iter().map(|on| order_key(&on.sql, on.data_type)).collect();
-        let mut order = Vec::new();
-        let mut hidden = String::new();
-        let mut outer = Vec::new();
-        let alias = self.alias();
-        for (index, key) in keys.iter().enumerate() {
-            order.push(self.sort_key(&key.value, &key.options)?);
-            hidden.push_str(&format!(", {} AS k{}", key.value.sql, index + 1));
-            let own = order_key(&format!("{alias}.k{}", index + 1), key.value.data_type);
-            outer.push(self.sort_key_as(&own, &key.value, &key.options)?);
-        }
-        let order_by = |keys: &[String]| {
-            if keys.is_empty() { String::new() } else { format!(" ORDER BY {}", keys.join(", ")) }
-        };
-        let columns: Vec<String> =
-            numbered(body.outputs.len()).iter().map(|name| format!("{alias}.{name} AS {name}")).collect();
-        Ok(format!(
-            "SELECT {} FROM (SELECT {}{hidden}, row_number() OVER (PARTITION BY {}{}) AS n{}{}) AS {alias} WHERE {alias}.n = 1{}{}",
-            columns.join(", "),
-            list(&body.outputs, false),
-            partition.join(", "),
-            order_by(&order),
-            body.from,
-            body.group,
-            order_by(&outer),
-            limit.sql
-        ))
-    }
-
-    /// The columns that a condition holds equal to constants: their relation's alias and name.
-    pub(super) fn pinned_columns(&self, condition: &Expr, scope: &Scope<'_>) -> Vec<String> {
-        let mut pinned = Vec::new();
-        let mut conditions = vec![condition];
-        while let Some(condition) = conditions.pop() {
-            match condition {
-                Expr::Nested(inner) => conditions.push(inner),
-                Expr::BinaryOp { left, op: ast::BinaryOperator::And, right } => {
-                    conditions.extend([left.as_ref(), right])
-                }
-                Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } => {
-                    for (column, value) in [(left, right), (right, left)] {
-                        if is_constant(value) {
-                            pinned.extend(own_column(column, scope));
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        pinned
-    }
-}
-
-struct OrderKey {
-    value: Typed,
-    options: ast::OrderByOptions,
-    text: String,
 }
 
 impl From<&Output> for ResultColumn {
@@ -465,7 +383,7 @@ impl From<&Output> for ResultColumn {
 }
 
 /// The select list's text.
-fn list(outputs: &[Output], keyed: bool) -> String {
+pub(super) fn list(outputs: &[Output], keyed: bool) -> String {
     if outputs.is_empty() {
         return "NULL".to_owned();
     }
@@ -475,50 +393,13 @@ fn list(outputs: &[Output], keyed: bool) -> String {
         .map(|(index, output)| {
             let value = &output.value;
             let sql = match keyed {
-                // Equal arrays may have been written differently.
-                true if value.data_type.is_array() => format!("pg_array_canonical({})", value.sql),
-                true => order_key(&value.sql, value.data_type),
+                true => collated(&value.sql, value.data_type),
                 false => value.sql.clone(),
             };
             format!("{sql} AS c{}", index + 1)
         })
         .collect();
     texts.join(", ")
-}
-
-/// Whether the only table's whole primary or unique key is pinned.
-fn is_point_read(scope: &Scope<'_>, pinned: &[String]) -> bool {
-    let [item] = scope.items.as_slice() else { return false };
-    let Some(table) = &item.table else { return false };
-    let keys = table.primary_key.iter().chain(&table.unique_keys);
-    keys.into_iter().any(|key| key.columns.iter().all(|column| pinned.contains(&item.columns[*column].sql)))
-}
-
-fn is_constant(value: &Expr) -> bool {
-    match value {
-        Expr::Value(_) | Expr::TypedString(_) => true,
-        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => is_constant(inner),
-        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => is_constant(expr),
-        _ => false,
-    }
-}
-
-/// The text of a column of the query's own tables.
-fn own_column(expression: &Expr, scope: &Scope<'_>) -> Option<String> {
-    let found = match expression {
-        Expr::Identifier(name) => scope.column(&fold(name)).ok()??,
-        Expr::CompoundIdentifier(parts) => {
-            let [table, name] = parts.as_slice() else { return None };
-            let qualifier = QualifiedName { schema: None, name: fold(table), span: table.span };
-            let (item, level) = scope.item(&qualifier)?;
-            let folded = fold(name);
-            let column = item.columns.iter().find(|column| column.name == folded)?;
-            super::scope::Found { column, level, qualifier: None }
-        }
-        Expr::Nested(inner) => return own_column(inner, scope),
-        _ => return None,
-    };
-    (found.level == 0).then(|| found.column.sql.clone())
 }
 
 fn check_wildcard(options: &ast::WildcardAdditionalOptions) -> Result<()> {

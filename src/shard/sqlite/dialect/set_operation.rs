@@ -4,7 +4,7 @@
 
 use super::Translator;
 use super::coerce::{Context, common_type};
-use super::operate::order_key;
+use super::operate::{collated, order_key};
 use super::order::Limit;
 use super::query::{Body, QueryOutput, ResultColumn, Untyped, numbered};
 use super::scope::Scope;
@@ -46,9 +46,6 @@ impl Translator<'_> {
             ast::SetQuantifier::None | ast::SetQuantifier::Distinct => false,
             _ => return Err(Error::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"BY\"")),
         };
-        if all && op != ast::SetOperator::Union {
-            return Err(Error::unsupported(format_args!("{name} ALL"), format!("Use {name}, or EXISTS.")));
-        }
         let (left_types, right_types) = (probes(&left), probes(&right));
         if left_types.len() != right_types.len() {
             let message = format!("each {name} query must have the same number of columns");
@@ -58,16 +55,15 @@ impl Translator<'_> {
         for pair in left_types.iter().zip(&right_types) {
             types.push(common_type([pair.0, pair.1], name)?);
         }
-        if !all {
-            for data_type in &types {
-                check_distinct(*data_type)?;
-            }
+        let union_all = all && op == ast::SetOperator::Union;
+        if !union_all {
+            types.iter().try_for_each(|data_type| check_distinct(*data_type))?;
         }
-        let left = self.operand(left, &types, !all)?;
-        let right = self.operand(right, &types, !all)?;
-        let right_sql = if right.compound { wrap(&right, &types, !all) } else { right.sql };
-        let word = if all { "UNION ALL" } else { name };
-        let sql = format!("{} {word} {right_sql}", left.sql);
+        // SQLite has neither INTERSECT ALL nor EXCEPT ALL.
+        let counted = !union_all && (all || by_key(types.iter().copied()));
+        let keyed = !union_all && !counted;
+        let left = self.operand(left, &types, keyed)?;
+        let right = self.operand(right, &types, keyed)?;
         let columns = left.columns.iter().zip(&right.columns);
         let columns = columns
             .map(|(left, right)| ResultColumn {
@@ -79,15 +75,51 @@ impl Translator<'_> {
                 not_null: left.not_null && right.not_null,
             })
             .collect();
-        Ok(QueryOutput {
-            sql,
-            columns,
-            column_names: left.column_names,
-            single_row: false,
-            point_read: false,
-            compound: true,
-            closed: false,
-        })
+        let (sql, column_names) = if counted {
+            (self.counted(&left, (op, all), &right, &types), numbered(types.len()))
+        } else {
+            let right_sql = if right.compound { wrap(&right, &types, keyed) } else { right.sql };
+            let word = if union_all { "UNION ALL" } else { name };
+            (format!("{} {word} {right_sql}", left.sql), left.column_names)
+        };
+        let compound = !counted;
+        Ok(QueryOutput { sql, columns, column_names, single_row: false, point_read: false, compound, closed: false })
+    }
+
+    /// The rows of both sides, each with its place among the equal ones of its side and how many the right side has.
+    fn counted(
+        &mut self,
+        left: &QueryOutput,
+        (op, all): (ast::SetOperator, bool),
+        right: &QueryOutput,
+        types: &[PgType],
+    ) -> String {
+        let (rows, alias) = (self.alias(), self.alias());
+        let side = |output: &QueryOutput, number: usize| {
+            let columns = output.column_names.iter().enumerate();
+            let list: Vec<String> = columns.map(|(index, name)| format!("{name} AS c{}", index + 1)).collect();
+            format!("SELECT {}, {number} AS side FROM ({})", list.join(", "), output.sql)
+        };
+        let names = numbered(types.len());
+        let keys: Vec<String> =
+            names.iter().zip(types).map(|(name, of)| order_key(&format!("{rows}.{name}"), *of)).collect();
+        let keys = keys.join(", ");
+        let (place_in, kept) = match (op, all) {
+            (ast::SetOperator::Union, _) => ("", "place = 1"),
+            (ast::SetOperator::Intersect, true) => ("side, ", "side = 0 AND place <= opposite"),
+            (ast::SetOperator::Intersect, false) => ("side, ", "side = 0 AND place = 1 AND opposite > 0"),
+            (_, true) => ("side, ", "side = 0 AND place > opposite"),
+            (_, false) => ("side, ", "side = 0 AND place = 1 AND opposite = 0"),
+        };
+        let list: Vec<String> = names.iter().map(|name| format!("{alias}.{name} AS {name}")).collect();
+        format!(
+            "SELECT {} FROM (SELECT {rows}.*, row_number() OVER (PARTITION BY {place_in}{keys}) AS place, \
+             count(*) FILTER (WHERE side = 1) OVER (PARTITION BY {keys}) AS opposite \
+             FROM ({} UNION ALL {}) AS {rows}) AS {alias} WHERE {kept}",
+            list.join(", "),
+            side(left, 0),
+            side(right, 1)
+        )
     }
 
     /// One side of a set operation, its columns brought to the common types.
@@ -104,8 +136,7 @@ impl Translator<'_> {
             }
             Body::Output(output) => {
                 let same = output.columns.iter().zip(types).all(|(column, data_type)| column.data_type == *data_type);
-                let plain =
-                    !keyed || !types.iter().any(|data_type| matches!(data_type, PgType::Numeric | PgType::Bpchar));
+                let plain = !keyed || types.iter().all(|data_type| collated("", *data_type).is_empty());
                 if same && output.compound && !output.closed && plain {
                     return Ok(output);
                 }
@@ -125,7 +156,7 @@ impl Translator<'_> {
             value.origin = Origin::Computed;
             let value = self.cast(value, types[index].into(), Context::Implicit)?;
             column.data_type = types[index];
-            let sql = if keyed { order_key(&value.sql, types[index]) } else { value.sql };
+            let sql = if keyed { collated(&value.sql, types[index]) } else { value.sql };
             list.push(format!("{sql} AS c{}", index + 1));
         }
         let sql = format!("SELECT {} FROM ({}) AS {alias}", list.join(", "), output.sql);
@@ -167,7 +198,7 @@ fn wrap(output: &QueryOutput, types: &[PgType], keyed: bool) -> String {
         .zip(types)
         .enumerate()
         .map(|(index, (name, data_type))| {
-            let value = if keyed { order_key(name, *data_type) } else { name.clone() };
+            let value = if keyed { collated(name, *data_type) } else { name.clone() };
             format!("{value} AS c{}", index + 1)
         })
         .collect();
@@ -175,31 +206,17 @@ fn wrap(output: &QueryOutput, types: &[PgType], keyed: bool) -> String {
 }
 
 /// Whether duplicates can be found among values of a type.
-fn check_distinct(data_type: PgType) -> Result<()> {
+pub(super) fn check_distinct(data_type: PgType) -> Result<()> {
     match data_type {
-        PgType::Json => Err(Error::new(
+        PgType::Json | PgType::JsonArray => Err(Error::new(
             SqlState::UNDEFINED_FUNCTION,
             format!("could not identify an equality operator for type {data_type}"),
         )),
-        PgType::Interval | PgType::Jsonb => Err(Error::unsupported(
-            format_args!("removing duplicates of type {data_type}"),
-            "Use GROUP BY, or cast to text.",
-        )),
-        other if other.is_array() => {
-            Err(Error::unsupported("removing duplicates of arrays", "Use the elements, or array_to_string()."))
-        }
         _ => Ok(()),
     }
 }
 
-/// Whether SELECT DISTINCT can find duplicates among values of a type: also of arrays whose equal elements are written
-/// alike.
-pub(super) fn check_distinct_rows(data_type: PgType) -> Result<()> {
-    use PgType as T;
-    match data_type.element() {
-        Some(T::Bool | T::Int2 | T::Int4 | T::Int8 | T::Oid | T::Char | T::Name | T::Text | T::Varchar | T::Uuid) => {
-            Ok(())
-        }
-        _ => check_distinct(data_type),
-    }
+/// Whether duplicates have to be found by a key beside the values: those of interval differ in their cells where they are equal.
+pub(super) fn by_key(types: impl IntoIterator<Item = PgType>) -> bool {
+    types.into_iter().any(|data_type| data_type == PgType::Interval)
 }

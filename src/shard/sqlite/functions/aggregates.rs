@@ -13,7 +13,7 @@ use rusqlite::types::Value;
 use super::call::{Arguments, MAX_RESULT_BYTES, checked, flags, text, too_large};
 use super::jsons::quoted;
 use super::raise::raise;
-use super::statistics;
+use super::{regression, statistics};
 use crate::error::{Error, Result, SqlState};
 use crate::types::json;
 
@@ -78,14 +78,16 @@ where
 
 pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     statistics::register(connection)?;
+    regression::register(connection)?;
     add::<BitAnd>(connection, "pg_bit_and", 1)?;
     add::<BitOr>(connection, "pg_bit_or", 1)?;
     add::<BitXor>(connection, "pg_bit_xor", 1)?;
     add::<StringAgg>(connection, "pg_string_agg", 2)?;
     add::<ByteaAgg>(connection, "pg_bytea_agg", 2)?;
     add::<ArrayAgg>(connection, "pg_array_agg", 1)?;
-    add::<JsonAgg<false>>(connection, "pg_json_agg", 1)?;
-    add::<JsonAgg<true>>(connection, "pg_jsonb_agg", 1)?;
+    add::<JsonAgg<false, false>>(connection, "pg_json_agg", 1)?;
+    add::<JsonAgg<false, true>>(connection, "pg_json_agg_lines", 1)?;
+    add::<JsonAgg<true, false>>(connection, "pg_jsonb_agg", 1)?;
     add::<ObjectAgg<false>>(connection, "pg_json_object_agg", 2)?;
     add::<ObjectAgg<true>>(connection, "pg_jsonb_object_agg", 2)?;
     add::<Single>(connection, "pg_single", 1)
@@ -266,11 +268,11 @@ impl Accumulator for ArrayAgg {
     }
 }
 
-/// json_agg, or jsonb_agg when `CANONICAL`.
+/// json_agg, with each value on a line of its own when `LINES`, or jsonb_agg when `CANONICAL`.
 #[derive(Default)]
-struct JsonAgg<const CANONICAL: bool>(Items);
+struct JsonAgg<const CANONICAL: bool, const LINES: bool>(Items);
 
-impl<const CANONICAL: bool> Accumulator for JsonAgg<CANONICAL> {
+impl<const CANONICAL: bool, const LINES: bool> Accumulator for JsonAgg<CANONICAL, LINES> {
     const SKIPS_NULLS: bool = false;
 
     fn step(&mut self, arguments: &Arguments<'_>) -> Result<()> {
@@ -283,7 +285,7 @@ impl<const CANONICAL: bool> Accumulator for JsonAgg<CANONICAL> {
     }
 
     fn value(&self) -> Result<Value> {
-        match self.0.joined("[", ", ", "]") {
+        match self.0.joined("[", if LINES { ", \n " } else { ", " }, "]") {
             Some(array) if CANONICAL => Ok(text(json::canonical(&array)?)),
             array => Ok(array.map_or(Value::Null, Value::Text)),
         }

@@ -53,6 +53,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         jsonb(a, 0)?.write_key(&mut key);
         Ok(text(String::from_utf8_lossy(&key)))
     }),
+    lax("pg_row_members", -1, |a| {
+        let values = values(a)?;
+        let members =
+            (0..a.len() / 2).map(|index| Ok(format!("{}:{}", quoted(a.text(index * 2)?), values[index * 2 + 1])));
+        Ok(text(members.collect::<Result<Vec<_>>>()?.join(",")))
+    }),
     strict("pg_json_typeof", 1, |a| Ok(text(type_name(a.text(0)?)))),
     strict("pg_json_array_length", 1, array_length),
     strict("pg_json_elements", 2, |a| elements(a, false)),

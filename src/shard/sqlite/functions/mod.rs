@@ -16,7 +16,7 @@
 //!
 //! **Numerics.** `pg_numeric_{add,sub,mul,div,div_trunc,mod,power}(n, n) -> n`, `pg_numeric_log(base, n)`,
 //! `pg_numeric_{log10,ln,exp,sqrt,neg,abs,sign,ceil,floor,trim_scale}(n) -> n`, `pg_numeric_{round,trunc}(n, places) -> n`,
-//! `pg_numeric_{scale,min_scale}(n) -> i`, `pg_numeric_modifier(n, atttypmod) -> n`. Collation `pg_numeric`: by value.
+//! `pg_numeric_{scale,min_scale}(n) -> i`, `pg_numeric_modifier(n, atttypmod) -> n`.
 //!
 //! **Casts.** `pg_FROM_TO(x [, zone])`, both by catalog name (`pg_text_int4`, `pg_float8_numeric`, `pg_timestamptz_date`),
 //! arrays as `array_int4`: text and its kin from and to everything, numbers among themselves, numbers and booleans, dates
@@ -56,7 +56,7 @@
 //! `_delete_keys(j, a)`, `_delete_path(j, a)`, `pg_jsonb_set(j, a, j [, create])`, `pg_jsonb_insert(j, a, j [, after])`, `pg_jsonb_pretty(j)`,
 //! `pg_jsonb_strip_nulls(j)`, `pg_jsonb_key(j) -> t` (equal where the values are), `pg_json_typeof(j)`, `pg_json_array_length(j)`,
 //! `pg_to_json(x, 'type', zone)`, `pg_to_jsonb(...)`, `pg_json_build_array(j, ...)*`, `pg_jsonb_build_array`,
-//! `pg_json_build_object(j, j, ...)*`, `pg_jsonb_build_object`. For `json_each`, given the name of Postgres's function for its messages:
+//! `pg_json_build_object(j, j, ...)*`, `pg_jsonb_build_object`, `pg_row_members(t, j, ...)*` (names and values). For `json_each`, given the name of Postgres's function for its messages:
 //! `pg_json_elements(j, name) -> a` (of texts, each a JSON text), `pg_json_elements_text(j, name)`, `pg_json_keys(j, name)`,
 //! `pg_json_each(j, name)` and `pg_json_each_text(j, name)` (a JSON array of pairs `["key", "value"]`).
 //!
@@ -69,10 +69,17 @@
 //!
 //! **Aggregates** (and window functions). `pg_sum_int4(i) -> i` (of int2 and int4), `pg_sum_int8(i) -> n`, `pg_avg_int(i) -> n`,
 //! `pg_sum_numeric(n)`, `pg_avg_numeric(n)`, `pg_sum_float4(r)`, `pg_sum_float8(r)`, `pg_avg_float8(r)`, `pg_{sum,avg,min,max}_interval(v)`,
-//! `pg_{var,stddev}_{samp,pop}_{numeric,float8}`, `pg_bit_{and,or,xor}(i)`, `pg_string_agg(t, t)`, `pg_bytea_agg(b, b)`, `pg_array_agg(x)*`,
-//! `pg_json_agg(j)*`, `pg_jsonb_agg(j)*`, `pg_json_object_agg(t, j)`, `pg_jsonb_object_agg(t, j)`, `pg_single(x)*` (21000 for a second row).
+//! `pg_{var,stddev}_{samp,pop}_{numeric,float8}`, `pg_bit_{and,or,xor}(i)`, `pg_{corr,covar_pop,covar_samp,regr_*}(r, r)`, `pg_string_agg(t, t)`, `pg_bytea_agg(b, b)`, `pg_array_agg(x)*`,
+//! `pg_json_agg(j)*`, `pg_json_agg_lines(j)*`, `pg_jsonb_agg(j)*`, `pg_json_object_agg(t, j)`, `pg_jsonb_object_agg(t, j)`, `pg_single(x)*` (21000 for a second row).
+//!
+//! **Ordered sets**, of an array in its order: `pg_percentile{disc,cont}(a, r)`, `pg_percentile{disc,cont}s(a, a) -> a`,
+//! `pg_mode(a, 'element')`.
 //!
 //! **Series**, as arrays: `pg_generate_series(i, i, step) -> a`, `pg_generate_series_timestamp(i, i, v, zone or NULL)* -> a`.
+//!
+//! **Rows** as texts, without loss: `pg_row(x, ...)* -> t`, `pg_row_field(t, i)` counts from 0.
+//!
+//! **Collations**, by value: `pg_numeric`, `pg_jsonb`, and `pg_array_ELEMENT` by the element's catalog name.
 //!
 //! **Demands.** `pg_not_null(x, table, column)* -> x` (23502), `pg_affects_once(o)*` (21000 when a key comes twice),
 //! `pg_raise(sqlstate, message)`, `pg_limit(i)*` and `pg_offset(i)*` (2201W, 2201X; NULL is none).
@@ -89,6 +96,7 @@ mod arrays;
 mod bytes;
 mod call;
 mod casts;
+mod collations;
 mod dates;
 mod demands;
 mod floats;
@@ -98,7 +106,10 @@ mod jsons;
 mod keys;
 mod numerics;
 mod patterns;
+mod percentiles;
 mod raise;
+mod regression;
+mod rows;
 mod series;
 mod statistics;
 mod system;
@@ -110,8 +121,6 @@ mod tests;
 use rusqlite::Connection;
 
 pub use raise::{raise, raised};
-
-use crate::types::compare_numeric_texts;
 
 const TABLES: &[&[call::Function]] = &[
     arrays::FUNCTIONS,
@@ -125,15 +134,17 @@ const TABLES: &[&[call::Function]] = &[
     jsons::FUNCTIONS,
     keys::FUNCTIONS,
     numerics::FUNCTIONS,
+    rows::FUNCTIONS,
     patterns::FUNCTIONS,
+    percentiles::FUNCTIONS,
     series::FUNCTIONS,
     system::FUNCTIONS,
     texts::FUNCTIONS,
 ];
 
-/// Gives a connection all of the functions above, and the collation `pg_numeric`.
+/// Gives a connection all of the functions above, and the collations.
 pub fn register(connection: &Connection) -> rusqlite::Result<()> {
-    connection.create_collation("pg_numeric", compare_numeric_texts)?;
+    collations::register(connection)?;
     for function in TABLES.iter().copied().flatten() {
         function.register(connection)?;
     }

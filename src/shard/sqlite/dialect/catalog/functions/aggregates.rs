@@ -24,11 +24,11 @@ a bit_xor int4 int4 pg_bit_xor({0})
 a bit_xor int8 int8 pg_bit_xor({0})
 a bool_and bool bool min({0})
 a bool_or bool bool max({0})
-a corr float8,float8 float8 -
+a corr float8,float8 float8 pg_corr({0}, {1})
 a count () int8 count(*)
 a count any int8 count({0})
-a covar_pop float8,float8 float8 -
-a covar_samp float8,float8 float8 -
+a covar_pop float8,float8 float8 pg_covar_pop({0}, {1})
+a covar_samp float8,float8 float8 pg_covar_samp({0}, {1})
 a cume_dist ...any float8 -
 a dense_rank ...any int8 -
 a every bool bool min({0})
@@ -36,7 +36,7 @@ a json_agg anyelement json pg_json_agg({json 0})
 a json_object_agg any,any json pg_json_object_agg({text 0}, {json 1})
 a jsonb_agg anyelement jsonb pg_jsonb_agg({jsonb 0})
 a jsonb_object_agg any,any jsonb pg_jsonb_object_agg({text 0}, {jsonb 1})
-a max anyarray anyarray -
+a max anyarray anyarray max
 a max bpchar bpchar max
 a max date date max
 a max float4 float4 max
@@ -51,7 +51,7 @@ a max text text max
 a max time time -
 a max timestamp timestamp max
 a max timestamptz timestamptz max
-a min anyarray anyarray -
+a min anyarray anyarray min
 a min bpchar bpchar min
 a min date date min
 a min float4 float4 min
@@ -75,15 +75,15 @@ a percentile_cont float8,interval interval -
 a percentile_disc _float8,anyelement anyarray -
 a percentile_disc float8,anyelement anyelement -
 a rank ...any int8 -
-a regr_avgx float8,float8 float8 -
-a regr_avgy float8,float8 float8 -
-a regr_count float8,float8 int8 -
-a regr_intercept float8,float8 float8 -
-a regr_r2 float8,float8 float8 -
-a regr_slope float8,float8 float8 -
-a regr_sxx float8,float8 float8 -
-a regr_sxy float8,float8 float8 -
-a regr_syy float8,float8 float8 -
+a regr_avgx float8,float8 float8 pg_regr_avgx({0}, {1})
+a regr_avgy float8,float8 float8 pg_regr_avgy({0}, {1})
+a regr_count float8,float8 int8 count(iif({0} IS NULL, NULL, {1}))
+a regr_intercept float8,float8 float8 pg_regr_intercept({0}, {1})
+a regr_r2 float8,float8 float8 pg_regr_r2({0}, {1})
+a regr_slope float8,float8 float8 pg_regr_slope({0}, {1})
+a regr_sxx float8,float8 float8 pg_regr_sxx({0}, {1})
+a regr_sxy float8,float8 float8 pg_regr_sxy({0}, {1})
+a regr_syy float8,float8 float8 pg_regr_syy({0}, {1})
 a stddev float4 float8 pg_stddev_samp_float8({0})
 a stddev float8 float8 pg_stddev_samp_float8({0})
 a stddev int2 numeric pg_stddev_samp_numeric(CAST({0} AS TEXT))
