@@ -8,7 +8,7 @@
 //! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
 //! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
-//! `sequence` is nextval and setval, `numbers` lastval and currval, from what INSERTs leave to sequences (`fills`). `filling`
+//! `sequence` is nextval and setval (`givers`: on which shards), `numbers` lastval and currval, from what INSERTs leave to sequences (`fills`). `filling`
 //! and `following` are what one server answers for all, `returned` is what is put together behind a write within WITH,
 //! `concurrently` what indexes need no lock for, `kind` what makes a table another kind (`attached`: what rests on it
 //! meanwhile), `forcing` the end of what nobody can decide any more.
@@ -45,6 +45,7 @@ mod following;
 mod forcing;
 mod gather;
 mod gid;
+mod givers;
 mod joining;
 mod keeping;
 mod kind;
