@@ -16,7 +16,7 @@ use super::ahead::Ahead;
 use super::alarm::Alarm;
 use super::connection::{Connection, Ended};
 use super::handshake::{Admitted, handshake};
-use super::pass_through::{self, UnderWay};
+use super::pass_through;
 use super::peers::{Registration, Stage};
 use super::portals::Portals;
 use super::stream::Origin;
@@ -114,10 +114,8 @@ async fn converse(
         cancel,
         portals: Portals::default(),
         unnamed: None,
-        under_way: None,
         passing: None,
         passing_until: None,
-        idle_until: None,
         alarm: Alarm::default(),
         shared,
         ahead: Ahead::default(),
@@ -188,14 +186,10 @@ pub(super) struct Client<'a> {
     pub(super) portals: Portals,
     /// The unnamed statement, which SQL cannot name and the session need not know.
     pub(super) unnamed: Option<Arc<Prepared>>,
-    /// What the messages at the front of the input ask for, while it passes through.
-    pub(super) under_way: Option<UnderWay>,
     /// The statement of those messages, which was sent to its shard already, when they are taken one by one.
     pub(super) passing: Option<PassThrough>,
     /// When either has run for too long.
     pub(super) passing_until: Option<Instant>,
-    /// When the client has let its transaction wait for too long, while it is waited for.
-    pub(super) idle_until: Option<Instant>,
     /// Of these two.
     pub(super) alarm: Alarm,
     pub(super) shared: &'a Shared,
@@ -211,7 +205,7 @@ impl Client<'_> {
     /// Answers messages until the connection ends.
     async fn run(&mut self) -> Ended {
         loop {
-            if let Err(ended) = std::future::poll_fn(|context| self.poll_passing(context)).await {
+            if let Err(ended) = self.pass_along().await {
                 return ended;
             }
             if self.connection.is_full() {

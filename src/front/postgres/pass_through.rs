@@ -7,6 +7,7 @@
 //! A client whose statements all pass through never leaves [`Client::poll_passing`]: one function that knows what it waits
 //! for, since each layer of futures between the runtime and a socket costs as much as reading a message does.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,8 +27,16 @@ const BIND_COMPLETE: &[u8] = b"2\0\0\0\x04";
 /// What BEGIN is answered.
 const BEGUN: &[u8] = b"C\0\0\0\x0aBEGIN\0Z\0\0\0\x05T";
 
+/// What is waited for while statements pass through. No more of it is kept while the client is served otherwise.
+#[derive(Default)]
+struct Passage {
+    under_way: Option<UnderWay>,
+    /// When the client has let its transaction wait for too long, while it is waited for.
+    idle_until: Option<Instant>,
+}
+
 /// What a shard has to answer, and the messages that ask for it.
-pub(super) struct UnderWay {
+struct UnderWay {
     sent: Sent,
     messages: InPlace,
 }
@@ -38,26 +47,32 @@ enum Sent {
 }
 
 impl Client<'_> {
-    /// Answers what passes through, as it comes. Ready when something has come that has to be taken one by one.
-    pub(super) fn poll_passing(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+    /// Answers what passes through, as it comes, until something has come that has to be taken one by one.
+    pub(super) async fn pass_along(&mut self) -> Result<(), Ended> {
+        let mut passage = Passage::default();
+        poll_fn(|context| self.poll_passing(&mut passage, context)).await
+    }
+
+    fn poll_passing(&mut self, passage: &mut Passage, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         // When what is waited for began, if that is now.
         let mut begun = None;
         loop {
-            if self.under_way.is_some() {
-                match ready!(self.poll_answer(begun, context)) {
-                    Looked::Whole => begun = Some(self.pass_answer()),
-                    Looked::Otherwise => {
-                        self.leave_under_way();
+            if let Some(under_way) = &mut passage.under_way {
+                let looked = ready!(self.poll_answer(under_way, begun, context));
+                match (looked, passage.under_way.take()) {
+                    (Looked::Whole, Some(under_way)) => begun = Some(self.pass_answer(under_way)),
+                    (_, under_way) => {
+                        self.leave(under_way);
                         return Poll::Ready(Ok(()));
                     }
                 }
             }
-            if self.connection.input.is_empty() && !ready!(self.poll_input(begun, context))? {
+            if self.connection.input.is_empty() && !ready!(self.poll_input(passage, begun, context))? {
                 return Poll::Ready(Ok(()));
             }
             let now = Instant::now();
             // A client that does not read what it asked for is not answered further.
-            if self.connection.is_full() || !self.begin_in_place(now) {
+            if self.connection.is_full() || !self.begin_in_place(passage, now) {
                 return Poll::Ready(Ok(()));
             }
             begun = Some(now);
@@ -66,35 +81,46 @@ impl Client<'_> {
 
     /// Waits for the client between its messages. `false`: it has to be waited for elsewhere. `now`: when the wait begins, if
     /// that is now.
-    fn poll_input(&mut self, now: Option<Instant>, context: &mut Context<'_>) -> Poll<Result<bool, Ended>> {
+    fn poll_input(
+        &mut self,
+        passage: &mut Passage,
+        now: Option<Instant>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<bool, Ended>> {
         let is_idle = self.session.status() == TransactionStatus::Idle;
         let leave = if is_idle { Stage::Draining } else { Stage::Closing };
         let is_owed = self.connection.flush_due || !self.ahead.is_empty() || self.session.keeps_connections();
         if is_owed || !self.may_pass() || self.connection.peer.has_reached(leave) {
-            self.idle_until = None;
             return Poll::Ready(Ok(false));
         }
         if let Poll::Ready(read) = self.connection.poll_read(context) {
-            self.idle_until = None;
+            passage.idle_until = None;
             return Poll::Ready(Ok(read.map(|()| true)?));
         }
         if is_idle {
             self.connection.rest();
             return Poll::Pending;
         }
-        match self.idle_in_transaction_limit().is_some_and(|limit| self.is_idle_too_long(limit, now, context)) {
+        let Some(limit) = self.idle_in_transaction_limit() else { return Poll::Pending };
+        match self.is_idle_too_long(&mut passage.idle_until, limit, now, context) {
             true => Poll::Ready(Err(Ended::idle_in_transaction())),
             false => Poll::Pending,
         }
     }
 
-    fn is_idle_too_long(&mut self, limit: Duration, now: Option<Instant>, context: &mut Context<'_>) -> bool {
-        let until = match self.idle_until {
+    fn is_idle_too_long(
+        &mut self,
+        idle_until: &mut Option<Instant>,
+        limit: Duration,
+        now: Option<Instant>,
+        context: &mut Context<'_>,
+    ) -> bool {
+        let until = match *idle_until {
             Some(until) => until,
             None => {
                 let now = now.unwrap_or_else(Instant::now);
                 let Some(until) = now.checked_add(limit) else { return false };
-                self.idle_until = Some(until);
+                *idle_until = Some(until);
                 if self.alarm.is_set_before(until, now) {
                     return false;
                 }
@@ -109,7 +135,7 @@ impl Client<'_> {
     }
 
     /// Begins what the messages at the front of the input ask for. `false`: they have to be taken one by one.
-    fn begin_in_place(&mut self, now: Instant) -> bool {
+    fn begin_in_place(&mut self, passage: &mut Passage, now: Instant) -> bool {
         if !self.may_pass() || !self.session.may_pass() {
             return false;
         }
@@ -120,15 +146,15 @@ impl Client<'_> {
         let control = match asks {
             Asks::Statement(passing) => {
                 self.passing_until = self.session.statement_timeout().and_then(|limit| deadline(now, limit));
-                self.under_way = Some(UnderWay { sent: Sent::Statement(passing), messages });
+                passage.under_way = Some(UnderWay { sent: Sent::Statement(passing), messages });
                 return true;
             }
             Asks::Control(control) => control,
         };
-        self.begin_control(control, messages, now)
+        self.begin_control(passage, control, messages, now)
     }
 
-    fn begin_control(&mut self, control: Control, messages: InPlace, now: Instant) -> bool {
+    fn begin_control(&mut self, passage: &mut Passage, control: Control, messages: InPlace, now: Instant) -> bool {
         let (tag, readiness) = match control {
             Control::Begin { tag, isolation, read_only } => {
                 if !self.session.begin_at_once(isolation, read_only) {
@@ -141,7 +167,7 @@ impl Client<'_> {
                 Some(Ending::Done) => ("COMMIT", Readiness::Idle),
                 Some(Ending::Sent(commit)) => {
                     self.passing_until = self.session.statement_timeout().and_then(|limit| deadline(now, limit));
-                    self.under_way = Some(UnderWay { sent: Sent::Commit(commit), messages });
+                    passage.under_way = Some(UnderWay { sent: Sent::Commit(commit), messages });
                     return true;
                 }
             },
@@ -163,11 +189,15 @@ impl Client<'_> {
 
     /// Waits for the shard, and for whatever would end the statement early: that is dealt with elsewhere. `now`: when the wait
     /// begins, if that is now.
-    fn poll_answer(&mut self, now: Option<Instant>, context: &mut Context<'_>) -> Poll<Looked> {
-        let looked = match self.under_way.as_mut().map(|under_way| &mut under_way.sent) {
-            Some(Sent::Statement(passing)) => passing.poll(context),
-            Some(Sent::Commit(commit)) => commit.poll(context),
-            None => Poll::Ready(Looked::Otherwise),
+    fn poll_answer(
+        &mut self,
+        under_way: &mut UnderWay,
+        now: Option<Instant>,
+        context: &mut Context<'_>,
+    ) -> Poll<Looked> {
+        let looked = match &mut under_way.sent {
+            Sent::Statement(passing) => passing.poll(context),
+            Sent::Commit(commit) => commit.poll(context),
         };
         if looked.is_ready() {
             return looked;
@@ -195,8 +225,8 @@ impl Client<'_> {
 
     /// The messages are taken one by one, and what was sent for them is found then.
     #[cold]
-    fn leave_under_way(&mut self) {
-        match self.under_way.take().map(|under_way| under_way.sent) {
+    fn leave(&mut self, under_way: Option<UnderWay>) {
+        match under_way.map(|under_way| under_way.sent) {
             Some(Sent::Statement(passing)) => self.passing = Some(passing),
             Some(Sent::Commit(commit)) => self.session.commit_goes_on(commit),
             None => {}
@@ -204,15 +234,15 @@ impl Client<'_> {
     }
 
     /// Passes a whole answer on. Gives when it was.
-    fn pass_answer(&mut self) -> Instant {
-        match self.under_way.take() {
-            Some(UnderWay { sent: Sent::Statement(passing), messages }) => {
+    fn pass_answer(&mut self, UnderWay { sent, messages }: UnderWay) -> Instant {
+        match sent {
+            Sent::Statement(passing) => {
                 self.answer_statement(messages, passing.answer());
                 let now = Instant::now();
                 self.session.passed(passing, now);
                 now
             }
-            Some(UnderWay { sent: Sent::Commit(commit), messages }) => {
+            Sent::Commit(commit) => {
                 self.complete(&messages);
                 self.answer_in_place(messages, commit.answer());
                 self.portals.clear();
@@ -220,7 +250,6 @@ impl Client<'_> {
                 self.session.committed(commit, now);
                 now
             }
-            None => Instant::now(),
         }
     }
 
