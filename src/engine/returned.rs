@@ -47,7 +47,9 @@ impl Session {
             return Err(only_its_shard_knows(column));
         }
         let answer = Box::pin(self.run(&Arc::new(prepared), raw, Formats::AllBinary, Scope::Alone)).await;
-        let rows = held(answer.map_err(Error::without_position)?, self.engine.limits.gather_max_bytes).await?;
+        let max_bytes = self.engine.limits.gather_max_bytes;
+        let what = "what a write within WITH returns from several shards";
+        let rows = held(answer.map_err(Error::without_position)?, max_bytes, what).await?;
         Ok(Returned { columns, rows })
     }
 
@@ -61,6 +63,9 @@ impl Session {
             0 => Vec::new(),
             _ => own_parameters(execution),
         };
+        if returned.columns.is_empty() {
+            refuse_what_returns_nothing(parts)?;
+        }
         let width = returned.columns.len();
         let at_most = (sql::MAX_PARAMETERS - own.len().min(sql::MAX_PARAMETERS)) / width.max(1);
         if returned.rows.rows > at_most {
@@ -87,13 +92,18 @@ impl Session {
         let answer = answer.map_err(Error::without_position)?;
         expect_types(execution, answer.columns.as_deref())?;
         let columns = execution.statement.columns().cloned().or_else(|| answer.columns.clone());
-        let rows = held(answer, usize::MAX).await?;
+        let max_bytes = self.engine.limits.gather_max_bytes;
+        let rows =
+            held(answer, max_bytes, "the answer over what a write within WITH returns from several shards").await?;
         Ok(Answer::new(columns, Rows::Ready(rows), "SELECT", TagCount::Returned))
     }
 }
 
-/// The SELECT, behind WITH that gives the rows.
+/// The SELECT, behind WITH that gives the rows. Of a write that returns nothing there are none to give.
 fn over(parts: &WrittenWith<'_>, returned: &Returned, before: usize) -> String {
+    if returned.columns.is_empty() {
+        return parts.rest.to_owned();
+    }
     let columns = match parts.columns {
         "" => {
             let names: Vec<String> = returned.columns.iter().map(|column| quote_identifier(&column.name)).collect();
@@ -111,12 +121,29 @@ fn over(parts: &WrittenWith<'_>, returned: &Returned, before: usize) -> String {
     format!("WITH {} {columns} AS ({rows}) {}", parts.name, parts.rest)
 }
 
+/// As Postgres does. Without WITH the name could mean a table.
+fn refuse_what_returns_nothing(parts: &WrittenWith<'_>) -> Result<()> {
+    let name = parts.name;
+    if !parts.columns.is_empty() {
+        let message =
+            format!("WITH query {name} has no columns, since it has no RETURNING, and is given names for some");
+        return Err(Error::new(SqlState::INVALID_COLUMN_REFERENCE, message));
+    }
+    // The statement was planned as one that names nothing but this.
+    if sql::names_relation(&sql::parse_query(parts.rest)?, |_| true) {
+        let message = format!("WITH query {name} does not have a RETURNING clause");
+        return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+    }
+    Ok(())
+}
+
 /// A value without a type is a text by the time that it is returned.
 fn known(column: &OutputColumn) -> PgType {
     if column.data_type == PgType::Unknown { PgType::Text } else { column.data_type }
 }
 
-async fn held(mut answer: Answer, max_bytes: usize) -> Result<RowBatch> {
+/// `what` they are, for the error when they are too large.
+async fn held(mut answer: Answer, max_bytes: usize, what: &str) -> Result<RowBatch> {
     let mut rows = RowBatch::default();
     while let Some(batch) = answer.next().await? {
         rows.frames.unsplit(batch.frames);
@@ -124,9 +151,7 @@ async fn held(mut answer: Answer, max_bytes: usize) -> Result<RowBatch> {
         if rows.frames.len() > max_bytes {
             return Err(Error::new(
                 SqlState::PROGRAM_LIMIT_EXCEEDED,
-                format!(
-                    "the rows that a write within WITH returns from several shards take more than {max_bytes} bytes"
-                ),
+                format!("{what} takes more than {max_bytes} bytes"),
             )
             .hint("Nothing was written. Write fewer rows at a time, or raise limits.gather_max_bytes."));
         }

@@ -177,7 +177,7 @@ pub fn returning_clause(text: &str) -> Result<&str> {
     let cursor = Cursor::new(text)?;
     let outer = Outer { text, tokens: cursor.tokens() };
     let all = 0..outer.tokens.len();
-    let begin = outer.find(all.clone(), |at| outer.is(at, "returning"));
+    let begin = outer.find(all.clone(), |at| outer.begins(at, "returning"));
     Ok(begin.map_or("", |begin| outer.slice(begin..all.end)))
 }
 
@@ -197,12 +197,8 @@ pub fn with_more_returned(text: &str, columns: &str) -> Result<String> {
 impl<'t> Outer<'t, '_> {
     fn insert_clauses(&self) -> Option<InsertClauses<'t>> {
         let end = self.tokens.len();
-        let insert = self.find(0..end, |at| self.is(at, "insert"))?;
-        let mut at = insert + 1;
-        if !self.is(at, "into") {
-            return None;
-        }
-        at = self.name_end(at + 1)?;
+        let insert = self.find(0..end, |at| self.is(at, "insert") && self.is(at + 1, "into"))?;
+        let mut at = self.name_end(insert + 2)?;
         if self.is(at, "as") {
             at += 2;
         }
@@ -216,7 +212,7 @@ impl<'t> Outer<'t, '_> {
         if source >= end || self.is(source, "default") {
             return None;
         }
-        let rest = self.find(source..end, |at| self.begins_conflict(at) || self.is(at, "returning")).unwrap_or(end);
+        let rest = self.find(source..end, |at| self.begins_conflict(at) || self.begins(at, "returning")).unwrap_or(end);
         (rest > source).then(|| InsertClauses {
             with: self.slice(0..insert),
             target: self.slice(insert..source),
@@ -271,7 +267,7 @@ impl<'t> Outer<'t, '_> {
             None => self.name_end(target)?,
         };
         let target = if updates { verb + 1 } else { verb + 2 };
-        let returning = self.find(named..end, |at| self.is(at, "returning")).unwrap_or(end);
+        let returning = self.find(named..end, |at| self.begins(at, "returning")).unwrap_or(end);
         let condition = self.find(named..returning, |at| self.is(at, "where")).unwrap_or(returning);
         let set = match updates {
             true => Some(self.find(named..condition, |at| self.is(at, "set") && !self.is_before(at, 1, "as"))?),
@@ -406,6 +402,15 @@ mod tests {
                 ["", "INSERT INTO t", "SELECT a FROM b JOIN c ON conflict = 1", "ON CONFLICT DO NOTHING"],
             ),
             (
+                "WITH insert AS (SELECT 1) INSERT INTO t SELECT b.returning, 1 AS returning FROM b RETURNING a.returning",
+                [
+                    "WITH insert AS (SELECT 1)",
+                    "INSERT INTO t",
+                    "SELECT b.returning, 1 AS returning FROM b",
+                    "RETURNING a.returning",
+                ],
+            ),
+            (
                 "INSERT INTO t (a) OVERRIDING SYSTEM VALUE SELECT 1",
                 ["", "INSERT INTO t (a) OVERRIDING SYSTEM VALUE", "SELECT 1", ""],
             ),
@@ -453,6 +458,14 @@ mod tests {
                 ("", "ONLY t AS x", vec![], "u, v JOIN w USING (a)", "'RETURNING' = b"),
             ),
             ("DELETE FROM t RETURNING *", ("", "t", vec![], "", "")),
+            (
+                "UPDATE t SET a = t.where, b = t . from FROM u WHERE t.returning = u.set AND t.as = 1 RETURNING t.where",
+                ("", "t", vec!["t.where", "t . from"], "u", "t.returning = u.set AND t.as = 1"),
+            ),
+            (
+                "DELETE FROM t USING u WHERE t.using = u.where AND u.returning IN (SELECT 1)",
+                ("", "t", vec![], "u", "t.using = u.where AND u.returning IN (SELECT 1)"),
+            ),
         ] {
             let WriteClauses { with, target, values, others, condition } = parts(text);
             assert_eq!((with, target, values, others, condition), expected, "{text}");
@@ -532,6 +545,10 @@ mod tests {
     fn returning_begins_in_no_parentheses() {
         assert_eq!(returning_clause("UPDATE t SET a = 1 RETURNING a, b;").unwrap(), "RETURNING a, b");
         assert_eq!(returning_clause("UPDATE t SET a = 'x RETURNING y'").unwrap(), "");
+        assert_eq!(
+            returning_clause("DELETE FROM t WHERE t.returning = 1 RETURNING t.returning").unwrap(),
+            "RETURNING t.returning"
+        );
         let more = |text| with_more_returned(text, "b").unwrap();
         assert_eq!(more("INSERT INTO t VALUES (1); -- all"), "INSERT INTO t VALUES (1) RETURNING b");
         assert_eq!(more("INSERT INTO t VALUES (1) RETURNING a -- all"), "INSERT INTO t VALUES (1) RETURNING a, b");

@@ -98,11 +98,10 @@ fn note(begins: &mut Vec<(Clause, usize)>, clause: Clause, at: usize) {
 
 /// The clause that begins with the word here.
 fn begun(outer: &Outer<'_, '_>, at: usize) -> Option<Clause> {
-    let is_label = outer.is_before(at, 1, "as");
-    let is_field = at.checked_sub(1).and_then(|before| outer.kind(before)) == Some(TokenKind::Dot);
-    if is_label || is_field {
+    if outer.is_before(at, 1, "as") {
         return None;
     }
+    // A field behind a dot is no word.
     Some(match outer.word(at)?.to_ascii_lowercase().as_str() {
         "select" => Clause::Select,
         "table" => Clause::Table,

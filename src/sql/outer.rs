@@ -33,9 +33,16 @@ impl<'t> Outer<'t, '_> {
         self.word(at).is_some_and(|own| words.iter().any(|word| own.eq_ignore_ascii_case(word)))
     }
 
-    /// A word without quotes.
+    /// Whether a word here begins a clause: a reserved word does, unless it is a label behind AS.
+    pub(super) fn begins(&self, at: usize, word: &str) -> bool {
+        self.is(at, word) && !self.is_before(at, 1, "as")
+    }
+
+    /// A word without quotes. Behind a dot it is the name of something, whatever the word means elsewhere.
     pub(super) fn word(&self, at: usize) -> Option<&'t str> {
-        self.tokens.get(at).filter(|token| token.kind == TokenKind::Word).map(|token| token.text(self.text))
+        let is_name = at.checked_sub(1).and_then(|before| self.kind(before)) == Some(TokenKind::Dot);
+        let token = self.tokens.get(at).filter(|token| token.kind == TokenKind::Word && !is_name)?;
+        Some(token.text(self.text))
     }
 
     pub(super) fn is_operator(&self, at: usize, operator: &str) -> bool {

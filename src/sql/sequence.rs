@@ -157,7 +157,7 @@ pub fn named_by_call<'t>(function: &str, text: &'t str) -> Result<Option<&'t str
 fn is_called(outer: &Outer<'_, '_>, at: usize, name: &str) -> bool {
     let Some(token) = outer.tokens.get(at) else { return false };
     let is_name = match token.kind {
-        TokenKind::Word => outer.is(at, name),
+        TokenKind::Word => token.text(outer.text).eq_ignore_ascii_case(name),
         TokenKind::QuotedWord | TokenKind::UnicodeWord => {
             quoted_word_value(outer.text, *token).is_ok_and(|value| value == name)
         }

@@ -67,7 +67,7 @@ pub fn is_text_of(text: &str, expression: &Expr) -> bool {
 }
 
 /// The token at which a span begins.
-fn place(outer: &Outer<'_, '_>, span: Span) -> Option<usize> {
+pub(super) fn place(outer: &Outer<'_, '_>, span: Span) -> Option<usize> {
     let byte = u32::try_from(span.start.column.checked_sub(1)?).ok()?;
     outer.tokens.binary_search_by_key(&byte, |token| token.start).ok()
 }

@@ -4,6 +4,7 @@
 //! Whatever is the same stays as it was written, byte by byte. What is new consists of the client's own expressions, which are
 //! taken from where they stand, and of words of ours around them. Nothing of the client's is printed from its tree.
 
+use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
 use super::ast::{
@@ -13,17 +14,29 @@ use super::ast::{
 };
 use super::layout::{Clause, Layout};
 use super::outer::Outer;
-use super::source_text::{SourceText, call, only_argument};
+use super::source_text::{SourceText, call, only_argument, place};
 use super::walk::walk_expressions;
 use super::{Span, ast, parse_query};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
+
+/// How many columns a query can have: Postgres's `MaxTupleAttributeNumber`.
+const MAX_COLUMNS: usize = 1_664;
+
+/// How many calls may stand around one that is taken from the text: each holds a copy of what is within it.
+const MAX_CALLS_AROUND: usize = 16;
 
 /// The text of `derived`, which was made from `original`, the tree of `text`. `None` when its parts are not found in the text.
 ///
 /// # Errors
-/// The text has a token that cannot be read.
+/// 54011: more columns than Postgres takes. The text has a token that cannot be read.
 pub fn spliced(text: &str, original: &Statement, derived: &Statement) -> Result<Option<String>> {
     let (Statement::Query(original), Statement::Query(derived)) = (original, derived) else { return Ok(None) };
+    for query in [original, derived] {
+        if matches!(&*query.body, SetExpr::Select(select) if select.projection.len() > MAX_COLUMNS) {
+            let message = format!("target lists can have at most {MAX_COLUMNS} entries");
+            return Err(Error::new(SqlState::TOO_MANY_COLUMNS, message).hint("Ask for fewer columns."));
+        }
+    }
     let source = SourceText::new(text)?;
     let Some(text) = Splicer::new(source.outer(), original, derived).and_then(|splicer| splicer.text(derived)) else {
         return Ok(None);
@@ -58,7 +71,7 @@ struct Splicer<'a, 't, 's> {
     within: Range<usize>,
     layout: Layout,
     /// Expressions of the client's, and their texts.
-    pieces: Vec<(Expr, &'t str)>,
+    pieces: HashMap<Expr, &'t str>,
     edits: Vec<Edit>,
 }
 
@@ -70,7 +83,7 @@ impl<'a, 't, 's> Splicer<'a, 't, 's> {
             original = inner;
         }
         let layout = Layout::of(&outer, within.clone());
-        let mut splicer = Splicer { outer, original, within, layout, pieces: Vec::new(), edits: Vec::new() };
+        let mut splicer = Splicer { outer, original, within, layout, pieces: HashMap::new(), edits: Vec::new() };
         if let SetExpr::Select(select) = &*original.body {
             splicer.note_select(select);
         }
@@ -258,7 +271,7 @@ impl<'a, 't, 's> Splicer<'a, 't, 's> {
 
     /// An expression of the client's, or one of ours around such.
     fn expression(&self, expression: &Expr) -> Option<String> {
-        if let Some((_, text)) = self.pieces.iter().find(|(piece, _)| piece == expression) {
+        if let Some(text) = self.pieces.get(expression) {
             return Some((*text).to_owned());
         }
         match expression {
@@ -299,7 +312,7 @@ impl<'a, 't, 's> Splicer<'a, 't, 's> {
     }
 
     fn note(&mut self, expression: &Expr, tokens: Range<usize>) {
-        self.pieces.push((expression.clone(), self.outer.slice(tokens)));
+        self.pieces.entry(expression.clone()).or_insert_with(|| self.outer.slice(tokens));
     }
 
     fn note_all(&mut self, expressions: &[Expr], list: Range<usize>) {
@@ -353,10 +366,16 @@ impl<'a, 't, 's> Splicer<'a, 't, 's> {
     /// Calls, what they are of, and the conditions of their FILTER.
     fn note_calls(&mut self, tree: &impl ast::Visit) {
         let outer = self.outer;
+        // The calls around the last one, each within the one before it.
+        let mut around: Vec<Range<usize>> = Vec::new();
         let _: ControlFlow<()> = walk_expressions(tree, |expression| {
             if let Expr::Function(function) = expression
-                && let Some(call) = call(&outer, function)
+                && let Some(begin) = function.name.0.first().and_then(|name| place(&outer, name.span()))
             {
+                around.retain(|call| call.contains(&begin));
+                let found = if around.len() < MAX_CALLS_AROUND { call(&outer, function) } else { None };
+                let Some(call) = found else { return ControlFlow::Continue(()) };
+                around.push(call.whole.clone());
                 if let Some((argument, tokens)) = only_argument(&outer, function, &call) {
                     self.note(argument, tokens);
                 }
@@ -417,5 +436,41 @@ fn written_limit(query: &Query) -> Option<&Expr> {
         (_, Some(fetch)) => fetch.quantity.as_ref(),
         (Some(LimitClause::LimitOffset { limit, .. }), None) => limit.as_ref(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Statement {
+        Statement::Query(Box::new(parse_query(text).unwrap()))
+    }
+
+    #[test]
+    fn calls_within_many_others_are_not_copied_for_each() {
+        let nested = |depth: usize| format!("SELECT {}a{} FROM t", "f(".repeat(depth), ")".repeat(depth));
+        for (depth, noted) in [(3, 4), (MAX_CALLS_AROUND, MAX_CALLS_AROUND + 1), (40, MAX_CALLS_AROUND + 1)] {
+            let text = nested(depth);
+            let Statement::Query(query) = read(&text) else { panic!("{text}") };
+            let source = SourceText::new(&text).unwrap();
+            let splicer = Splicer::new(source.outer(), &query, &query).unwrap();
+            assert_eq!(splicer.pieces.len(), noted, "{depth}");
+        }
+        // Side by side they are.
+        let text = format!("SELECT {} FROM t", (0..40).map(|n| format!("f(g(a{n}))")).collect::<Vec<_>>().join(", "));
+        let Statement::Query(query) = read(&text) else { panic!("{text}") };
+        let source = SourceText::new(&text).unwrap();
+        assert_eq!(Splicer::new(source.outer(), &query, &query).unwrap().pieces.len(), 120);
+    }
+
+    #[test]
+    fn there_are_no_more_columns_than_postgres_takes() {
+        let columns = |count: usize| read(&format!("SELECT {} FROM t", vec!["a"; count].join(", ")));
+        let text = format!("SELECT {} FROM t", vec!["a"; MAX_COLUMNS].join(", "));
+        let most = columns(MAX_COLUMNS);
+        assert_eq!(spliced(&text, &most, &most).unwrap().as_deref(), Some(text.as_str()));
+        let refused = spliced(&text, &most, &columns(MAX_COLUMNS + 1)).unwrap_err();
+        assert_eq!(refused.sqlstate(), SqlState::TOO_MANY_COLUMNS);
     }
 }

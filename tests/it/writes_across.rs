@@ -454,6 +454,8 @@ const WITHIN_WITH: &[&str] = &[
     "WITH a AS (UPDATE events SET rank = rank + 1 RETURNING event_id, title, day, price, rank::text AS r) \
      SELECT a.title, max(b.day), avg(b.price), string_agg(b.r, ',' ORDER BY b.event_id) FROM a JOIN a b USING (title) GROUP BY 1",
     "WITH a AS (DELETE FROM seats WHERE seat_id = 2 RETURNING price) SELECT count(*) FROM a",
+    "WITH a AS (UPDATE seats SET price = price + 1) SELECT count(*)",
+    "WITH a AS (DELETE FROM seats WHERE seats.seat_id = 5) SELECT 1 AS one, (SELECT 2)",
     "WITH a AS (DELETE FROM seats WHERE seat_id = 1 RETURNING event_id) SELECT 1 / (count(*) - count(*)) FROM a",
 ];
 
@@ -476,6 +478,13 @@ fn what_is_returned_and_put_together_has_its_order_and_its_types() {
     both.agree_on_rows(bound);
     let too_many = "WITH a AS (INSERT INTO notes (event_id, score, body) SELECT n, 1, 'x' FROM generate_series(10001, 40000) n RETURNING *) SELECT count(*) FROM a";
     assert_eq!(both.got.query(too_many).sqlstate(), "54000");
+    let too_large = "WITH a AS (UPDATE events SET rank = rank + 1 RETURNING *) \
+                     SELECT repeat('x', 10000000) FROM a, a b";
+    assert_eq!(both.got.query(too_large).sqlstate(), "54000");
+    for nothing in ["SELECT * FROM a", "SELECT count(*) FROM seats, a", "SELECT (SELECT count(*) FROM a)"] {
+        let nothing = format!("WITH a AS (DELETE FROM seats) {nothing}");
+        assert_eq!(both.got.query(&nothing).sqlstate(), "0A000", "{nothing}");
+    }
     both.agree_on_rows("too many rows");
 }
 
