@@ -57,10 +57,16 @@ impl Session {
         call: &postgres::Call,
         reason: Error,
     ) -> Result<()> {
-        // By its primary key a row that was changed is found on the other shards.
-        let is_key = |name: &str| {
-            let key = table.primary_key.as_ref();
-            key.is_some_and(|key| key.columns.iter().any(|column| table.columns[*column].name == name))
+        // The other shards are sent other statements, of parts of the rows.
+        if self.schema().fired_by_statement.contains(&table.name) {
+            return Err(reason);
+        }
+        // By its primary key a row that was changed is found on the other shards, where the values are assigned.
+        let can_follow = |name: &String| {
+            let Some(number) = table.columns.iter().position(|column| column.name == *name) else { return false };
+            let column = &table.columns[number];
+            let is_key = table.primary_key.as_ref().is_none_or(|key| key.columns.contains(&number));
+            !is_key && column.generated.is_none() && column.identity != Some(Identity::Always)
         };
         let assigned = match following::changing(statement) {
             Some(changing) => Some(changing.assigned()),
@@ -70,7 +76,7 @@ impl Session {
             },
         };
         if let Some(assigned) = assigned
-            && (table.primary_key.is_none() || assigned.iter().any(|name| is_key(name)))
+            && (table.primary_key.is_none() || !assigned.iter().all(can_follow))
         {
             return Err(reason);
         }
@@ -108,7 +114,8 @@ impl Session {
             written.numbers = Numbers::Told(vec![number, number]);
         }
         let conflict = match &write.statement {
-            ast::Statement::Insert(insert) if assigned_on_conflict(insert).is_some() => taking_over(table, &columns),
+            ast::Statement::Insert(insert) => assigned_on_conflict(insert)
+                .map_or_else(String::new, |assigned| taking_over(table, &columns, &assigned)),
             _ => String::new(),
         };
         let copying = Copying { table, columns: &columns, conflict: &conflict };
@@ -277,29 +284,20 @@ fn number_taken(statement: &ast::Statement, table: &Table, columns: &[usize], fi
 fn assigned_on_conflict(insert: &ast::Insert) -> Option<Vec<String>> {
     let Some(ast::OnInsert::OnConflict(conflict)) = &insert.on else { return None };
     let ast::OnConflictAction::DoUpdate(update) = &conflict.action else { return None };
-    let targets = update.assignments.iter().flat_map(|assignment| match &assignment.target {
-        ast::AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
-        ast::AssignmentTarget::Tuple(names) => names.as_slice(),
-    });
-    Some(targets.filter_map(|name| Some(sql::name_parts(name)?.pop()?.into_owned())).collect())
+    Some(following::assigned(&update.assignments))
 }
 
 /// Makes a row that is there what it has become on the first shard.
-fn taking_over(table: &Table, columns: &[usize]) -> String {
+fn taking_over(table: &Table, columns: &[usize], assigned: &[String]) -> String {
     let Some(key) = &table.primary_key else { return String::new() };
-    let others = columns
-        .iter()
-        .filter(|number| !key.columns.contains(*number) && table.columns[**number].identity != Some(Identity::Always));
+    let others = columns.iter().filter(|number| assigned.contains(&table.columns[**number].name));
     let set = others.map(|number| {
         let name = quote_identifier(&table.columns[*number].name);
         format!("{name} = excluded.{name}")
     });
     let set: Vec<String> = set.collect();
     let key = named(table, &key.columns).join(", ");
-    match set.is_empty() {
-        true => format!(" ON CONFLICT ({key}) DO NOTHING"),
-        false => format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", ")),
-    }
+    format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", "))
 }
 
 pub(super) fn named(table: &Table, columns: &[usize]) -> Vec<String> {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::plan::{ReferenceWrite, writes_within};
 use crate::shard::{Written, postgres};
 use crate::sql::{self, ast, fold, quote_identifier};
-use crate::topology::{Identity, Table};
+use crate::topology::Table;
 use crate::types::ShardId;
 
 /// A statement that changes rows which are there.
@@ -37,12 +37,10 @@ pub(super) fn changing(statement: &ast::Statement) -> Option<Changing<'_>> {
 impl Changing<'_> {
     /// The columns that it assigns to.
     pub(super) fn assigned(&self) -> Vec<String> {
-        let Changing::Update(update) = self else { return Vec::new() };
-        let targets = update.assignments.iter().flat_map(|assignment| match &assignment.target {
-            ast::AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
-            ast::AssignmentTarget::Tuple(names) => names.as_slice(),
-        });
-        targets.filter_map(|name| Some(sql::name_parts(name)?.pop()?.into_owned())).collect()
+        match self {
+            Changing::Update(update) => assigned(&update.assignments),
+            Changing::Delete(_) => Vec::new(),
+        }
     }
 
     /// How the statement names the table.
@@ -59,6 +57,15 @@ impl Changing<'_> {
             _ => None,
         }
     }
+}
+
+/// The columns that are assigned to.
+pub(super) fn assigned(assignments: &[ast::Assignment]) -> Vec<String> {
+    let targets = assignments.iter().flat_map(|assignment| match &assignment.target {
+        ast::AssignmentTarget::ColumnName(name) => std::slice::from_ref(name),
+        ast::AssignmentTarget::Tuple(names) => names.as_slice(),
+    });
+    targets.filter_map(|name| Some(sql::name_parts(name)?.pop()?.into_owned())).collect()
 }
 
 impl Session {
@@ -107,7 +114,8 @@ impl Session {
     ) -> Result<Vec<Vec<Option<Bytes>>>> {
         let bound = filled.bound(table, columns, rows)?;
         let text = match changing {
-            Changing::Update(_) => update(table, columns, &bound.rows),
+            // What else may have changed has on this shard, too: by the same triggers.
+            Changing::Update(_) => update(table, columns, &changing.assigned(), &bound.rows),
             Changing::Delete(_) => delete(table, columns, &bound.rows),
         };
         self.write_bound(shard, text, bound, filled, call).await
@@ -137,11 +145,10 @@ fn returning(table: &Table, columns: &[usize]) -> String {
     named(table, columns).iter().map(|name| format!("own.{name}")).collect::<Vec<_>>().join(", ")
 }
 
-fn update(table: &Table, columns: &[usize], rows: &str) -> String {
-    let is_key = |column: &usize| table.primary_key.as_ref().is_some_and(|key| key.columns.contains(column));
+fn update(table: &Table, columns: &[usize], assigned: &[String], rows: &str) -> String {
     let set = columns
         .iter()
-        .filter(|column| !is_key(column) && table.columns[**column].identity != Some(Identity::Always))
+        .filter(|column| assigned.contains(&table.columns[**column].name))
         .map(|column| format!("{} = {}", quote_identifier(&table.columns[*column].name), came(table, *column)));
     format!(
         "UPDATE public.{} AS own SET {} FROM (VALUES {rows}) AS came ({}) WHERE {} RETURNING {}",

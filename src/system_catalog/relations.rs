@@ -43,6 +43,7 @@ pub fn relations() -> &'static Schema {
         drift: Arc::default(),
         temporary: Default::default(),
         filled_by: Default::default(),
+        fired_by_statement: Default::default(),
         fills_unserved: false,
         tables: definitions().values().map(|known| (known.name.to_owned(), Arc::clone(&known.table))).collect(),
     });

@@ -29,7 +29,11 @@ pub struct Schema {
     /// needs it. Never stored: they say it themselves.
     #[serde(skip)]
     pub filled_by: BTreeMap<String, BTreeSet<String>>,
-    /// Whether one of those tables is not served: looked up by each call of nextval(). Never stored.
+    /// Of Postgres shards: the tables with triggers that tell apart statements which write the same rows: those for each
+    /// statement, of some columns, or with transition tables. Never stored.
+    #[serde(skip)]
+    pub fired_by_statement: BTreeSet<String>,
+    /// Whether a table that a sequence fills is not served: looked up by each call of nextval(). Never stored.
     #[serde(skip)]
     pub fills_unserved: bool,
 }

@@ -364,6 +364,48 @@ fn a_reference_tables_rows_are_filled_in_by_one_shard() {
     }
 }
 
+/// The first shard runs the client's statement, and the others are sent its rows: another statement, as triggers can see.
+#[test]
+fn a_trigger_that_would_see_another_statement_has_the_write_refused() {
+    let mut shardd = Shardd::start_over_postgres();
+    let mut client = shardd.client();
+    client.run("CREATE TABLE halls (hall_id int PRIMARY KEY, price int, name text)");
+    client.run("CREATE TABLE audit (audit_id int PRIMARY KEY, fired int)");
+    client.run("INSERT INTO halls VALUES (1, 1, 'a'), (2, 2, 'b')");
+    client.run("INSERT INTO audit VALUES (1, 0)");
+    let on_all = |shardd: &Shardd, statement: &str| {
+        for shard in shardd.shard_names() {
+            shardd.postgres().expect("Postgres shards").client_of(&shard).run(statement);
+        }
+    };
+    on_all(
+        &shardd,
+        "CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE audit SET fired = fired + 1; RETURN NULL; END'",
+    );
+    let rename = "UPDATE halls SET name = 'n' || (SELECT count(*) FROM audit)";
+    for (trigger, is_refused) in [
+        ("AFTER UPDATE OF price ON halls FOR EACH ROW", true),
+        ("AFTER UPDATE ON halls FOR EACH STATEMENT", true),
+        ("AFTER INSERT OR UPDATE ON halls FOR EACH ROW", false),
+        ("AFTER TRUNCATE ON halls FOR EACH STATEMENT", false),
+    ] {
+        on_all(&shardd, &format!("CREATE TRIGGER fired {trigger} EXECUTE FUNCTION fired()"));
+        shardd.stop();
+        shardd.launch();
+        let mut client = shardd.client();
+        match is_refused {
+            true => assert_eq!(client.query(rename).sqlstate(), "0A000", "{trigger}"),
+            false => client.query(rename).expect_tag("UPDATE 2"),
+        }
+        let fired = client.query("SELECT fired FROM audit").value();
+        for shard in shardd.shard_names() {
+            let mut shard = shardd.postgres().expect("Postgres shards").client_of(&shard);
+            assert_eq!(shard.query("SELECT fired FROM audit").value(), fired, "{trigger}");
+        }
+        on_all(&shardd, "DROP TRIGGER fired ON halls");
+    }
+}
+
 /// What a call of nextval() would read or do beside it, one shard cannot.
 #[test]
 fn numbers_are_asked_for_by_nothing_else() {

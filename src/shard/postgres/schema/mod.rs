@@ -178,6 +178,8 @@ impl ShardSchema {
                     schema.filled_by.entry(sequence.clone()).or_default().insert(name.clone());
                 }
             }
+            let fired = shard.tables.iter().filter(|(_, table)| table.fired_by_statement);
+            schema.fired_by_statement.extend(fired.map(|(name, _)| name.clone()));
             for (name, refused) in &shard.refused {
                 schema.refused.entry(name.clone()).or_insert_with(|| refused.clone());
             }

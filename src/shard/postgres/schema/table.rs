@@ -25,6 +25,8 @@ pub struct ShardTable {
     pub partitions: Vec<String>,
     /// Triggers of the users' own, by name.
     pub triggers: Vec<String>,
+    /// Whether one of them tells apart statements that write the same rows.
+    pub fired_by_statement: bool,
     pub unique: Vec<UniqueIndex>,
     /// By column number (from 0): the sequence that fills it.
     pub sequences: BTreeMap<usize, String>,
@@ -203,6 +205,7 @@ impl Catalog<'_> {
             partition_key: relation.partition_key.clone(),
             partitions: relation.partitions.iter().map(|partition| partition.name.clone()).collect(),
             triggers: relation.triggers.iter().map(|trigger| trigger.name.clone()).collect(),
+            fired_by_statement: relation.triggers.iter().any(is_fired_by_statement),
             unique: unique_indexes(relation),
             sequences: self.sequences_of(relation),
         }
@@ -314,4 +317,12 @@ fn user_type(raw: catalog::Type) -> (String, UserType) {
 fn function(raw: catalog::Function) -> (String, Function) {
     let known = Function { kind: raw.kind, volatility: raw.volatility, result: raw.result, definition: raw.definition };
     (raw.name, known)
+}
+
+/// By its definition as the server prints it. A name that has these words makes it one at worst.
+fn is_fired_by_statement(trigger: &catalog::Trigger) -> bool {
+    let says = |words: &str| trigger.definition.contains(words);
+    let of_truncate = says(" BEFORE TRUNCATE ON ") || says(" AFTER TRUNCATE ON ");
+    let by_statement = says(" FOR EACH STATEMENT ") || says(" UPDATE OF ") || says(" REFERENCING ");
+    trigger.enabled != 'D' && by_statement && !of_truncate
 }
