@@ -563,7 +563,7 @@ fn readers_see_every_row_while_a_kind_changes_and_no_write_is_lost() {
 
 #[test]
 fn a_default_isolation_of_the_servers_keeps_no_kind_from_being_changed() {
-    let postgres = Postgres::start_set(&["default_transaction_isolation='serializable'"]);
+    let postgres = Postgres::start_set(&["default_transaction_isolation=serializable"]);
     let shardd = Shardd::start_over(&postgres);
     let mut client = filled(&shardd);
     assert_eq!(client.query("SHOW transaction_isolation").value(), "serializable");
