@@ -19,6 +19,8 @@ use crate::shard::{Call, Shard};
 use crate::sql::{self, ast, quote_identifier};
 use crate::types::ShardId;
 
+const CREATE: &str = "CREATE INDEX CONCURRENTLY";
+
 /// An index of a name on one shard.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
@@ -36,8 +38,7 @@ impl Session {
         index: &ast::CreateIndex,
         execution: &Execution,
     ) -> Result<Answer> {
-        const WHAT: &str = "CREATE INDEX CONCURRENTLY";
-        let shards = self.begin_concurrently(WHAT)?;
+        let shards = self.begin_concurrently(CREATE)?;
         let named = |name: &ast::ObjectName| {
             sql::name_parts(name).and_then(|mut parts| parts.pop()).map(|part| part.into_owned())
         };
@@ -49,19 +50,32 @@ impl Session {
         };
         let table = named(&index.table_name).unwrap_or_default();
         self.refuse_unique_without_key(index, &table)?;
-        let _lock = self.lock_index(&shards, &name).await?;
-        let found = self.find_indexes(&shards, &name).await?;
+        let lock = self.lock_index(&shards, &name).await?;
+        let created = self.create_where_missing(index, &shards, (&name, &table), execution).await;
+        lock.release().await;
+        created
+    }
+
+    /// On the shards that do not have it.
+    async fn create_where_missing(
+        &mut self,
+        index: &ast::CreateIndex,
+        shards: &[ShardId],
+        (name, table): (&str, &str),
+        execution: &Execution,
+    ) -> Result<Answer> {
+        let found = self.find_indexes(shards, name).await?;
         let mut missing = Vec::new();
         for (shard, found) in shards.iter().zip(&found) {
             match found {
                 None => missing.push(*shard),
-                Some(found) if found.in_work => return Err(self.in_work(&name, *shard)),
+                Some(found) if found.in_work => return Err(self.in_work(name, *shard)),
                 Some(found) if !found.valid && found.table == table => missing.push(*shard),
                 Some(_) => {}
             }
         }
         if missing.is_empty() && !index.if_not_exists {
-            return Err(exists(&name));
+            return Err(exists(name));
         }
         for (shard, found) in shards.iter().zip(&found) {
             let on = self.engine.shard_name(*shard);
@@ -75,23 +89,23 @@ impl Session {
                         SqlState::SUCCESSFUL_COMPLETION,
                         format!("index \"{name}\" on shard \"{on}\" is invalid: it is dropped and built anew"),
                     );
-                    let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS public.{}", quote_identifier(&name));
+                    let drop = format!("DROP INDEX CONCURRENTLY IF EXISTS public.{}", quote_identifier(name));
                     tracing::warn!(index = name, shard = on, definition = found.definition, "dropped an invalid index");
-                    self.run_on_each(&[*shard], &drop, WHAT, &[]).await?;
+                    self.run_on_each(&[*shard], &drop, CREATE, &[]).await?;
                 }
                 _ => {}
             }
         }
         let had: Vec<ShardId> = shards.iter().copied().filter(|shard| !missing.contains(shard)).collect();
-        let built = self.run_on_each(&missing, &execution.prepared.text, WHAT, &had).await;
+        let built = self.run_on_each(&missing, &execution.prepared.text, CREATE, &had).await;
         self.review_after_change().await;
         built?;
-        let definitions = self.find_indexes(&shards, &name).await?;
+        let definitions = self.find_indexes(shards, name).await?;
         let mut all = shards.iter().zip(definitions).filter_map(|(shard, found)| Some((*shard, found?.definition)));
         if let Some((first, definition)) = all.next()
             && let Some((other, _)) = all.find(|(_, other)| *other != definition)
         {
-            return Err(self.unlike(&name, first, other));
+            return Err(self.unlike(name, first, other));
         }
         Ok(Answer::command("CREATE INDEX"))
     }
@@ -102,29 +116,45 @@ impl Session {
             Concurrent::DropIndex { .. } => ("DROP INDEX CONCURRENTLY", "DROP INDEX"),
             Concurrent::Reindex => ("REINDEX CONCURRENTLY", "REINDEX"),
         };
-        let mut shards = self.begin_concurrently(what)?;
-        let _lock = match change {
-            Concurrent::DropIndex { name, .. } => Some(self.lock_index(&shards, name).await?),
-            Concurrent::Reindex => None,
+        let shards = self.begin_concurrently(what)?;
+        let Concurrent::DropIndex { name, .. } = change else {
+            return self.run_and_review(&shards, what, tag, execution).await;
         };
-        if let Concurrent::DropIndex { name, .. } = change {
-            let found = self.find_indexes(&shards, name).await?;
-            let holding: Vec<ShardId> =
-                shards.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(shard, _)| *shard).collect();
-            for shard in shards.iter().filter(|shard| !holding.is_empty() && !holding.contains(shard)) {
-                let on = self.engine.shard_name(*shard);
-                self.note(
-                    SqlState::UNDEFINED_OBJECT,
-                    format!("index \"{name}\" does not exist on shard \"{on}\", skipping"),
-                );
-            }
-            match (holding.is_empty(), shards.first()) {
-                // What that means is the server's to say.
-                (true, Some(first)) => shards = vec![*first],
-                _ => shards = holding,
-            }
+        let lock = self.lock_index(&shards, name).await?;
+        let dropped = match self.holding(shards, name).await {
+            Ok(holding) => self.run_and_review(&holding, what, tag, execution).await,
+            Err(error) => Err(error),
+        };
+        lock.release().await;
+        dropped
+    }
+
+    /// The shards that have an index; one of them where none has: what that means is the server's to say.
+    async fn holding(&mut self, shards: Vec<ShardId>, name: &str) -> Result<Vec<ShardId>> {
+        let found = self.find_indexes(&shards, name).await?;
+        let holding: Vec<ShardId> =
+            shards.iter().zip(&found).filter(|(_, found)| found.is_some()).map(|(shard, _)| *shard).collect();
+        if holding.is_empty() {
+            return Ok(shards.into_iter().take(1).collect());
         }
-        let done = self.run_on_each(&shards, &execution.prepared.text, what, &[]).await;
+        for shard in shards.iter().filter(|shard| !holding.contains(shard)) {
+            let on = self.engine.shard_name(*shard);
+            self.note(
+                SqlState::UNDEFINED_OBJECT,
+                format!("index \"{name}\" does not exist on shard \"{on}\", skipping"),
+            );
+        }
+        Ok(holding)
+    }
+
+    async fn run_and_review(
+        &mut self,
+        shards: &[ShardId],
+        what: &str,
+        tag: &'static str,
+        execution: &Execution,
+    ) -> Result<Answer> {
+        let done = self.run_on_each(shards, &execution.prepared.text, what, &[]).await;
         self.review_after_change().await;
         done.map(|()| Answer::command(tag))
     }

@@ -47,6 +47,10 @@ impl CursorMemory {
 }
 
 impl CursorPart {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// `bytes`: all that the cursor takes now, no less than before.
     ///
     /// # Errors

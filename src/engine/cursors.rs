@@ -36,8 +36,8 @@ pub(super) struct RowCursor {
     name: String,
     columns: Arc<[OutputColumn]>,
     rows: CursorRows,
-    /// What the rows take.
-    _memory: CursorPart,
+    /// What it takes.
+    memory: CursorPart,
     hold: bool,
     /// How many savepoints its transaction had.
     level: usize,
@@ -62,7 +62,7 @@ impl RowCursors {
     }
 
     fn bytes(&self) -> usize {
-        self.0.iter().map(|cursor| cursor.rows.bytes()).sum()
+        self.0.iter().map(|cursor| cursor.memory.bytes()).sum()
     }
 
     /// Whether any outlives its transaction.
@@ -218,20 +218,22 @@ impl Session {
         let before = in_transaction + self.row_cursors.bytes();
         let max_bytes = self.engine.limits.gather_max_bytes;
         let mut memory = self.engine.cursor_memory.part();
+        let mut take = |bytes: usize| match before + bytes > max_bytes {
+            true => Err(too_large(declared.name, max_bytes)),
+            false => memory.grow_to(bytes),
+        };
         while let Some(batch) = answer.next().await? {
             rows.add(batch);
-            if before + rows.bytes() > max_bytes {
-                return Err(too_large(declared.name, max_bytes));
-            }
-            memory.grow_to(rows.bytes())?;
+            take(rows.bytes())?;
         }
         let columns = answer.columns.take().ok_or_else(|| Error::internal("a query gives no columns"))?;
         drop(answer);
+        take(rows.bytes() + bytes_beside_rows(declared.name, &columns))?;
         let (name, hold) = (declared.name.to_owned(), declared.hold);
         let level = self.transaction.as_ref().map_or(0, Transaction::savepoint_count);
         let in_transaction = self.transaction.as_mut().map(|transaction| &mut transaction.row_cursors);
         let cursors = in_transaction.unwrap_or(&mut self.row_cursors);
-        cursors.0.push(RowCursor { name, columns, rows, _memory: memory, hold, level });
+        cursors.0.push(RowCursor { name, columns, rows, memory, hold, level });
         Ok(Answer::command("DECLARE CURSOR"))
     }
 
@@ -332,6 +334,12 @@ fn refuse_options(declared: &Declared<'_>, locks_rows: bool) -> Result<()> {
         return refused("SCROLL CURSOR", "Scrollable cursors must be READ ONLY.");
     }
     Ok(())
+}
+
+/// What a cursor takes that has no rows.
+fn bytes_beside_rows(name: &str, columns: &[OutputColumn]) -> usize {
+    let named = columns.iter().map(|column| size_of::<OutputColumn>() + column.name.len()).sum::<usize>();
+    size_of::<RowCursor>() + name.len() + named
 }
 
 fn too_large(name: &str, max_bytes: usize) -> Error {

@@ -10,6 +10,10 @@ use crate::shard::ShardKind;
 use crate::shard::postgres::{InDoubt, Outcome, PostgresShard};
 use crate::types::ShardId;
 
+/// Whoever answers at a lost server's address is taken for it.
+const STANDS_IN: &str = "If the server is lost for good and another one stands in for it at its address, stop that one first: \
+     it knows of no decision, and while it answers nothing is ended by force.";
+
 impl Engine {
     /// Ends every part of a commit alike, by what one of them is prepared as. `lost`: the name of the shard that decides, by an
     /// operator's word that it is lost for good. Gives the shards on which a part was ended, and those that could not be asked,
@@ -101,14 +105,15 @@ impl Engine {
         match (self.reach(gid.decider).await, down) {
             (Ok(()), None) => {
                 let what = format!("can be ended as was decided: shard \"{name}\", which knows it, can be reached");
-                Err(not_ready(prepared, &what).hint(format!("{without}.")))
+                Err(not_ready(prepared, &what).hint(format!("{without}. {STANDS_IN}")))
             }
             (Ok(()), Some(reason)) => {
                 let what = format!(
                     "was decided by shard \"{name}\", whose server answers; it is down for another reason: {}",
                     reason.message()
                 );
-                Err(not_ready(prepared, &what).hint(format!("Mend that. {without} once the shard is open.")))
+                Err(not_ready(prepared, &what)
+                    .hint(format!("Mend that. {without} once the shard is open. {STANDS_IN}")))
             }
             (Err(error), _)
                 if error.sqlstate() == SqlState::CONNECTION_FAILURE && error.get_fault() == Fault::Shard =>
@@ -118,7 +123,7 @@ impl Engine {
             // It is there, and takes no question now; or shardd knocks at the wrong door.
             (Err(error), _) => {
                 let what = format!("was decided by shard \"{name}\", which is not lost: {}", error.message());
-                Err(not_ready(prepared, &what).hint(format!("{without} once it answers.")))
+                Err(not_ready(prepared, &what).hint(format!("{without} once it answers. {STANDS_IN}")))
             }
         }
     }

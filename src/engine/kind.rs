@@ -16,6 +16,7 @@ use super::sequence::{next_own, number_of, set_apart};
 use super::session::{Execution, Scope, Session};
 use super::transaction::Opened;
 use crate::error::{Error, Result, Retry, SqlState};
+use crate::plan::Isolation;
 use crate::shard::postgres::schema::{ShardSchema, survey};
 use crate::shard::sqlite::store_table_statement;
 use crate::shard::{Formats, RawParameters, ShardKind, TransactionMode};
@@ -43,11 +44,14 @@ pub struct KindChange {
 
 impl Session {
     /// A snapshot has a table's rows as they lay before its kind was changed, or not at all: emptying a table is seen by all.
+    /// What the transaction itself has changed, it sees: looked at is the schema that all see.
     ///
     /// # Errors
     /// 40001: it is older than a change of a kind.
-    pub(super) fn refuse_kinds_after_snapshot(&self, now: &Arc<Schema>) -> Result<()> {
-        let Some(seen) = self.transaction.as_ref().and_then(|transaction| transaction.seen_before(now)) else {
+    pub(super) fn refuse_kinds_after_snapshot(&self) -> Result<()> {
+        let Some(transaction) = &self.transaction else { return Ok(()) };
+        let now = &self.engine.live.snapshot().schema;
+        let Some(seen) = transaction.seen_before(now) else {
             return Ok(());
         };
         let is_changed = |table: &&Arc<Table>| match seen.table(&table.name) {
@@ -95,7 +99,10 @@ impl Session {
     async fn change_kind_within(&mut self, change: &KindChange) -> Result<usize> {
         let engine = Arc::clone(&self.engine);
         engine.require_all(Need::SchemaChange)?;
-        self.transaction = Some(self.new_transaction(Opened::Statement));
+        let mut transaction = self.new_transaction(Opened::Statement);
+        // By a snapshot of before, it would not see what it does itself, whatever the servers' default is.
+        transaction.set(Some(Isolation::ReadCommitted), Some(false))?;
+        self.transaction = Some(transaction);
         self.open_transaction()?.lock_schema(&engine).await?;
         let topology = engine.live.snapshot();
         let changed = changed(&topology.schema, &topology.keyspaces, change)?;

@@ -4,8 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Hashes names from a start that nobody knows. It is not made to withstand names that were chosen to meet: a session has few,
-/// and harms nobody but itself.
+/// Hashes names from a start that nobody knows: without it, nobody can choose names that meet. A session may have thousands.
 #[derive(Clone, Debug)]
 pub(super) struct ByName {
     seed: u64,

@@ -57,8 +57,8 @@ impl Seen {
     }
 }
 
-/// To be looked at once the statement's turn was taken: what is published then, the statement sees.
-fn seen<'s>(seen: &'s mut Option<Box<Seen>>, engine: &Engine) -> &'s mut Seen {
+/// What is published when the statement's turn was taken, the statement sees: it is looked at no earlier, so the turn is asked for.
+fn seen<'s>(seen: &'s mut Option<Box<Seen>>, engine: &Engine, _turn: &InFlight) -> &'s mut Seen {
     seen.get_or_insert_with(|| Seen::new(engine))
 }
 
@@ -121,7 +121,7 @@ impl Session {
     /// was sent. `now`: when it began.
     pub fn pass_text(&mut self, text: &[u8], frame: &[u8], now: Instant) -> Option<PassThrough> {
         let in_flight = self.engine.in_flight(self.door);
-        let topology = seen(&mut self.seen, &self.engine).topology.load();
+        let topology = seen(&mut self.seen, &self.engine, &in_flight).topology.load();
         let (statement, value) = remembered_text(text, &topology.schema)?;
         let shard = statement.straight.as_ref()?.shard(value.as_ref(), topology)?;
         let straight = (&statement, shard);
@@ -144,7 +144,7 @@ impl Session {
     ) -> Option<PassThrough> {
         let in_flight = self.engine.in_flight(self.door);
         let statement = &prepared.statement;
-        let topology = seen(&mut self.seen, &self.engine).topology.load();
+        let topology = seen(&mut self.seen, &self.engine, &in_flight).topology.load();
         let straight = statement.straight.as_ref().filter(|_| Arc::ptr_eq(&statement.schema, &topology.schema))?;
         let value = match straight.parameter().map(|number| number - 1) {
             None => None,
@@ -188,7 +188,7 @@ impl Session {
         let Some(Program::Postgres(program)) = &statement.program else { return None };
         let writes = statement.straight.as_ref().is_some_and(|straight| straight.writes);
         let looked_at = self.is_looked_at(statement);
-        let seen = seen(&mut self.seen, &self.engine);
+        let seen = seen(&mut self.seen, &self.engine, &in_flight);
         let known = seen.servers.load();
         let (aftermath, takes) = program.found(known.version, &known.hazards);
         if aftermath != Aftermath::Keep || looked_at {

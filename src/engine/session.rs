@@ -364,8 +364,8 @@ impl Session {
         scope: Scope,
     ) -> Result<Answer> {
         let statement = self.current(prepared).await?;
-        if !matches!(statement.plan, Plan::Local(_)) {
-            self.refuse_kinds_after_snapshot(&statement.schema)?;
+        if statement.plan.may_read_rows() {
+            self.refuse_kinds_after_snapshot()?;
         }
         self.risk_numbers(&statement);
         let mut values = parameters::decode(&statement, prepared, parameters, self.settings.text_style())?;
@@ -396,7 +396,7 @@ impl Session {
             Box::pin(self.describe(&again)).await?;
         }
         let again = again.statement;
-        let columns_stay = !prepared.describable || again.columns() == statement.columns();
+        let columns_stay = !prepared.describable || returns_alike(again.columns(), statement.columns());
         if !columns_stay || again.parameter_oids() != statement.parameter_oids() {
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type")
                 .hint("The table was changed since the statement was prepared: prepare it again."));
@@ -568,6 +568,13 @@ impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("identity", &self.identity).finish_non_exhaustive()
     }
+}
+
+fn returns_alike(one: Option<&Arc<[OutputColumn]>>, other: Option<&Arc<[OutputColumn]>>) -> bool {
+    let all = |one: &[OutputColumn], other: &[OutputColumn]| {
+        one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is_alike(other))
+    };
+    one.map_or(other.is_none(), |one| other.is_some_and(|other| all(one, other)))
 }
 
 fn ends_transaction(prepared: &Prepared) -> bool {

@@ -82,6 +82,17 @@ pub enum Plan {
     Local(Box<Local>),
 }
 
+impl Plan {
+    /// Whether it may see rows of tables, and is no statement about another one: EXECUTE's has a plan of its own.
+    pub(crate) fn may_read_rows(&self) -> bool {
+        let Plan::Local(local) = self else { return true };
+        matches!(
+            **local,
+            Local::Declare { .. } | Local::Explain { .. } | Local::OnKeyShard { .. } | Local::OnTemporaryTables { .. }
+        )
+    }
+}
+
 #[derive(Debug)]
 pub struct Read {
     pub route: Route,

@@ -25,6 +25,12 @@ pub struct ForeignType {
 }
 
 impl OutputColumn {
+    /// Whether it is told alike, but for where it is read from: each server numbers its tables by itself.
+    pub fn is_alike(&self, other: &OutputColumn) -> bool {
+        let told = |column: &OutputColumn| (column.data_type, column.modifier, column.foreign);
+        self.name == other.name && told(self) == told(other)
+    }
+
     pub fn type_oid(&self) -> u32 {
         self.foreign.map_or_else(|| self.data_type.oid(), |foreign| foreign.oid)
     }

@@ -256,6 +256,14 @@ fn the_rows_of_all_sessions_cursors_are_bounded_together() {
         assert_eq!(first.query("FETCH ALL a").rows.len(), 20);
         first.run("CLOSE a");
         assert_eq!(counted(&shardd), 0);
+        // One without rows takes room, too.
+        let mut declared = (0..2_000).map(|number| {
+            first.query(&format!("DECLARE c{number} CURSOR WITH HOLD FOR SELECT * FROM notes WHERE body = 'none'"))
+        });
+        let refused = declared.find(|answer| answer.error.is_some()).expect("a bound");
+        assert_eq!(refused.sqlstate(), "53200", "{refused:?}");
+        first.run("CLOSE ALL");
+        assert_eq!(counted(&shardd), 0);
         second.run(declare);
         drop(second);
         let begin = std::time::Instant::now();

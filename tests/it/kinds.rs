@@ -7,6 +7,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::support::client::USER;
+use crate::support::frames::Writer;
 use crate::support::hole::{Hole, Passes};
 use crate::support::shardd::Request;
 use crate::support::{Client, PATIENCE, PATIENT, Postgres, Shardd, Stopping};
@@ -169,8 +170,7 @@ fn foreign_keys_and_triggers_rest_while_rows_are_moved() {
                  ALTER TABLE events ENABLE ALWAYS TRIGGER always;
                  CREATE TRIGGER rests BEFORE DELETE ON events FOR EACH ROW EXECUTE FUNCTION refuse();
                  ALTER TABLE events DISABLE TRIGGER rests;
-                 COMMENT ON CONSTRAINT sales_event_id_fkey ON sales IS 'it''s kept';
-                 ALTER TABLE events ENABLE ROW LEVEL SECURITY; ALTER TABLE events FORCE ROW LEVEL SECURITY",
+                 COMMENT ON CONSTRAINT sales_event_id_fkey ON sales IS 'it''s kept'",
             );
         }
         let before = attached(&shardd);
@@ -313,14 +313,19 @@ fn an_older_snapshot_sees_no_rows_by_another_kind() {
         let mut client = filled(&shardd);
         client.run("CREATE TABLE seats (event_id bigint PRIMARY KEY)");
         client.run("INSERT INTO seats SELECT n FROM generate_series(1, 20) n");
-        let mut snapshots: Vec<Client> = (0..2).map(|_| shardd.client()).collect();
+        let mut snapshots: Vec<Client> = (0..4).map(|_| shardd.client()).collect();
         for client in &mut snapshots {
             client.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
             assert_eq!(client.query("SELECT count(*) FROM seats").value(), "20");
         }
         let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
         assert_eq!(code, Some(0), "{told}");
-        let questions = ["SELECT count(*) FROM people", "SELECT name FROM people WHERE person_id = 5"];
+        let questions = [
+            "SELECT count(*) FROM people",
+            "SELECT name FROM people WHERE person_id = 5",
+            "DECLARE c CURSOR FOR SELECT name FROM people WHERE person_id = 5",
+            "DECLARE c CURSOR FOR SELECT name FROM people",
+        ];
         for (client, question) in snapshots.iter_mut().zip(questions) {
             let refused = client.query(question);
             assert_eq!(refused.sqlstate(), "40001", "{question}: {refused:?}");
@@ -553,5 +558,85 @@ fn readers_see_every_row_while_a_kind_changes_and_no_write_is_lost() {
         assert!(total > 400, "nothing was written meanwhile");
         assert_eq!(shardd.client().query("SELECT count(*) FROM people").value(), total.to_string());
         assert!(held(&shardd).unwrap_or_default().iter().all(|count| *count == total));
+    }
+}
+
+#[test]
+fn a_default_isolation_of_the_servers_keeps_no_kind_from_being_changed() {
+    let postgres = Postgres::start_set(&["default_transaction_isolation=serializable"]);
+    let shardd = Shardd::start_over(&postgres);
+    let mut client = filled(&shardd);
+    assert_eq!(client.query("SHOW transaction_isolation").value(), "serializable");
+    let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+    assert_eq!((code, told.contains("400 rows")), (Some(0), true), "{told}");
+    assert_eq!(client.query("SELECT name FROM people WHERE person_id = 5").value(), "p5");
+    assert_eq!(client.query("SELECT count(*) FROM people").value(), "400");
+}
+
+#[test]
+fn a_transaction_sees_the_tables_that_it_made_itself() {
+    for shardd in Shardd::of_each_kind() {
+        let mut client = filled(&shardd);
+        client.run("BEGIN ISOLATION LEVEL SERIALIZABLE");
+        assert_eq!(client.query("SELECT count(*) FROM people").value(), "400");
+        client.run("DROP TABLE people");
+        client.run("CREATE TABLE people (event_id bigint PRIMARY KEY, name text)");
+        client.run("INSERT INTO people VALUES (1, 'one'), (2, 'two')");
+        assert_eq!(client.query("SELECT count(*) FROM people").value(), "2");
+        client.run("COMMIT");
+        assert_eq!(kind(&shardd, "people").0, "sharded");
+        assert_eq!(client.query("SELECT name FROM people WHERE event_id = 2").value(), "two");
+    }
+}
+
+/// Those that are sent to a shard as they came, too: they have been found already.
+#[test]
+fn statements_that_were_run_before_see_the_new_kind() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = filled(&shardd);
+    let mut named = Writer::default();
+    named.parse("name", "SELECT name FROM people WHERE person_id = $1", &[20]).sync();
+    client.send(&named).expect("sent");
+    client.answers().expect("answered");
+    let look = |client: &mut Client| {
+        for id in ["5", "77", "400"].repeat(3) {
+            let text = format!("SELECT name FROM people WHERE person_id = {id}");
+            assert_eq!(client.query(&text).value(), format!("p{id}"));
+            let mut execution = Writer::default();
+            execution.bind("", "name", &[Some(id.as_bytes().to_vec())], &[], &[]).execute("", 0).sync();
+            client.send(&execution).expect("sent");
+            assert_eq!(client.answers().expect("answered")[0].value(), format!("p{id}"));
+        }
+    };
+    look(&mut client);
+    for arguments in [&["shard", "people", "--key", "person_id"][..], &["reference", "people"]].repeat(2) {
+        let (code, told) = shardctl(&shardd, arguments);
+        assert_eq!(code, Some(0), "{told}");
+        look(&mut client);
+    }
+}
+
+/// shardd's role owns the table, and is bound by its policies nonetheless.
+#[test]
+fn rows_that_a_policy_hides_are_not_lost() {
+    let postgres = Postgres::start();
+    postgres.client().run("CREATE ROLE plain LOGIN");
+    let shards = postgres.make_shards_with(3, "OWNER plain");
+    let urls = shards.iter().map(|shard| {
+        format!("[[shards]]\nname = '{shard}'\nurl = 'postgres://plain@127.0.0.1:{}/{shard}'\n", postgres.port)
+    });
+    let shardd = Shardd::start_with(&urls.collect::<String>());
+    filled(&shardd);
+    for shard in &shards {
+        postgres.client_of(shard).run(
+            "CREATE POLICY few ON people USING (person_id <= 200); ALTER TABLE people ENABLE ROW LEVEL SECURITY; \
+             ALTER TABLE people FORCE ROW LEVEL SECURITY",
+        );
+    }
+    let (code, told) = shardctl(&shardd, &["shard", "people", "--key", "person_id"]);
+    assert!(code != Some(0) && told.contains("row-level security"), "{code:?}: {told}");
+    assert_eq!(kind(&shardd, "people"), ("reference".to_owned(), None));
+    for shard in &shards {
+        assert_eq!(postgres.client_of(shard).query("SELECT count(*) FROM people").value(), "400", "{shard}");
     }
 }

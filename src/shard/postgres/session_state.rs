@@ -64,13 +64,14 @@ enum Known {
     Lost,
 }
 
-/// Of numbers that shardd gives: nobody can choose those that meet.
+/// Of numbers that shardd gives, one after the other: nobody can choose those that meet.
 #[derive(Debug, Default)]
 struct NumberHasher(u64);
 
 impl Hasher for NumberHasher {
     fn finish(&self) -> u64 {
-        self.0
+        // The low bits of a product come of low bits only: the high ones come of all.
+        self.0 ^ (self.0 >> 32)
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -78,7 +79,6 @@ impl Hasher for NumberHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // Its bits spread over all of the product's.
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }

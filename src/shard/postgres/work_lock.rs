@@ -18,10 +18,22 @@ const SEED: u64 = 0x7368_6172_6464;
 const LOCK: &str = "SELECT pg_catalog.pg_try_advisory_lock($1::pg_catalog.int8), \
      (SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'idle_session_timeout')";
 
-/// Held until it is dropped.
+const UNLOCK: &str = "SELECT pg_catalog.pg_advisory_unlock($1::pg_catalog.int8)";
+
+/// Held until it is released, or, when it is dropped, until the server notices that the connection is closed.
 #[derive(Debug)]
 pub struct WorkLock {
-    _connection: OwnConnection,
+    connection: OwnConnection,
+    key: String,
+}
+
+impl WorkLock {
+    /// Gives it back: whoever asks next gets it. Where the server cannot be asked, it notices that the connection is closed.
+    pub async fn release(mut self) {
+        if let Err(error) = self.connection.ask(UNLOCK, &[&self.key], 1, TIME).await {
+            tracing::warn!(%error, "a lock on work cannot be given back: the server ends it with its connection");
+        }
+    }
 }
 
 impl PostgresShard {
@@ -34,6 +46,6 @@ impl PostgresShard {
         let key = xxhash_rust::xxh3::xxh3_64_with_seed(name.as_bytes(), SEED).cast_signed().to_string();
         let rows = connection.ask(LOCK, &[&key], 1, TIME).await?;
         let is_locked = rows.first().and_then(|row| row.first()?.as_deref()) == Some("t");
-        Ok(is_locked.then_some(WorkLock { _connection: connection }))
+        Ok(is_locked.then_some(WorkLock { connection, key }))
     }
 }

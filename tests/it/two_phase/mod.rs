@@ -302,6 +302,8 @@ fn a_server_whose_places_are_taken_keeps_nobody_from_starting() {
     assert!(shardd.log().contains("the HTTP door's tables cannot be made yet"), "{}", shardd.log());
     let mut client = shardd.client();
     assert_eq!(client.query("SELECT 1").value(), "1");
+    let early = shardd.http(&Request::get("/v1/kv/a"));
+    assert_eq!((early.status, early.header("retry-after")), (503, Some("1")), "{}", early.text());
     in_the_way(false);
     until("the tables are made", || client.query("SELECT count(*) FROM shardd_kv").error.is_none());
     until("all of them are", || shardd.log().contains("the HTTP door's tables are made"));

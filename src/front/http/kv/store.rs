@@ -17,6 +17,7 @@ use super::precondition::Preconditions;
 use crate::engine::{Engine, Identity};
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::front::http::statement::{Parameter, Row, Statements};
+use crate::topology::KV_TABLES;
 use crate::web::Problem;
 
 /// How often a transaction that lost to another is tried again before its client is told.
@@ -173,7 +174,14 @@ impl Store {
         Store { engine, database, request_time, idempotency_time, under_way: Mutex::default() }
     }
 
+    /// # Errors
+    /// 57P03: there are no tables yet.
     fn open(&self, user: &str) -> Result<Statements> {
+        if !KV_TABLES.iter().all(|table| self.engine.has_table(table)) {
+            return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "the tables of keys and values are not made yet")
+                .retry(Retry::Safe)
+                .hint("shardd makes them as soon as every shard lets it, and its log says what keeps it from that."));
+        }
         let identity =
             Identity { user: user.to_owned(), database: self.database.clone(), door: "http", backend_pid: 0 };
         Statements::open(&self.engine, identity, self.request_time)
