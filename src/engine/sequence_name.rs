@@ -189,7 +189,8 @@ impl Session {
 fn name_given(parameter: &OwnParameter) -> Option<String> {
     let is_text = [PgType::Text.oid(), PgType::Varchar.oid(), NAME].contains(&parameter.oid);
     let is_untold = [UNTOLD, PgType::Unknown.oid(), REGCLASS].contains(&parameter.oid);
-    if !is_text && !(is_untold && parameter.format == Format::Text) {
+    let is_read = is_text || (is_untold && parameter.format == Format::Text);
+    if !is_read {
         return None;
     }
     let Some(value) = &parameter.value else { return Some("NULL::pg_catalog.text".to_owned()) };
