@@ -85,6 +85,7 @@ impl Session {
         if self.engine.kind != ShardKind::Postgres || self.transaction.is_some() || !self.has_nothing_to_tell() {
             return false;
         }
+        self.begin_numbers();
         let mut transaction = self.new_transaction(Opened::Client);
         if transaction.set(isolation, read_only).is_err() {
             return false;
@@ -127,6 +128,7 @@ impl Session {
 
     /// After the shard's whole answer was passed on, now.
     pub fn committed(&mut self, commit: Commit, now: Instant) {
+        self.risk_commit();
         let Commit { passing, counted } = commit;
         let own = self.transaction.take().and_then(|mut transaction| transaction.participants.pop());
         if let Some(ShardTransaction::Postgres(transaction)) = own.map(|participant| participant.transaction) {

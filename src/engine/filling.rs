@@ -109,7 +109,7 @@ impl Session {
         let returned = named(table, &columns).join(", ");
         let (mut written, filled) = self.fill(*first, table, (&columns, &returned), visible, call).await?;
         let known = self.engine.servers.known();
-        let seen = !call.program.found(known.version, &known.hazards).1;
+        let seen = !call.program.found(known.version, &known.hazards).1 && execution.statement.fills.is_of_one();
         if let Some(number) = number_taken(&write.statement, table, &columns, &filled).filter(|_| seen) {
             written.numbers = Numbers::Told(vec![number, number]);
         }

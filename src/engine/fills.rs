@@ -26,6 +26,11 @@ pub(super) enum Fills {
 }
 
 impl Fills {
+    /// Whether one sequence fills the table, and nothing else.
+    pub(super) fn is_of_one(&self) -> bool {
+        matches!(self, Fills::All { sequences, .. } if sequences.len() == 1)
+    }
+
     /// `tree`: what the client wrote.
     pub(super) fn of(statement: &Statement, tree: &ast::Statement, kind: ShardKind) -> Fills {
         match tree {
@@ -50,7 +55,9 @@ impl Fills {
         };
         let Some(table) = name.and_then(|name| schema.table(&name)) else { return Fills::Unclear };
         let source = insert.source.as_deref();
-        let unclear = statement.parsed.overriding.is_some()
+        // What fills a temporary table's columns nobody here has read.
+        let unclear = schema.temporary.contains(&table.name)
+            || statement.parsed.overriding.is_some()
             || statement.parsed.hidden.is_some()
             || source.is_some_and(writes_within)
             || sets_to_default(&insert.on);

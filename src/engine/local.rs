@@ -169,6 +169,7 @@ impl Session {
 
     /// Commits on the shards, then lets others see a changed schema.
     pub(super) async fn commit_transaction(&mut self, mut transaction: Transaction) -> Result<()> {
+        self.risk_commit();
         let local_settings = std::mem::take(&mut transaction.local_settings);
         let settings = transaction.settings.clone();
         let row_cursors = std::mem::take(&mut transaction.row_cursors);

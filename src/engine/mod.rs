@@ -65,6 +65,7 @@ mod resolver;
 mod returned;
 mod row_by_row;
 mod sequence;
+mod sequence_name;
 mod servers;
 mod session;
 mod settings;
@@ -81,7 +82,7 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -169,8 +170,6 @@ pub struct Engine {
     turns: Turns,
     /// The transactions that wait for each other.
     waits: Arc<Waits>,
-    /// Somebody has asked for lastval() or currval().
-    numbers_asked: AtomicBool,
 }
 
 /// A shard, and where it is counted.
@@ -233,7 +232,6 @@ impl Engine {
             waits: Waits::new(parts.limits.deadlock_wait),
             two_phases: TwoPhases::default(),
             turns: Turns::default(),
-            numbers_asked: AtomicBool::new(false),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,

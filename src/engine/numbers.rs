@@ -5,24 +5,25 @@
 //! uses that. What is asked for later is answered from either, and where neither holds any more it is an error: never
 //! another session's number, nor an old one for a new one.
 //!
-//! Once anybody has asked, an INSERT that commits by itself and returns nothing is followed by the question for its numbers,
-//! before its connection goes back.
+//! Once a session has asked, an INSERT of its own that commits by itself and returns nothing is followed by the question for
+//! its numbers, before its connection goes back.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::fills::{Fills, currval, of_column};
-use super::session::{Execution, Session};
+use super::session::Session;
 use super::statement::Statement;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Copying, Local, Plan, SequenceCall};
-use crate::shard::postgres::{Use, numbers_of, quoted};
+use crate::plan::{Copying, Local, Plan};
+use crate::shard::postgres::{Use, numbers_of};
 use crate::shard::{Numbers, Program};
-use crate::sql::{self, ast};
-use crate::types::{Datum, ShardId};
+use crate::sql;
+use crate::types::ShardId;
 
 /// Texts that nextval() was called with and whose sequences nobody has asked for.
 const WRITTEN: usize = 64;
+/// A longer one is not kept.
+const WRITTEN_MAX_BYTES: usize = 1_024;
 
 /// What is known of a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,14 @@ pub(super) struct LastNumbers {
     /// Numbers of nextval(), by the text that named their sequence, and when.
     written: Vec<(String, i64, u64)>,
     clock: u64,
+    /// Set by setval() to a number that the server does not know as the last one.
+    set_apart: Vec<Arc<str>>,
+    /// Somebody has asked.
+    asked: bool,
+    /// A cursor was declared whose query takes numbers at each FETCH.
+    cursors_take: bool,
+    /// The transaction has done what may take numbers when it commits: by a deferred trigger.
+    commit_takes: bool,
 }
 
 #[derive(Debug)]
@@ -61,7 +70,17 @@ struct OfSequence {
 impl LastNumbers {
     /// Whatever was given, others may have been given since.
     fn lose_all(&mut self) {
-        *self = LastNumbers { last: Last::Lost, of_others: Last::Lost, clock: self.clock, ..LastNumbers::default() };
+        let LastNumbers { clock, asked, cursors_take, commit_takes, .. } = *self;
+        *self = LastNumbers {
+            last: Last::Lost,
+            of_others: Last::Lost,
+            clock,
+            set_apart: std::mem::take(&mut self.set_apart),
+            asked,
+            cursors_take,
+            commit_takes,
+            ..LastNumbers::default()
+        };
     }
 
     fn lose(&mut self, sequences: &[Arc<str>]) {
@@ -81,12 +100,23 @@ impl LastNumbers {
 
     /// `name`'s number is also the last of all.
     fn take(&mut self, name: &Arc<str>, last: Last) {
-        self.give(name, last);
+        self.give_next(name, last);
         self.last = last;
         self.last_of = Some(Arc::clone(name));
     }
 
+    /// The server gave it, and so knows it.
+    fn give_next(&mut self, name: &Arc<str>, last: Last) {
+        self.set_apart.retain(|apart| apart != name);
+        self.give(name, last);
+    }
+
     fn take_written(&mut self, text: String, number: i64) {
+        if text.len() > WRITTEN_MAX_BYTES {
+            self.lose_all();
+            self.last = Last::Is(number);
+            return;
+        }
         self.clock += 1;
         self.last = Last::Is(number);
         self.last_of = None;
@@ -99,8 +129,13 @@ impl LastNumbers {
     }
 
     /// setval(): it changes what was last given, and gives nothing.
-    fn set(&mut self, name: &Arc<str>, number: i64) {
+    /// `apart`: the server was told another number, which it does not take for the last one.
+    fn set(&mut self, name: &Arc<str>, number: i64, apart: bool) {
         self.give(name, Last::Is(number));
+        self.set_apart.retain(|known| known != name);
+        if apart {
+            self.set_apart.push(Arc::clone(name));
+        }
         self.last = match &self.last_of {
             _ if self.last == Last::Never => Last::Never,
             Some(last) if last == name => Last::Is(number),
@@ -112,10 +147,11 @@ impl LastNumbers {
     /// The sequence that a text named.
     fn name_written(&mut self, name: &Arc<str>, number: i64, at: u64) {
         match self.of.iter_mut().find(|known| known.name == *name) {
-            Some(known) if known.at > at => {}
+            Some(known) if known.at > at => return,
             Some(known) => (known.last, known.at) = (Last::Is(number), at),
             None => self.of.push(OfSequence { name: Arc::clone(name), last: Last::Is(number), at }),
         }
+        self.set_apart.retain(|apart| apart != name);
     }
 
     fn last_of(&self, name: &str) -> Last {
@@ -136,6 +172,7 @@ impl LastNumbers {
 impl Session {
     /// Before a statement runs: it may take numbers, also if it fails then.
     pub(super) fn risk_numbers(&mut self, statement: &Statement) {
+        self.begin_numbers();
         match &statement.plan {
             Plan::Ddl(_) => return self.last_numbers().lose_all(),
             Plan::Copy(copy) if matches!(copy.way, Copying::In(_)) => return self.last_numbers().lose_all(),
@@ -145,6 +182,9 @@ impl Session {
                     return self.last_numbers().lose_all();
                 }
                 Local::Sequence(_) => return,
+                Local::Fetch { .. } if self.numbers.as_ref().is_some_and(|numbers| numbers.cursors_take) => {
+                    return self.last_numbers().lose_all();
+                }
                 _ => {}
             },
             _ => {}
@@ -157,12 +197,36 @@ impl Session {
             Some(Program::Sqlite(_)) => false,
             None => return,
         };
+        if takes && matches!(&statement.plan, Plan::Local(local) if matches!(**local, Local::Declare { .. })) {
+            self.last_numbers().cursors_take = true;
+        }
         self.risk_these(statement, takes);
+    }
+
+    /// Outside of a transaction nothing is left for a COMMIT to do.
+    pub(super) fn begin_numbers(&mut self) {
+        if self.transaction.is_none()
+            && let Some(numbers) = &mut self.numbers
+        {
+            numbers.commit_takes = false;
+        }
+    }
+
+    /// Before a transaction commits, or after: its deferred triggers may take numbers.
+    pub(super) fn risk_commit(&mut self) {
+        if let Some(numbers) = self.numbers.as_mut().filter(|numbers| numbers.commit_takes) {
+            numbers.lose_all();
+            numbers.commit_takes = false;
+        }
     }
 
     fn risk_these(&mut self, statement: &Statement, takes: bool) {
         match &statement.fills {
-            _ if takes => self.last_numbers().lose_all(),
+            _ if takes => {
+                let last = self.last_numbers();
+                last.lose_all();
+                last.commit_takes = true;
+            }
             Fills::All { sequences, .. } => self.last_numbers().lose(sequences),
             Fills::Unclear => self.last_numbers().lose_all(),
             Fills::Nothing => {}
@@ -184,7 +248,8 @@ impl Session {
             Numbers::Told(_) if sequences.is_empty() => {}
             Numbers::Told(told) => {
                 let last = self.last_numbers();
-                sequences.iter().zip(told.iter().skip(1)).for_each(|(name, number)| last.give(name, Last::Is(*number)));
+                let each = sequences.iter().zip(told.iter().skip(1));
+                each.for_each(|(name, number)| last.give_next(name, Last::Is(*number)));
                 last.last = told.first().map_or(Last::Lost, |number| Last::Is(*number));
                 last.last_of = None;
             }
@@ -211,43 +276,67 @@ impl Session {
 
     /// After a statement that has passed through.
     pub(super) fn note_passed(&mut self, statement: &Statement, takes: bool, shard: ShardId, used: Use) {
+        self.begin_numbers();
         self.risk_these(statement, takes);
         self.note_numbers(statement, Numbers::Left(shard, used), 0);
     }
 
     /// Whether its answer has to be looked at, for the numbers that it took: whether it took any, or what they are.
     pub(super) fn is_looked_at(&self, statement: &Statement) -> bool {
-        let asked = self.engine.numbers_asked.load(Ordering::Relaxed);
-        let unsure = || matches!(statement.fills, Fills::All { has_rows: false, .. });
-        asked && (unsure() || self.question_after(statement).is_some())
+        match statement.fills {
+            Fills::All { has_rows: false, .. } => self.has_asked(),
+            Fills::All { returns: false, .. } => self.asks_after(),
+            _ => false,
+        }
     }
 
     /// What a server is asked for after a statement that stands alone, and so cannot be asked later for sure.
     pub(super) fn question_after(&self, statement: &Statement) -> Option<Arc<str>> {
-        let asked = self.engine.numbers_asked.load(Ordering::Relaxed);
-        let alone = asked && self.transaction.is_none() && self.keeper().is_none();
-        alone.then(|| statement.fills.question()).flatten().map(Arc::from)
+        self.asks_after().then(|| statement.fills.question()).flatten().map(Arc::from)
     }
 
-    pub(super) fn note_next(&mut self, call: &SequenceCall, execution: &Execution, number: i64) -> Result<()> {
-        let text = self.sequence_text(call, execution)?;
-        self.last_numbers().take_written(text, number);
-        Ok(())
+    fn asks_after(&self) -> bool {
+        self.has_asked() && self.transaction.is_none() && self.keeper().is_none()
+    }
+
+    fn has_asked(&self) -> bool {
+        self.numbers.as_ref().is_some_and(|numbers| numbers.asked)
+    }
+
+    /// Others may have been given than those that are known.
+    pub(super) fn lose_numbers(&mut self) {
+        self.last_numbers().lose_all();
+    }
+
+    /// `text`: how nextval() was told its sequence, where that is known.
+    pub(super) fn note_next(&mut self, text: Option<String>, number: i64) {
+        let last = self.last_numbers();
+        match text {
+            Some(text) => last.take_written(text, number),
+            None => {
+                last.lose_all();
+                last.last = Last::Is(number);
+            }
+        }
     }
 
     pub(super) fn note_next_of(&mut self, table: &str, column: &str, number: i64) {
         self.last_numbers().take(&of_column(table, column), Last::Is(number));
     }
 
-    /// `filled`: of SQLite shards.
-    pub(super) fn note_set(&mut self, name: &str, filled: Option<&(String, String)>, number: i64) {
+    /// `filled`: of SQLite shards. `apart`: the shards were set to numbers of their own.
+    pub(super) fn note_set(&mut self, name: &str, filled: Option<&(String, String)>, number: i64, apart: bool) {
         let name = filled.map_or_else(|| Arc::from(name), |(table, column)| of_column(table, column));
-        self.last_numbers().set(&name, number);
+        self.last_numbers().set(&name, number, apart);
     }
 
     /// DISCARD SEQUENCES
     pub(super) fn discard_numbers(&mut self) {
-        self.numbers = None;
+        self.numbers =
+            self.numbers.take().filter(|numbers| numbers.cursors_take || numbers.commit_takes).map(|numbers| {
+                let LastNumbers { cursors_take, commit_takes, .. } = *numbers;
+                Box::new(LastNumbers { cursors_take, commit_takes, ..LastNumbers::default() })
+            });
     }
 
     fn last_numbers(&mut self) -> &mut LastNumbers {
@@ -259,7 +348,7 @@ impl Session {
     /// # Errors
     /// 55000: none was given, or nobody can tell it any more.
     pub(super) async fn last_number(&mut self) -> Result<i64> {
-        self.engine.numbers_asked.store(true, Ordering::Relaxed);
+        self.last_numbers().asked = true;
         const QUESTION: &str = "SELECT pg_catalog.lastval()";
         if let Some(shard) = self.only_kept() {
             return self.number_kept(shard, QUESTION).await?.ok_or_else(lost);
@@ -282,7 +371,7 @@ impl Session {
         filled: Option<&(String, String)>,
         named: &str,
     ) -> Result<i64> {
-        self.engine.numbers_asked.store(true, Ordering::Relaxed);
+        self.last_numbers().asked = true;
         let key = filled.map_or_else(|| Arc::from(name), |(table, column)| of_column(table, column));
         match self.numbers.as_ref().map_or(Last::Never, |numbers| numbers.last_of(&key)) {
             Last::Never => Err(not_yet(&format!("currval of sequence \"{named}\""))),
@@ -302,26 +391,6 @@ impl Session {
 
     pub(super) fn name_written(&mut self, name: &str, number: i64, at: u64) {
         self.last_numbers().name_written(&Arc::from(name), number, at);
-    }
-
-    /// The name of a call's sequence as SQL, with the client's values in it.
-    pub(super) fn sequence_text(&self, call: &SequenceCall, execution: &Execution) -> Result<String> {
-        let text = Arc::clone(&execution.prepared.text);
-        let named = sql::named_by_call(call.function(), &text)?;
-        let named = named.ok_or_else(|| Error::internal("the call of a sequence was not found in its text"))?;
-        let expression = sql::parse_expression(named)?;
-        let mut bare = &expression;
-        while let ast::Expr::Cast { expr, .. } = bare {
-            bare = expr;
-        }
-        let value = sql::placeholder_number(bare)
-            .filter(|number| *number <= execution.prepared.statement.parsed.client_parameters)
-            .and_then(|number| execution.parameters.get(number - 1));
-        match value {
-            Some(Datum::Text(text)) => Ok(quoted(text)),
-            Some(Datum::Null) => Ok("NULL".to_owned()),
-            _ => Ok(named.to_owned()),
-        }
     }
 
     /// The rows of a text of shardd's own on the connection that was given numbers last, so that it stays the last that
@@ -355,9 +424,10 @@ impl Session {
         rows.map_err(Error::without_position)
     }
 
-    /// Of a session that keeps its connections: the only one, which tells by itself.
+    /// Of a session that keeps its connections: the only one, which tells by itself, unless setval() gave it other numbers.
     fn only_kept(&self) -> Option<ShardId> {
-        if !self.pools_by_session() {
+        let set_apart = self.numbers.as_ref().is_some_and(|numbers| !numbers.set_apart.is_empty());
+        if set_apart || !self.pools_by_session() {
             return None;
         }
         match self.keeper()?.shards().as_slice() {
@@ -436,12 +506,12 @@ mod tests {
     #[test]
     fn setval_changes_the_last_number_of_its_own_sequence() {
         let mut numbers = LastNumbers::default();
-        numbers.set(&name("a"), 40);
+        numbers.set(&name("a"), 40, false);
         assert_eq!((numbers.last, numbers.last_of("a")), (Last::Never, Last::Is(40)));
         numbers.take(&name("a"), Last::Is(41));
-        numbers.set(&name("b"), 9);
+        numbers.set(&name("b"), 9, false);
         assert_eq!(numbers.last, Last::Is(41));
-        numbers.set(&name("a"), 50);
+        numbers.set(&name("a"), 50, false);
         assert_eq!(numbers.last, Last::Is(50));
     }
 
@@ -457,5 +527,25 @@ mod tests {
         let at = numbers.written.pop().unwrap().2;
         numbers.name_written(&name("a"), 3, at);
         assert_eq!(numbers.last_of("a"), Last::Is(3));
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_not_kept() {
+        let mut numbers = LastNumbers::default();
+        numbers.take(&name("a"), Last::Is(5));
+        numbers.take_written("x".repeat(WRITTEN_MAX_BYTES + 1), 6);
+        assert!(numbers.written.is_empty());
+        assert_eq!((numbers.last, numbers.last_of("a"), numbers.last_of("b")), (Last::Is(6), Last::Lost, Last::Lost));
+    }
+
+    #[test]
+    fn a_number_that_was_set_apart_is_so_until_the_sequence_gives_one() {
+        let mut numbers = LastNumbers::default();
+        numbers.set(&name("a"), 40, true);
+        numbers.take(&name("b"), Last::Is(1));
+        numbers.lose_all();
+        assert_eq!(numbers.set_apart.as_slice(), [name("a")]);
+        numbers.take(&name("a"), Last::Is(1_064));
+        assert!(numbers.set_apart.is_empty());
     }
 }

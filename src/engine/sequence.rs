@@ -10,9 +10,9 @@ use bytes::{BufMut, BytesMut};
 
 use super::answer::{Answer, RowBatch, Rows, TagCount};
 use super::down::Need;
-use super::givers::giving_for;
 use super::merge::column_slices;
 use super::participant::Participant;
+use super::sequence_name::{Sequence, no_name};
 use super::session::{Execution, Scope, Session};
 use super::shards::{plain_call, plain_program};
 use crate::error::{Error, Result, SqlState};
@@ -20,27 +20,12 @@ use crate::plan::{Plan, SequenceCall};
 use crate::shard::postgres::schema::{self, ShardSchema};
 use crate::shard::sqlite::Effect;
 use crate::shard::{Call, Formats, Output, OutputColumn, ShardKind, Written};
-use crate::sql::{self, ast, quote_identifier};
-use crate::system_catalog::sequence_of;
-use crate::topology::{SHARD_NUMBER_MAX, Schema, TableKind};
+use crate::sql::{self, quote_identifier};
+use crate::topology::{SHARD_NUMBER_MAX, Schema};
 use crate::types::{Format, PgType, ShardId};
 
 /// How far apart a shard's numbers are.
 const STEP: i64 = SHARD_NUMBER_MAX as i64;
-
-/// A sequence, and whom its numbers are for.
-struct Sequence {
-    /// As the shards know it: on Postgres shards `schema.name`, quoted where SQL needs it.
-    name: String,
-    /// On SQLite shards, the table and the column that it is of.
-    filled: Option<(String, String)>,
-    /// The shards count their own numbers.
-    apart: bool,
-    /// The shards that have it.
-    shards: Vec<ShardId>,
-    /// Its largest number, where the shards would not look at what is set.
-    largest: i64,
-}
 
 impl Session {
     pub(super) async fn sequence(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
@@ -69,26 +54,35 @@ impl Session {
     }
 
     async fn current_of(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
-        let text = self.sequence_text(call, execution)?;
+        let text = self.sequence_text(call, execution)?.ok_or_else(no_name)?;
         if let Some(number) = self.current_kept(&text).await? {
             return self.one_number(number, execution, call);
         }
-        // Those that nextval() was called with may be the same by another name.
-        for (written, number, at) in self.take_written() {
-            match self.named_sequence(call, &written, execution).await {
-                Ok(Some(sequence)) => self.name_written(&sequence.name, number, at),
-                Ok(None) => {}
-                Err(error) if self.transaction.is_some() => return Err(error),
-                // It was dropped since.
-                Err(_) => {}
-            }
-        }
+        self.name_all_written(call, execution).await?;
         let Some(sequence) = self.named_sequence(call, &text, execution).await? else {
             return self.one_number(None, execution, call);
         };
         let named = unqualified(&sequence.name);
         let number = self.current_number(&sequence.name, sequence.filled.as_ref(), &named).await?;
         self.one_number(Some(number), execution, call)
+    }
+
+    /// What nextval() was called with may be the same sequence by another name.
+    async fn name_all_written(&mut self, call: &SequenceCall, execution: &Execution) -> Result<()> {
+        for (written, number, at) in self.take_written() {
+            match self.named_sequence(call, &written, execution).await {
+                Ok(Some(sequence)) => self.name_written(&sequence.name, number, at),
+                Ok(None) => {}
+                // It was dropped since.
+                Err(error) if error.sqlstate() == SqlState::UNDEFINED_TABLE && self.transaction.is_none() => {}
+                Err(error) => {
+                    // The others are not looked at any more.
+                    self.lose_numbers();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn next_of_server(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Answer> {
@@ -100,12 +94,24 @@ impl Session {
                 None => home,
             },
         };
+        let text = self.sequence_text(call, execution)?;
         let asking = self.call(execution, execution.whole_program()?)?;
-        let mut output = self.run_beside(shard, asking).await?;
-        let notices = std::mem::take(&mut output.notices);
-        let written = super::write::held(output).await?;
-        if let Some(number) = last_number_of(&written.rows, execution.formats.of(0))? {
-            self.note_next(call, execution, number)?;
+        let answered = match self.run_beside(shard, asking).await {
+            Ok(mut output) => {
+                let notices = std::mem::take(&mut output.notices);
+                super::write::held(output).await.map(|written| (written, notices))
+            }
+            Err(error) => Err(error),
+        };
+        // It may have given numbers before it failed.
+        let (written, notices) = answered.inspect_err(|_| self.lose_numbers())?;
+        match call {
+            SequenceCall::Next { in_order: false, .. } => self.lose_numbers(),
+            _ => {
+                if let Some(number) = last_number_of(&written.rows, execution.formats.of(0))? {
+                    self.note_next(text, number);
+                }
+            }
         }
         let Written { columns, row_description, rows, .. } = written;
         let output = Output { columns, row_description, rows: Rows::Ready(rows), notices, ..Output::default() };
@@ -190,7 +196,8 @@ impl Session {
             self.set_each(&sequence, value, called).await?;
         }
         if called {
-            self.note_set(&sequence.name, sequence.filled.as_ref(), value);
+            let apart = sequence.apart && self.engine.kind == ShardKind::Postgres;
+            self.note_set(&sequence.name, sequence.filled.as_ref(), value, apart);
         }
         self.one_number(Some(value), execution, call)
     }
@@ -268,7 +275,7 @@ impl Session {
     }
 
     /// The rows of a query that is a part of the client's statement, in text; two at most.
-    async fn read_within(
+    pub(super) async fn read_within(
         &mut self,
         query: &str,
         execution: &Execution,
@@ -298,127 +305,6 @@ impl Session {
             }
         }
         Ok((columns, rows))
-    }
-
-    /// The sequence that the client's `nextval()` names; `None` for NULL.
-    ///
-    /// # Errors
-    /// There is no such sequence.
-    async fn next_of_named(&mut self, call: &SequenceCall, execution: &Execution) -> Result<Option<Sequence>> {
-        let text = Arc::clone(&execution.prepared.text);
-        let named = sql::named_by_call(call.function(), &text)?;
-        let named = named.ok_or_else(|| Error::internal("the call of a sequence was not found in its text"))?;
-        self.named_sequence(call, named, execution).await
-    }
-
-    /// The sequence of a name as the client wrote it; `None` for NULL.
-    ///
-    /// # Errors
-    /// There is no such sequence.
-    async fn named_sequence(
-        &mut self,
-        call: &SequenceCall,
-        text: &str,
-        execution: &Execution,
-    ) -> Result<Option<Sequence>> {
-        match self.engine.kind {
-            ShardKind::Postgres => self.sequence_of_servers(text, call.asks_of_its_session(), execution).await,
-            ShardKind::Sqlite => self.sequence_of_files(text, execution).await,
-        }
-    }
-
-    /// `beside`: the connection that was given numbers last is not to be used by anybody else for it.
-    async fn sequence_of_servers(
-        &mut self,
-        text: &str,
-        beside: bool,
-        execution: &Execution,
-    ) -> Result<Option<Sequence>> {
-        let query = format!(
-            "SELECT given.name::pg_catalog.text, pg_catalog.quote_ident(space.nspname) || '.' || pg_catalog.quote_ident(found.relname) \
-             FROM (SELECT ({text})::pg_catalog.regclass AS name) given \
-             LEFT JOIN pg_catalog.pg_class found ON found.oid = given.name AND found.relkind = 'S' \
-             LEFT JOIN pg_catalog.pg_namespace space ON space.oid = found.relnamespace"
-        );
-        let there = if beside { self.rows_where_left(&query).await? } else { None };
-        let rows = match there {
-            Some(rows) => rows,
-            None => self.read_within(&query, execution).await?.1,
-        };
-        let (given, name) = match rows.into_iter().next().as_deref() {
-            Some([None, _]) => return Ok(None),
-            Some([Some(given), Some(name)]) => (given.clone(), name.clone()),
-            Some([Some(given), None]) => {
-                return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{given}\" is not a sequence")));
-            }
-            _ => return Err(Error::internal("a sequence's name was asked for, and not told")),
-        };
-        tracing::debug!(given, name, "a sequence is asked for");
-        let schema = self.schema();
-        let filled = schema.filled_by.get(&name);
-        let mut tables = Vec::new();
-        for table in filled.into_iter().flatten() {
-            tables.push(schema.table(table).ok_or_else(|| not_served(&schema, table, &name))?);
-        }
-        let topology = self.engine.live.snapshot();
-        let is_sharded = tables.iter().any(|table| table.key_column().is_some());
-        // Where the sharded table that it filled is gone, it goes on counting each shard's own.
-        let apart = is_sharded || giving_for(tables.iter().copied(), &topology.keyspaces).1.len() > 1;
-        let mut shards: Vec<ShardId> = match tables.as_slice() {
-            [] => topology.shards.iter().map(|shard| shard.id).collect(),
-            tables => {
-                let filling = tables.iter().filter(|table| table.key_column().is_some() || !is_sharded);
-                let keyspaces = filling.filter_map(|table| topology.keyspace(&table.keyspace));
-                keyspaces.flat_map(|keyspace| keyspace.shards.iter().copied()).collect()
-            }
-        };
-        shards.sort_unstable();
-        shards.dedup();
-        Ok(Some(Sequence { name, filled: None, apart, shards, largest: i64::MAX }))
-    }
-
-    async fn sequence_of_files(&mut self, text: &str, execution: &Execution) -> Result<Option<Sequence>> {
-        let mut tree = sql::parse_expression(text)?;
-        while let ast::Expr::Cast { expr, .. } = tree {
-            tree = *expr;
-        }
-        let (_, rows) = self.read_within(&format!("SELECT {tree}"), execution).await?;
-        let Some(Some(given)) = rows.into_iter().next().and_then(|row| row.into_iter().next()) else {
-            return Ok(None);
-        };
-        let unknown = || Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{given}\" does not exist"));
-        let named = sql::parse_expression(&given).map_err(|_| unknown())?;
-        let name = match &named {
-            ast::Expr::Identifier(name) => sql::fold(name),
-            ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [schema, name] if sql::fold(schema) == "public" => sql::fold(name),
-                _ => return Err(unknown()),
-            },
-            _ => return Err(unknown()),
-        };
-        let schema = self.schema();
-        let Some((table, column)) = sequence_of(&schema, &name) else {
-            return Err(match schema.table(&name) {
-                Some(_) => Error::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a sequence")),
-                None => unknown(),
-            });
-        };
-        let topology = self.engine.live.snapshot();
-        let keyspace = topology.keyspace(&table.keyspace).ok_or_else(|| Error::internal("no such keyspace"))?;
-        let mut shards = keyspace.shards.clone();
-        shards.sort_unstable();
-        let largest = match column.data_type {
-            PgType::Int2 => i64::from(i16::MAX),
-            PgType::Int4 => i64::from(i32::MAX),
-            _ => i64::MAX,
-        };
-        Ok(Some(Sequence {
-            name: name.into_owned(),
-            filled: Some((table.name.clone(), column.name.clone())),
-            apart: table.kind != TableKind::Reference,
-            shards,
-            largest,
-        }))
     }
 
     /// Runs a call that is no part of a transaction, on the connection that an open one has there, which may have made the
@@ -574,7 +460,7 @@ fn out_of_bounds(sequence: &Sequence, value: i64) -> Error {
 }
 
 /// Whom the numbers of a table's sequence are for is not known while the table is not served.
-fn not_served(schema: &Schema, table: &str, sequence: &str) -> Error {
+pub(super) fn not_served(schema: &Schema, table: &str, sequence: &str) -> Error {
     let what = format!("the sequence \"{sequence}\" of");
     match schema.refused.get(table) {
         Some(refused) => Error::unsupported(format!("{what} {}", refused.what), refused.hint.clone()),

@@ -50,7 +50,7 @@ pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
 pub use parse::{Derived, parse, parse_expression, parse_query, position_of};
 pub use qualifier::without_schema;
-pub use sequence::{SequenceCall, SetvalParts, named_by_call, sequence_call, setval_parts};
+pub use sequence::{SequenceCall, SetvalParts, named_by_call, sequence_call, setval_parts, with_values_in};
 pub use source_text::{SourceText, is_text_of};
 pub use splice::spliced;
 pub use split::split;

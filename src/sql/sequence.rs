@@ -10,6 +10,7 @@ use super::ast::{
 };
 use super::cursor::Cursor;
 use super::lexer::TokenKind;
+use super::lift::parameter_number;
 use super::name::{fold, function_name};
 use super::outer::Outer;
 use super::value::quoted_word_value;
@@ -23,6 +24,8 @@ pub enum SequenceCall {
     Next {
         /// There is no FROM.
         once: bool,
+        /// Its rows are all the numbers that it takes, of one sequence, as they come.
+        in_order: bool,
         column: String,
     },
     /// `SELECT setval(...)`, whose value may come from a query.
@@ -95,7 +98,14 @@ pub fn sequence_call(query: &Query) -> Option<SequenceCall> {
                 && is_computed_alone(&query.fetch)
                 && is_computed_alone(&query.order_by)
                 && is_computed_alone(&select.having);
-            alone.then_some(SequenceCall::Next { once: whole, column })
+            let in_order = whole
+                || (is_given(sequence)
+                    && select.distinct.is_none()
+                    && select.having.is_none()
+                    && query.order_by.is_none()
+                    && query.limit_clause.is_none()
+                    && query.fetch.is_none());
+            alone.then_some(SequenceCall::Next { once: whole, in_order, column })
         }
         ("setval", [_, _] | [_, _, _]) => Some(SequenceCall::Set { column }),
         ("currval", [sequence]) if whole && query.with.is_none() && named_alone(sequence) => {
@@ -103,6 +113,15 @@ pub fn sequence_call(query: &Query) -> Option<SequenceCall> {
         }
         ("lastval", []) if whole && query.with.is_none() => Some(SequenceCall::Last { column }),
         _ => None,
+    }
+}
+
+/// Whether it is a constant or a parameter: the same for every row.
+fn is_given(sequence: &Expr) -> bool {
+    match sequence {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_given(expr),
+        Expr::Value(_) => true,
+        _ => false,
     }
 }
 
@@ -151,6 +170,24 @@ pub fn named_by_call<'t>(function: &str, text: &'t str) -> Result<Option<&'t str
     let name = outer.find(outer.all(), |at| is_called(&outer, at, function));
     let end = name.and_then(|name| Some((name, outer.closed(name + 1)?)));
     Ok(end.map(|(name, end)| outer.slice(name + 2..end)))
+}
+
+/// A part of a text with its parameters' values in their place; `None` where `value` has none for one of them, whose number
+/// begins at 1.
+///
+/// # Errors
+/// The text has a token that cannot be read.
+pub fn with_values_in(text: &str, value: impl Fn(usize) -> Option<String>) -> Result<Option<String>> {
+    let mut whole = String::with_capacity(text.len());
+    let mut copied = 0;
+    for token in Cursor::new(text)?.tokens().iter().filter(|token| token.kind == TokenKind::Parameter) {
+        let Some(value) = value(parameter_number(text, *token)?) else { return Ok(None) };
+        whole.push_str(&text[copied..token.start as usize]);
+        whole.push_str(&value);
+        copied = token.end as usize;
+    }
+    whole.push_str(&text[copied..]);
+    Ok(Some(whole))
 }
 
 /// Whether a function of this name is called here.

@@ -271,3 +271,103 @@ fn on_the_session_port_the_server_itself_answers() {
     client.run("DISCARD SEQUENCES");
     assert_eq!(lastval(&mut client), not_yet("lastval"));
 }
+
+/// A number is kept for the sequence that the parameters of its own statement named.
+#[test]
+fn a_sequence_that_a_parameter_names_is_its_own() {
+    const INT8: u32 = 20;
+    const REGCLASS: u32 = 2_205;
+    const TEXT: u32 = 25;
+    let shardd = Shardd::start_over_postgres();
+    shardd.client().run("CREATE SEQUENCE a_seq START 100; CREATE SEQUENCE b_seq START 200");
+    for mut client in [shardd.client(), shardd.session_client()] {
+        let a = client.extended("SELECT nextval($1 || '_seq')", &[Value::text("a")]).value();
+        let other = client.extended("SELECT currval($1 || '_seq')", &[Value::text("b")]);
+        assert_eq!(other.sqlstate(), "55000");
+        assert_eq!(client.extended("SELECT currval($1 || '_seq')", &[Value::text("a")]).value(), a);
+        assert_eq!(client.query("SELECT currval('a_seq')").value(), a);
+        let written = Value::Binary(b"b_seq".to_vec());
+        for (sql, types, value) in [
+            ("SELECT nextval($1)", &[][..], Value::text("b_seq")),
+            ("SELECT nextval($1)", &[REGCLASS], Value::text("b_seq")),
+            ("SELECT nextval($1::text)", &[TEXT], written),
+        ] {
+            let b = client.try_extended(sql, types, &[value], false).unwrap().value();
+            client.run("BEGIN");
+            assert_eq!(client.query("SELECT currval('b_seq')").value(), b, "{sql}");
+            assert_eq!(client.extended("SELECT currval($1)", &[Value::text("b_seq")]).value(), b, "{sql}");
+            client.run("COMMIT");
+            assert_eq!(client.query("SELECT currval('a_seq')").value(), a, "{sql}");
+        }
+        let number = client.try_extended("SELECT currval($1)", &[INT8], &[Value::text(5)], false);
+        assert_eq!(number.unwrap().sqlstate(), "0A000");
+    }
+}
+
+#[test]
+fn rows_in_another_order_do_not_tell_the_last_number() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = shardd.client();
+    client.run("CREATE SEQUENCE s");
+    for rest in ["ORDER BY 1 DESC", "LIMIT 2", "OFFSET 1"] {
+        client.run(&format!("SELECT nextval('s') FROM generate_series(1, 3) {rest}"));
+        assert_eq!(lastval(&mut client), lost(), "{rest}");
+        assert_eq!(asked(&mut client, "SELECT currval('s')"), lost(), "{rest}");
+    }
+    client.run("SELECT DISTINCT nextval('s') FROM generate_series(1, 3)");
+    assert_eq!(lastval(&mut client), lost());
+}
+
+#[test]
+fn a_reference_tables_two_sequences_are_not_mixed_up() {
+    let shardd = Shardd::start_over_postgres();
+    let mut client = shardd.client();
+    client.run("CREATE SEQUENCE codes START 500");
+    client.run("CREATE TABLE venues (id bigserial PRIMARY KEY, code bigint DEFAULT nextval('codes'), name text)");
+    for round in 0..2 {
+        client.run(&format!("INSERT INTO venues (name) VALUES ('{round}')"));
+        let row = client.query(&format!("SELECT id, code FROM venues WHERE name = '{round}'")).texts().concat();
+        let number = |at: usize| Ok(row[at].as_ref().unwrap().parse::<i64>().unwrap());
+        for (sequence, expected) in [("venues_id_seq", number(0)), ("codes", number(1))] {
+            let told = asked(&mut client, &format!("SELECT currval('{sequence}')"));
+            assert!(told == expected || told == lost(), "{sequence}: {told:?}, not {expected:?}");
+        }
+    }
+}
+
+/// What setval() sets is the last number, whatever the shards were told for it.
+#[test]
+fn on_the_session_port_a_number_that_was_set_is_the_last() {
+    let shardd = Shardd::start_over_postgres();
+    shardd.client().run(ORDERS);
+    let mut client = shardd.session_client();
+    client.run("INSERT INTO orders (event_id, note) VALUES (1, 'a')");
+    assert_eq!(currval(&mut client), Ok(id_of(&mut client, "a")));
+    client.run(&format!("SELECT setval('{SEQUENCE}', 50000)"));
+    assert_eq!(currval(&mut client), Ok(50_000));
+    client.run("INSERT INTO orders (event_id, note) VALUES (1, 'b')");
+    assert_eq!(currval(&mut client), Ok(id_of(&mut client, "b")));
+}
+
+#[test]
+fn numbers_that_domains_and_temporary_tables_take_are_never_older_ones() {
+    let postgres = Postgres::start();
+    let mut shardd = Shardd::start_over(&postgres);
+    shardd.client().run("CREATE SEQUENCE s; CREATE SEQUENCE r START 1000");
+    for shard in shardd.shard_names() {
+        postgres.client_of(&shard).run("CREATE DOMAIN numbered AS bigint DEFAULT nextval('r')");
+    }
+    shardd.client().run("CREATE TABLE tickets (event_id bigint PRIMARY KEY, number numbered)");
+    shardd.stop();
+    shardd.launch();
+    let mut client = shardd.client();
+    client.run("SELECT nextval('s')");
+    client.run("INSERT INTO tickets (event_id) VALUES (1)");
+    assert_eq!(lastval(&mut client), lost());
+    let mut client = shardd.session_client();
+    client.run("SET shardd.key = '1'; CREATE TEMPORARY TABLE mine (id serial, note text); RESET shardd.key");
+    let own = client.query("SELECT nextval('s')");
+    client.run("INSERT INTO mine (note) VALUES ('a')");
+    let last = lastval(&mut client);
+    assert!(last == Ok(1) || last == lost(), "{last:?} after {:?}", own.texts());
+}

@@ -123,6 +123,8 @@ UNION ALL SELECT 'r', c.relname::text, y.typname::text, '' FROM pg_catalog.pg_at
  WHERE y.typtype = 'd' AND c.relkind IN ('r', 'p') \
 UNION ALL SELECT 'r', y.typname::text, pg_catalog.pg_get_constraintdef(k.oid), '' FROM pg_catalog.pg_constraint k \
  JOIN pg_catalog.pg_type y ON y.oid = k.contypid \
+UNION ALL SELECT 'r', y.typname::text, pg_catalog.pg_get_expr(y.typdefaultbin, 0), '' FROM pg_catalog.pg_type y \
+ WHERE y.typtype = 'd' AND y.typdefaultbin IS NOT NULL \
 UNION ALL SELECT 'o', '', p.proname::text, '' FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode \
  WHERE p.pronamespace <> 'pg_catalog'::regnamespace \
 UNION ALL SELECT 'o', '', p.proname::text, '' FROM pg_catalog.pg_cast k JOIN pg_catalog.pg_proc p ON p.oid = k.castfunc \
