@@ -14,7 +14,7 @@ use crate::shard::sqlite::{
     Call, Effect, Environment, Opening, Program, ShardFile, SqliteShard, SqliteTransaction, Whereabouts, dialect,
 };
 use crate::shard::{CancelFlag, Formats, OutputColumn, Shard, Tag};
-use crate::topology::{Schema, ShardSpec, ShardUrl, Table, TableKind, Topology};
+use crate::topology::{KV_TABLES, Schema, ShardSpec, ShardUrl, Table, TableKind, Topology};
 use crate::types::{Datum, Format, PgType, ShardId, TextStyle};
 
 /// How long a shard may take to answer a ping.
@@ -53,6 +53,12 @@ impl Engine {
     /// Whether the schema has this table.
     pub fn has_table(&self, name: &str) -> bool {
         self.live.snapshot().schema.table(name).is_some()
+    }
+
+    /// Whether the schema has the HTTP door's tables.
+    pub fn has_kv_tables(&self) -> bool {
+        let topology = self.live.snapshot();
+        KV_TABLES.iter().all(|table| topology.schema.table(table).is_some())
     }
 
     /// Whether a table of the schema has this index.

@@ -26,6 +26,7 @@ mod guard;
 mod hash_golden;
 mod http;
 mod kinds;
+mod kinds_seen;
 mod last_numbers;
 mod lifecycle;
 mod pass_through;

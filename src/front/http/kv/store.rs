@@ -17,7 +17,6 @@ use super::precondition::Preconditions;
 use crate::engine::{Engine, Identity};
 use crate::error::{Error, Result, Retry, SqlState};
 use crate::front::http::statement::{Parameter, Row, Statements};
-use crate::topology::KV_TABLES;
 use crate::web::Problem;
 
 /// How often a transaction that lost to another is tried again before its client is told.
@@ -177,7 +176,7 @@ impl Store {
     /// # Errors
     /// 57P03: there are no tables yet.
     fn open(&self, user: &str) -> Result<Statements> {
-        if !KV_TABLES.iter().all(|table| self.engine.has_table(table)) {
+        if !self.engine.has_kv_tables() {
             return Err(Error::new(SqlState::CANNOT_CONNECT_NOW, "the tables of keys and values are not made yet")
                 .retry(Retry::Safe)
                 .hint("shardd makes them as soon as every shard lets it, and its log says what keeps it from that."));
