@@ -190,6 +190,10 @@ impl PostgresShard {
                         drop(fresh);
                         fresh = self.take_connection(cancel).await?;
                     }
+                    if fresh.was_used() {
+                        // What lastval() and currval() tell there would be another session's.
+                        conversation::run_plain(&mut fresh, "DISCARD SEQUENCES", cancel, &self.name).await?;
+                    }
                     keeper.bind(self.id, &mut fresh, &self.metrics);
                     fresh
                 }

@@ -69,6 +69,11 @@ impl Pooled {
         self.held.as_ref().expect("held until it is given back").as_used()
     }
 
+    /// Whether another session may have had it before.
+    pub(in crate::shard::postgres) fn was_used(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.uses > 1)
+    }
+
     /// What its session left on it is gone.
     pub(in crate::shard::postgres) fn is_as_new(&mut self) {
         self.held.as_mut().expect("held until it is given back").uses += 1;
