@@ -15,6 +15,7 @@ mod ring;
 mod schema;
 pub mod server;
 mod shard_url;
+mod slot_set;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub use schema::{
 use crate::types::{Epoch, Key, KeyType, SLOTS, ShardId, Slot};
 pub use change::{KeyspaceSpec, ShardSpec};
 pub use shard_url::{ShardUrl, ShardUrlError, redacted_url};
+pub use slot_set::{SlotSet, SlotSetError};
 
 /// The keyspace of the HTTP door's key-value entries. It is always there; no configuration can name it.
 pub const KV_KEYSPACE: &str = "kv";
