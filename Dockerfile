@@ -3,9 +3,9 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
 COPY . .
-RUN cargo build --release --locked --bin shardd --bin shardctl \
+RUN cargo build --profile production --locked --bin shardd --bin shardctl \
     && mkdir -p /image/usr/local/bin /image/var/lib/shardd \
-    && cp target/release/shardd target/release/shardctl /image/usr/local/bin/ \
+    && cp target/production/shardd target/production/shardctl /image/usr/local/bin/ \
     && strip --strip-debug /image/usr/local/bin/shardd /image/usr/local/bin/shardctl
 
 # The C library and certificates of authorities, for shards with sslmode=verify-full. Its user "nonroot" is 65532.
