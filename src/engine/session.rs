@@ -353,6 +353,8 @@ impl Session {
                 answer => return answer,
             }
         }
+        // Nobody changes it once more before this is answered.
+        let _schema_lock = self.engine.lock_schema().await?;
         self.run_once(prepared, &parameters, &formats, scope).await
     }
 

@@ -176,6 +176,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn sets_are_what_sets_of_numbers_are(left in prop::collection::btree_set(0..SLOTS, 0..200), right in prop::collection::btree_set(0..SLOTS, 0..200)) {
             let of = |numbers: &std::collections::BTreeSet<u16>| numbers.iter().copied().filter_map(Slot::new).collect::<SlotSet>();

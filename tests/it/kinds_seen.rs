@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::kinds::{filled, held, kind, shardctl};
 use crate::support::frames::Writer;
-use crate::support::{Client, Postgres, Shardd, Stopping};
+use crate::support::{Client, PATIENT, Postgres, Shardd, Stopping};
 
 #[test]
 fn readers_see_every_row_while_a_kind_changes_and_no_write_is_lost() {
-    for shardd in Shardd::of_each_kind() {
+    for shardd in Shardd::of_each_kind_with(PATIENT) {
         drop(filled(&shardd));
         let stop = AtomicBool::new(false);
         let written = AtomicU64::new(0);

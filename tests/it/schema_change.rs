@@ -11,7 +11,7 @@ const IN_LINE: Duration = Duration::from_millis(300);
 
 #[test]
 fn a_write_that_waited_for_a_change_of_the_schema_fills_the_new_column() {
-    let server = Shardd::start();
+    let server = Shardd::start_with(PATIENT);
     let port = server.ports.postgres;
     let connect = || Client::connect(port).expect("a client");
     let mut holder = connect();

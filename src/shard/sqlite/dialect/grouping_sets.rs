@@ -59,6 +59,11 @@ struct Found<'e> {
     text: String,
 }
 
+/// Whether an item of GROUP BY is the number of a result column.
+fn is_position(item: &Expr) -> bool {
+    matches!(item, Expr::Value(value) if matches!(value.value, ast::Value::Number(..)))
+}
+
 /// Whether a GROUP BY clause is more than a list of expressions.
 pub(super) fn has_sets(group_by: &ast::GroupByExpr) -> bool {
     let ast::GroupByExpr::Expressions(keys, _) = group_by else { return false };
@@ -217,8 +222,16 @@ impl Translator<'_> {
         }
         let (typed, text) = self.group_value(part, select, scope)?;
         let place = found.iter().position(|known| known.text == text).unwrap_or(found.len());
-        if place == found.len() {
-            found.push(Found { expression: part, typed, text });
+        match found.get(place) {
+            None => found.push(Found { expression: part, typed, text }),
+            // Postgres tells two columns of the result apart though they hold the same, and leaves each out by itself.
+            Some(known) if known.expression != part && is_position(known.expression) && is_position(part) => {
+                return Err(Error::unsupported(
+                    "grouping sets of two result columns that are the same expression",
+                    "Leave one of the columns out.",
+                ));
+            }
+            Some(_) => {}
         }
         set.push(place);
         Ok(())
