@@ -13,7 +13,7 @@ use tracing::Level;
 
 use super::answers::{
     Analysis, AnalyzeRequest, ExplainRequest, Explanation, ForceRequest, KindChanged, KindRequest, NewShard,
-    ShardSummary, Status, VersionAnswer,
+    ShardSummary, Status, VerifyRequest, VersionAnswer,
 };
 use super::health::{health_of_all, state};
 use super::topology_view as view;
@@ -149,6 +149,12 @@ pub(super) async fn change_kind(
         tracing::info!(table, change, rows, "a table was made another kind");
     }
     ok(&KindChanged { rows, dry_run })
+}
+
+/// `POST /v1/verify`.
+pub(super) async fn verify(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
+    let request: VerifyRequest = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
+    ok(&door.control.verify(request).await?)
 }
 
 /// `GET /v1/tables`.

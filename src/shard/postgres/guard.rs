@@ -16,7 +16,7 @@ use super::session_state::quoted;
 use crate::sql::quote_identifier;
 use crate::topology::SlotSet;
 use crate::topology::hash::SLOT_HASH_SEED;
-use crate::types::KeyType;
+use crate::types::{KeyType, SLOTS, Slot};
 
 /// The trigger's name, on every table.
 pub const TRIGGER: &str = "shardd_guard";
@@ -27,10 +27,15 @@ pub const REFUSAL: &str = "shardd: this row belongs to another shard";
 /// The setting whose value lets a session through, where it is one of the tokens of [`TOKENS`].
 pub const MOVER_SETTING: &str = "shardd.mover";
 
-/// Makes the schema, and the table of the tokens that let a session through.
-pub const TOKENS: &str = "CREATE SCHEMA IF NOT EXISTS shardd; \
-     CREATE TABLE IF NOT EXISTS shardd.mover (keyspace pg_catalog.text NOT NULL, move pg_catalog.text PRIMARY KEY, \
-     token pg_catalog.text NOT NULL)";
+/// Makes the schema and the table of the tokens that let a session through, where they are not there. A role that may not make
+/// them can use them.
+pub const TOKENS: &str = "DO $$ BEGIN \
+     PERFORM pg_catalog.pg_advisory_xact_lock(7090241906537431); \
+     IF pg_catalog.to_regnamespace('shardd') IS NULL THEN CREATE SCHEMA shardd; END IF; \
+     IF pg_catalog.to_regclass('shardd.mover') IS NULL THEN \
+         CREATE TABLE shardd.mover (keyspace pg_catalog.text NOT NULL, move pg_catalog.text PRIMARY KEY, \
+             token pg_catalog.text NOT NULL); \
+     END IF; END $$";
 
 /// More ranges than this are looked up in a bitmap.
 const RANGES_COMPARED: usize = 4;
@@ -55,15 +60,35 @@ pub fn define(table: &Guarded<'_>, owned: &SlotSet) -> String {
 }
 
 /// The same, and the trigger, whatever there was: statements to run in one transaction. The schema `shardd` has to be there.
+/// A trigger of another function goes first, which takes the table's ACCESS EXCLUSIVE lock; otherwise readers are in nobody's way.
 pub fn install(table: &Guarded<'_>, owned: &SlotSet) -> String {
     let define = define(table, owned);
     let function = function_of(table.schema, table.table);
-    let table = format!("{}.{}", quote_identifier(table.schema), quote_identifier(table.table));
-    format!(
-        "{define}; DROP TRIGGER IF EXISTS {TRIGGER} ON {table}; \
-         CREATE TRIGGER {TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}(); \
-         ALTER TABLE {table} ENABLE ALWAYS TRIGGER {TRIGGER}"
-    )
+    let name = format!("{}.{}", quote_identifier(table.schema), quote_identifier(table.table));
+    let found = |what: &str| {
+        let relation = quoted(&name);
+        format!(
+            "EXISTS (SELECT FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) g.tgfoid \
+             JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace \
+             WHERE g.tgrelid OPERATOR(pg_catalog.=) {relation}::pg_catalog.regclass \
+             AND g.tgname OPERATOR(pg_catalog.=) '{TRIGGER}' AND {what} (g.tgtype OPERATOR(pg_catalog.=) 29 \
+             AND g.tgqual IS NULL AND g.tgattr::pg_catalog.text OPERATOR(pg_catalog.=) '' \
+             AND pg_catalog.format('%I.%I', n.nspname, p.proname) OPERATOR(pg_catalog.=) {}))",
+            quoted(&function)
+        )
+    };
+    let (wrong, right) = (found("NOT"), found(""));
+    let replace = format!(
+        "BEGIN IF {wrong} THEN DROP TRIGGER {TRIGGER} ON {name}; END IF; \
+         IF NOT {right} THEN CREATE TRIGGER {TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {name} \
+         FOR EACH ROW EXECUTE FUNCTION {function}(); END IF; END"
+    );
+    format!("{define}; DO {}; ALTER TABLE {name} ENABLE ALWAYS TRIGGER {TRIGGER}", quoted(&replace))
+}
+
+/// Takes the guard off a table that needs none any more. One statement.
+pub fn remove(schema: &str, table: &str) -> String {
+    format!("DROP TRIGGER IF EXISTS {TRIGGER} ON {}.{}", quote_identifier(schema), quote_identifier(table))
 }
 
 /// The guard's function of a table, as SQL names it: also of a table whose name is too long for two of them.
@@ -110,6 +135,23 @@ pub fn body(table: &Guarded<'_>, owned: &SlotSet) -> String {
         old_slot = slot("OLD"),
         column_text = quoted(table.key_column),
     )
+}
+
+/// The slots that a guard lets through, by the body of its function; `None`: it is no such body.
+pub fn owned_by(body: &str) -> Option<SlotSet> {
+    const DIGITS: usize = SLOTS as usize / 4;
+    let (_, rest) = body.split_once("E'\\\\x")?;
+    let digits = rest.get(..DIGITS)?;
+    let digit = |place: usize| digits.get(place..=place).and_then(|digit| u8::from_str_radix(digit, 16).ok());
+    let mut owned = SlotSet::default();
+    for slot in Slot::all() {
+        let byte = usize::from(slot.number()) / 8;
+        let byte = digit(byte * 2)? << 4 | digit(byte * 2 + 1)?;
+        if byte >> (slot.number() % 8) & 1 == 1 {
+            owned.insert(slot);
+        }
+    }
+    Some(owned)
 }
 
 /// An expression of type integer: the slot of a key column, NULL where that is NULL. `column` is quoted, and qualified where
@@ -184,8 +226,7 @@ mod tests {
     #[test]
     fn the_guard_is_defined_before_its_trigger_is_made_and_always_fires() {
         let text = install(&seats(), &slots("0-99"));
-        let places =
-            ["CREATE OR REPLACE FUNCTION", "DROP TRIGGER IF EXISTS", "CREATE TRIGGER", "ENABLE ALWAYS TRIGGER"];
+        let places = ["CREATE OR REPLACE FUNCTION", "DROP TRIGGER", "CREATE TRIGGER", "ENABLE ALWAYS TRIGGER"];
         let places: Vec<usize> = places.iter().map(|part| text.find(part).unwrap()).collect();
         assert!(places.is_sorted(), "{places:?}");
         assert!(text.starts_with(&define(&seats(), &slots("0-99"))));
@@ -201,12 +242,22 @@ mod tests {
     }
 
     #[test]
+    fn the_slots_of_a_body_are_read_again() {
+        for text in ["0", "0-16383", "7,9-100,16383", "8000"] {
+            assert_eq!(owned_by(&body(&seats(), &slots(text))), Some(slots(text)), "{text}");
+        }
+        assert_eq!(owned_by("BEGIN RETURN NULL; END"), None);
+        assert_eq!(owned_by("E'\\\\x00é"), None);
+    }
+
+    #[test]
     fn names_that_would_end_a_text_do_not() {
         let strange = Guarded { schema: "public", table: "a'b\"c", key_column: "k'\\\"", key_type: KeyType::Text };
         let body = body(&strange, &slots("1"));
         assert!(body.contains("NEW.\"k'\\\"\"\"") && body.contains("COLUMN = E'k\\'\\\\\"'"), "{body}");
         let text = install(&strange, &slots("1"));
-        assert!(text.contains("ON public.\"a'b\"\"c\" FOR EACH ROW"), "{text}");
+        assert!(text.ends_with("ALTER TABLE public.\"a'b\"\"c\" ENABLE ALWAYS TRIGGER shardd_guard"));
+        assert!(text.contains("ON public.\"a\\'b\"\"c\" FOR EACH ROW"));
     }
 
     #[test]
