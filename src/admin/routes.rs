@@ -154,7 +154,7 @@ pub(super) async fn change_kind(
 /// `POST /v1/verify`.
 pub(super) async fn verify(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
     let request: VerifyRequest = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
-    ok(&door.control.verify(request).await?)
+    ok(&door.control.verify(request).await.map_err(not_found)?)
 }
 
 /// `GET /v1/tables`.
@@ -172,15 +172,17 @@ pub(super) struct RouteQuery {
 /// `GET /v1/route`.
 pub(super) async fn route(State(door): DoorState, query: Result<Query<RouteQuery>, QueryRejection>) -> Answer {
     let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let answer = view::route(&door.control.topology(), &query.table, &query.key).map_err(|error| {
-        let unknown = error.sqlstate() == crate::error::SqlState::UNDEFINED_TABLE;
-        let mut problem = Problem::from(error);
-        if unknown {
-            problem.status = StatusCode::NOT_FOUND;
-        }
-        problem
-    })?;
-    ok(&answer)
+    ok(&view::route(&door.control.topology(), &query.table, &query.key).map_err(not_found)?)
+}
+
+/// A table that is not there is what a request for it did not find.
+fn not_found(error: crate::error::Error) -> Problem {
+    let unknown = error.sqlstate() == crate::error::SqlState::UNDEFINED_TABLE;
+    let mut problem = Problem::from(error);
+    if unknown {
+        problem.status = StatusCode::NOT_FOUND;
+    }
+    problem
 }
 
 /// `POST /v1/explain`.

@@ -30,10 +30,10 @@ pub const MOVER_SETTING: &str = "shardd.mover";
 /// Makes the schema and the table of the tokens that let a session through, where they are not there. A role that may not make
 /// them can use them.
 pub const TOKENS: &str = "DO $$ BEGIN \
-     PERFORM pg_catalog.pg_advisory_xact_lock(7090241906537431); \
-     IF pg_catalog.to_regnamespace('shardd') IS NULL THEN CREATE SCHEMA shardd; END IF; \
      IF pg_catalog.to_regclass('shardd.mover') IS NULL THEN \
-         CREATE TABLE shardd.mover (keyspace pg_catalog.text NOT NULL, move pg_catalog.text PRIMARY KEY, \
+         PERFORM pg_catalog.pg_advisory_xact_lock(7090241906537431); \
+         IF pg_catalog.to_regnamespace('shardd') IS NULL THEN CREATE SCHEMA shardd; END IF; \
+         CREATE TABLE IF NOT EXISTS shardd.mover (keyspace pg_catalog.text NOT NULL, move pg_catalog.text PRIMARY KEY, \
              token pg_catalog.text NOT NULL); \
      END IF; END $$";
 
