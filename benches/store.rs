@@ -13,8 +13,10 @@ use shardd::metrics::Metrics;
 use shardd::shard::Rows;
 use shardd::shard::TransactionMode;
 use shardd::shard::sqlite::{Call, Effect, Environment, Limits, Opening, Program, ShardFile, SqliteShard, Whereabouts};
+use shardd::shard::sqlite::{guard_triggers, store_slots_statement};
 use shardd::shard::{CancelFlag, Formats, OutputColumn, Tag};
-use shardd::types::{Datum, PgType, ShardId, TextStyle};
+use shardd::topology::{Column, Table, TableKind};
+use shardd::types::{Datum, KeyType, PgType, ShardId, Slot, TextStyle};
 
 const ROWS: i64 = 100_000;
 const CALLERS: usize = 32;
@@ -92,9 +94,31 @@ async fn open(path: &Path) -> Arc<SqliteShard> {
     };
     let shard = SqliteShard::open(opening).expect("a shard");
     let mut transaction = shard.begin(TransactionMode::Schema, &CancelFlag::new()).await.expect("the writer");
-    transaction.run_batch(vec![TABLE.to_owned()]).await.expect("a table");
+    let mut statements = vec![TABLE.to_owned()];
+    // As every table is; `STORE_GUARD=off` tells what the guard costs.
+    if std::env::var("STORE_GUARD").as_deref() != Ok("off") {
+        statements.push(store_slots_statement("main", &Slot::all().collect()));
+        statements.extend(guard_triggers(&guarded()).into_values());
+    }
+    transaction.run_batch(statements).await.expect("a table");
     transaction.commit().await.expect("a commit");
     Arc::new(shard)
+}
+
+/// What the guard needs to know of the table.
+fn guarded() -> Table {
+    Table {
+        oid: 16_384,
+        name: "seats".to_owned(),
+        keyspace: "main".to_owned(),
+        kind: TableKind::Sharded { key_column: 0, key_type: KeyType::Bigint },
+        columns: vec![Column::new("event_id", PgType::Int8)],
+        primary_key: None,
+        unique_keys: Vec::new(),
+        checks: Vec::new(),
+        foreign_keys: Vec::new(),
+        indexes: Vec::new(),
+    }
 }
 
 fn bare(path: &Path) -> Connection {

@@ -45,6 +45,7 @@
 //! - **topology**: the truth, numbered by **epoch**: slot -> shard, shards, keyspaces, tables.
 //! - **keyspace**: tables that shard by the same key, and the shards that hold them.
 //! - **sharded table**: has the keyspace's key column. **Reference table**: every shard has a full copy.
+//! - **guard**: what refuses, on the shard itself, rows of slots that the shard does not own.
 //! - **system catalog**: pg_catalog and information_schema, computed from the schema.
 //! - **plan**: what to do with one statement. **route**: which keys it can touch. **scatter**: running it on several
 //!   shards. **session**: one client's state. **door**: where clients or operators come in.
@@ -57,6 +58,8 @@
 //! - Invariant: a write is acknowledged only when it is on disk, and no write is ever sent twice.
 //! - Invariant: a statement, and a transaction, that writes on several shards is applied on all or none, whatever crashes.
 //! - Invariant: the file of a shard that held rows is never made anew, and a shard that is away misses nothing.
+//! - Invariant: every sharded table carries its guard from the transaction that makes it, and no two shards' guards are given the
+//!   same slot because a map says so.
 //! - Invariant: a key is taken only from a predicate that every row of the answer must satisfy.
 //! - Invariant: no key, value or statement's text is ever a metric's label; no secret reaches a log.
 

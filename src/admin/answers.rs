@@ -193,6 +193,52 @@ pub struct KindChanged {
     pub dry_run: bool,
 }
 
+/// The body of `POST /v1/verify`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// Absent: all sharded tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// Guards are put right. Rows are never touched.
+    #[serde(default)]
+    pub repair: bool,
+}
+
+/// The answer to `POST /v1/verify`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Nothing is wrong, or all that was is put right.
+    pub right: bool,
+    /// How many sharded tables were looked at, on how many shards.
+    pub tables: usize,
+    pub shards: usize,
+    pub rows: u64,
+    pub flaws: Vec<VerificationFlaw>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerificationFlaw {
+    pub shard: String,
+    /// Absent where it is the shard as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// `not_verified`, `guard_missing`, `guard_disabled`, `guard_altered`, `guard_superfluous`, `guards_contested`,
+    /// `not_repaired`, `rows_outside` or `rows_without_key`.
+    pub problem: String,
+    pub message: String,
+    /// What to do about it; empty where nothing has to be done.
+    pub hint: String,
+    /// How many rows it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Keys of some of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// It was put right.
+    pub repaired: bool,
+}
+
 /// An element of `GET /v1/tables`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableSummary {

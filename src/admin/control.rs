@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::answers::{
     AnalyzedStatement, ForceRequest, Forced, InDoubtDescription, KindRequest, NewShard, ReplicaDescription,
+    Verification, VerifyRequest,
 };
 use crate::error::Result;
 use crate::topology::{Drift, Topology};
@@ -48,6 +49,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Ends them as was decided, or rolls them back where nothing was. Gives those that are left.
     fn resolve_in_doubt(&self) -> Pending<'_, Result<Vec<InDoubtDescription>>>;
+
+    /// Looks whether every shard holds what it should. It ends when nobody waits for it any more.
+    fn verify(&self, request: VerifyRequest) -> Pending<'_, Result<Verification>>;
 
     /// Makes a table sharded, or a reference table. Gives how many rows it has.
     fn change_kind(&self, table: String, request: KindRequest) -> Pending<'_, Result<usize>>;

@@ -25,7 +25,7 @@ pub use answers::{
     Analysis, AnalyzeRequest, AnalyzedStatement, ConfigLine, ExplainRequest, Explanation, ForceRequest, Forced,
     ForcedOutcome, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, KindChanged, KindRequest, LogEntry, LogPage,
     NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth,
-    ShardSummary, Status, TableSummary, VersionAnswer,
+    ShardSummary, Status, TableSummary, Verification, VerificationFlaw, VerifyRequest, VersionAnswer,
 };
 pub use control::{Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;
@@ -128,6 +128,7 @@ fn guarded_routes() -> Vec<(&'static str, MethodRouter<Arc<Door>>)> {
         ("/v1/transactions", get(routes::transactions)),
         ("/v1/transactions/resolve", post(routes::resolve_transactions)),
         ("/v1/transactions/force", post(routes::force_transaction)),
+        ("/v1/verify", post(routes::verify)),
         ("/v1/route", get(routes::route)),
         ("/v1/explain", post(routes::explain)),
         ("/v1/analyze", post(routes::analyze)),

@@ -13,7 +13,7 @@ use tracing::Level;
 
 use super::answers::{
     Analysis, AnalyzeRequest, ExplainRequest, Explanation, ForceRequest, KindChanged, KindRequest, NewShard,
-    ShardSummary, Status, VersionAnswer,
+    ShardSummary, Status, VerifyRequest, VersionAnswer,
 };
 use super::health::{health_of_all, state};
 use super::topology_view as view;
@@ -151,6 +151,12 @@ pub(super) async fn change_kind(
     ok(&KindChanged { rows, dry_run })
 }
 
+/// `POST /v1/verify`.
+pub(super) async fn verify(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
+    let request: VerifyRequest = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
+    ok(&door.control.verify(request).await.map_err(not_found)?)
+}
+
 /// `GET /v1/tables`.
 pub(super) async fn tables(State(door): DoorState) -> Answer {
     ok(&view::tables(&door.control.topology()))
@@ -166,15 +172,17 @@ pub(super) struct RouteQuery {
 /// `GET /v1/route`.
 pub(super) async fn route(State(door): DoorState, query: Result<Query<RouteQuery>, QueryRejection>) -> Answer {
     let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-    let answer = view::route(&door.control.topology(), &query.table, &query.key).map_err(|error| {
-        let unknown = error.sqlstate() == crate::error::SqlState::UNDEFINED_TABLE;
-        let mut problem = Problem::from(error);
-        if unknown {
-            problem.status = StatusCode::NOT_FOUND;
-        }
-        problem
-    })?;
-    ok(&answer)
+    ok(&view::route(&door.control.topology(), &query.table, &query.key).map_err(not_found)?)
+}
+
+/// A table that is not there is what a request for it did not find.
+fn not_found(error: crate::error::Error) -> Problem {
+    let unknown = error.sqlstate() == crate::error::SqlState::UNDEFINED_TABLE;
+    let mut problem = Problem::from(error);
+    if unknown {
+        problem.status = StatusCode::NOT_FOUND;
+    }
+    problem
 }
 
 /// `POST /v1/explain`.

@@ -46,6 +46,7 @@ impl Engine {
         if read.is_empty() {
             return Ok(());
         }
+        self.mend_guards(&read, None, &topology).await;
         self.adopt_schema(Arc::new(survey(&read, &topology.keyspaces)))
     }
 
@@ -69,6 +70,7 @@ impl Engine {
                 self.take_down(other.shard, drifted).await;
             }
         }
+        self.mend_file_guards(None, true, &ruling.schema, &topology).await;
         self.adopt_schema(Arc::new(ruling.schema.clone()))
     }
 }

@@ -8,7 +8,7 @@ use super::Engine;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::shard::TransactionMode;
-use crate::shard::postgres::quoted;
+use crate::shard::postgres::{guard, quoted};
 use crate::sql::quote_identifier;
 use crate::types::ShardId;
 
@@ -94,7 +94,8 @@ fn foreign_key(row: &[Option<String>]) -> Result<Resting> {
     Ok((format!("ALTER TABLE {table} DROP CONSTRAINT {name}"), back))
 }
 
-/// Of its partitions, too, and those that rest already: to set a table's trigger may set its partitions'.
+/// Of its partitions, too, and those that rest already: to set a table's trigger may set its partitions'. Not the guard, which
+/// looks at the rows that move as at all others.
 fn triggers_of(table: &str) -> String {
     let table = oid_of(table);
     format!(
@@ -104,7 +105,8 @@ fn triggers_of(table: &str) -> String {
                UNION SELECT part.relid, part.level FROM pg_catalog.pg_partition_tree({table}) part) tree \
          JOIN pg_catalog.pg_trigger it ON it.tgrelid = tree.relid JOIN pg_catalog.pg_class of ON of.oid = it.tgrelid \
          JOIN pg_catalog.pg_namespace space ON space.oid = of.relnamespace \
-         WHERE NOT it.tgisinternal ORDER BY tree.level, 1, 2"
+         WHERE NOT it.tgisinternal AND it.tgname <> '{}' ORDER BY tree.level, 1, 2",
+        guard::TRIGGER
     )
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::answer::Answer;
 use super::down::Need;
+use super::file_guards;
 use super::session::{Execution, Session};
 use crate::error::{Error, Result};
 use crate::plan::Concurrent;
@@ -83,6 +84,7 @@ impl Session {
         let change = dialect::change(tree, &schema, &topology.keyspaces, transaction.now)?;
         keep_entries(&schema, &change.schema)?;
         if !change.statements.is_empty() {
+            let statements = file_guards::around(&schema, &change);
             let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();
             shards.sort_unstable();
             engine.require(&shards, Need::SchemaChange)?;
@@ -90,11 +92,7 @@ impl Session {
                 transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?;
             }
             for &shard in &shards {
-                transaction
-                    .join_as_writer(&engine, shard, TransactionMode::Schema)
-                    .await?
-                    .run_ddl(&change.statements)
-                    .await?;
+                transaction.join_as_writer(&engine, shard, TransactionMode::Schema).await?.run_ddl(&statements).await?;
             }
             // Also when it is the same, after TRUNCATE: the shards wait for a new version of it to be published.
             transaction.schema = Some(Arc::new(change.schema));

@@ -165,6 +165,7 @@ impl Engine {
                 {
                     return Err(drifted);
                 }
+                self.mend_file_guards(Some(shard), true, &schema, &topology).await;
                 shard.set_schema(schema);
             }
             Shard::Postgres(found) => {
@@ -175,6 +176,7 @@ impl Engine {
                 if let Some((_, error)) = failed.into_iter().next() {
                     return Err(error);
                 }
+                self.mend_guards(&read, Some(shard), &topology).await;
                 self.adopt_schema(Arc::new(survey(&read, &topology.keyspaces)))?;
             }
         }

@@ -48,6 +48,8 @@ impl Engine {
         if let Some((_, error)) = failed.into_iter().next() {
             return Err(error);
         }
+        // A migration that went round shardd may have made tables.
+        self.mend_guards(&read, None, &topology).await;
         let schema = survey(&read, &topology.keyspaces);
         let drift = Arc::clone(&schema.drift);
         // An equal one leaves the plans that there are.

@@ -10,6 +10,7 @@ use super::ddl::keep_entries;
 use super::down::Need;
 use super::following::changing;
 use super::givers::refuse_two_givers;
+use super::guards::{Changed, refuse_guard};
 use super::recording::RanOn;
 use super::sequence::set_apart;
 use super::session::{Execution, Session};
@@ -166,6 +167,7 @@ impl Session {
         let named = |_: &str, table: &str| restarts || tables.iter().any(|named| named == table);
         let before = self.schema();
         refuse_rows_of_each_shard(tree, &before)?;
+        refuse_guard(tree)?;
         let renamed = renamed(tree);
         let names = renamed.as_ref().map(|(old, new)| (old.as_str(), new.as_str()));
         let tag = self.change_servers_by(text, tag_of(tree), names, named).await?;
@@ -180,7 +182,7 @@ impl Session {
         text: &str,
         tag: &'static str,
         renamed: Option<(&str, &str)>,
-        named: impl Fn(&str, &str) -> bool,
+        named: impl Fn(&str, &str) -> bool + Sync,
     ) -> Result<&'static str> {
         let engine = Arc::clone(&self.engine);
         engine.require_all(Need::SchemaChange)?;
@@ -220,8 +222,11 @@ impl Session {
         let after = survey(&read, &topology.keyspaces);
         keep_entries(&before, &after)?;
         refuse_other_kinds(&read, &before, &after)?;
-        refuse_what_cannot_be_sharded(&read, &before, &after, named)?;
+        refuse_what_cannot_be_sharded(&read, &before, &after, &named)?;
         refuse_two_givers(&before, &after, &topology.keyspaces)?;
+        let named = |table: &str| named("", table);
+        let changed = Changed { before: &before, after: &after, topology: &topology, named: &named, placed_anew: None };
+        notices.extend(transaction.guard_tables(&engine, &read, &changed).await?);
         transaction.schema = Some(Arc::new(after));
         self.notices.extend(notices);
         Ok(tag)

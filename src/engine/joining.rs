@@ -99,6 +99,13 @@ impl Engine {
             for table in &reference {
                 refuse_other_rows(source.postgres()?, shard.postgres()?, table).await?;
             }
+            // It owns no slots yet, and lets no row of a sharded table in.
+            for mended in self.mend_guards(&read, Some(shard), &planned).await {
+                if let Err(error) = mended.outcome {
+                    let table = mended.table.unwrap_or_default();
+                    warnings.push(format!("the table \"{table}\" has no guard there: {}", error.message()));
+                }
+            }
             let (number, next) = self.catalog.add_shard(current.epoch, spec, &[], actor).await?;
             if number != shard.id() {
                 return Err(Error::internal(format!("the shard was to be number {}, and became {number}", shard.id())));

@@ -12,6 +12,7 @@ use super::carrying::Inserting;
 use super::down::Need;
 use super::everywhere::refuse_what_cannot_be_sharded;
 use super::givers::refuse_two_givers;
+use super::guards::Changed;
 use super::sequence::{next_own, number_of, set_apart};
 use super::session::{Execution, Scope, Session};
 use super::transaction::Opened;
@@ -236,6 +237,15 @@ impl Session {
         }
         refuse_what_cannot_be_sharded(&read, &topology.schema, &after, named)?;
         refuse_two_givers(&topology.schema, &after, &topology.keyspaces)?;
+        let changed = Changed {
+            before: &topology.schema,
+            after: &after,
+            topology,
+            named: &|_| false,
+            placed_anew: Some(&table.name),
+        };
+        // That it has none is told when the table's shards are opened, and by `verify`.
+        let _ = transaction.guard_tables(&engine, &read, &changed).await?;
         transaction.schema = Some(Arc::new(after));
         Ok(())
     }
@@ -262,8 +272,10 @@ impl Session {
             }
         }
         for &shard in shards {
-            let mut statements =
-                vec![format!("DELETE FROM \"{}\"", table.name.replace('"', "\"\"")), store_table_statement(table)?];
+            let (mut statements, guards) = super::file_guards::remade(table);
+            statements.push(format!("DELETE FROM \"{}\"", table.name.replace('"', "\"\"")));
+            statements.push(store_table_statement(table)?);
+            statements.extend(guards);
             statements.extend(together.iter().cloned());
             if table.kind != TableKind::Reference {
                 let zero = next_own(0, shard);

@@ -11,7 +11,7 @@
 //! `sequence` is nextval and setval (`givers`: on which shards), `numbers` lastval and currval, from what INSERTs leave to sequences (`fills`). `filling`
 //! and `following` are what one server answers for all, `returned` is what is put together behind a write within WITH,
 //! `concurrently` what indexes need no lock for, `kind` what makes a table another kind (`attached`: what rests on it
-//! meanwhile), `forcing` the end of what nobody can decide any more.
+//! meanwhile), `guards` what keeps each server's guards and `file_guards` each file's, `verifying` what looks at them and at the rows, `forcing` the end of what nobody can decide any more.
 
 mod across;
 mod advisory;
@@ -39,6 +39,7 @@ mod drift;
 mod evaluate;
 mod everywhere;
 mod explain;
+mod file_guards;
 mod filling;
 mod fills;
 mod following;
@@ -46,6 +47,7 @@ mod forcing;
 mod gather;
 mod gid;
 mod givers;
+mod guards;
 mod joining;
 mod keeping;
 mod kind;
@@ -78,6 +80,7 @@ mod text_rules;
 mod transaction;
 mod turns;
 mod two_phase;
+mod verifying;
 mod write;
 
 use std::collections::BTreeMap;
@@ -100,6 +103,7 @@ pub use pass_through::PassThrough;
 pub use resolver::InDoubtTransaction;
 pub use session::{CancelHandle, Identity, Scope, Session, TransactionStatus};
 pub use statement::Prepared;
+pub use verifying::{Flaw, FlawKind, Verified, Verify};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result, Retry, SqlState};

@@ -123,7 +123,7 @@ impl Engine {
         let source = source.sqlite()?;
         // A reference table is written on all shards at once, so holding one writer holds them all still.
         let hold = source.begin(TransactionMode::Write, &CancelFlag::new()).await?;
-        let outcome = match filled(opening, source, &current.schema).await {
+        let outcome = match filled(opening, source, &current).await {
             Ok(shard) => self.admit(shard, spec, &current, actor).await,
             Err(error) => Err(error),
         };
@@ -172,9 +172,9 @@ impl Engine {
 }
 
 /// Opens a shard that holds the others' tables and the reference tables' rows.
-async fn filled(opening: Opening, source: &SqliteShard, schema: &Schema) -> Result<SqliteShard> {
+async fn filled(opening: Opening, source: &SqliteShard, current: &Topology) -> Result<SqliteShard> {
     let shard = SqliteShard::open(opening.clone())?;
-    let outcome = fill(&shard, source, schema).await;
+    let outcome = fill(&shard, source, current).await;
     shard.shutdown().await;
     outcome?;
     // What was filled in below the shard, its sequences for one, is read when it is opened.
@@ -182,7 +182,8 @@ async fn filled(opening: Opening, source: &SqliteShard, schema: &Schema) -> Resu
 }
 
 /// Makes the tables and copies rows. What an earlier attempt left is replaced.
-async fn fill(shard: &SqliteShard, source: &SqliteShard, schema: &Schema) -> Result<()> {
+async fn fill(shard: &SqliteShard, source: &SqliteShard, current: &Topology) -> Result<()> {
+    let schema = &*current.schema;
     let stale = shard.schema().await?;
     let mut transaction = shard.begin(TransactionMode::Schema, &CancelFlag::new()).await?;
     transaction.run_batch(dialect::drop_all(&stale)).await?;
@@ -200,6 +201,7 @@ async fn fill(shard: &SqliteShard, source: &SqliteShard, schema: &Schema) -> Res
         let of_table = format!(" WHERE table_name = '{}'", table.name.replace('\'', "''"));
         copy_rows(source, &mut transaction, "shardd_sequence", &sequences, &of_table).await?;
     }
+    transaction.run_batch(super::file_guards::of_new_shard(schema, current)).await?;
     transaction.commit().await
 }
 

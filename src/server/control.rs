@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::open::ShardOpener;
+use super::verification;
 use crate::admin::{
     AnalyzedStatement, Control, ForceRequest, Forced, ForcedOutcome, InDoubtDescription, KindRequest, NewShard,
-    Pending, ReplicaDescription,
+    Pending, ReplicaDescription, Verification, VerifyRequest,
 };
 use crate::engine::{Engine, Identity, InDoubtTransaction, KindChange};
 use crate::error::{Error, Result, SqlState};
@@ -84,6 +85,10 @@ impl Control for EngineControl {
             }
             Ok(left)
         })
+    }
+
+    fn verify(&self, request: VerifyRequest) -> Pending<'_, Result<Verification>> {
+        verification::verify(Arc::clone(&self.0), request)
     }
 
     fn change_kind(&self, table: String, request: KindRequest) -> Pending<'_, Result<usize>> {

@@ -12,6 +12,7 @@ mod reopen;
 mod settings;
 mod tables;
 mod user_lookup;
+mod verification;
 mod workers;
 
 use std::net::SocketAddr;

@@ -100,6 +100,15 @@ pub(super) enum Command {
     /// Compare the shards' schemas
     #[command(subcommand)]
     Schema(SchemaCommand),
+    /// Look whether every shard holds what it should: its guards, and rows of its own slots only; exits with 1 unless all is
+    /// right
+    Verify {
+        /// One table instead of all that are sharded
+        table: Option<String>,
+        /// Put guards right that are missing or were altered. Rows are never touched
+        #[arg(long)]
+        repair: bool,
+    },
     /// Show or end transactions that a commit over several Postgres shards has left prepared
     #[command(subcommand)]
     Transactions(TransactionsCommand),

@@ -33,6 +33,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
         Command::Describe { shard } => describe(&client()?, output, shard)?,
         Command::Tables => tables(&client()?, output)?,
         Command::Table(command) => change_kind(&client()?, output, command)?,
+        Command::Verify { table, repair } => return super::verify::run(&client()?, output, table.as_deref(), *repair),
         Command::Route { table, key } => route(&client()?, output, table, key)?,
         Command::Explain { statement } => explain(&client()?, output, statement)?,
         Command::Analyze { file, log } => return analyze::run(&client()?, output, file.as_deref(), log.as_deref()),

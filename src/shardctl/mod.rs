@@ -11,6 +11,7 @@ mod failure;
 mod force;
 mod output;
 mod print;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -23,6 +23,7 @@ mod faults;
 mod fuzz;
 mod gather;
 mod guard;
+mod guarded;
 mod hash_golden;
 mod http;
 mod kinds;

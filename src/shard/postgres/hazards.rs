@@ -85,7 +85,8 @@ const IN_BODIES: &[(&str, Aftermath)] = &[
     ("temporary", Aftermath::Reset),
 ];
 
-/// The catalog's rows: what it is, its name, its text, and for functions their language.
+/// The catalog's rows: what it is, its name, its text, and for functions their language. Without the guards of tables, which only
+/// look at rows.
 pub(super) const CATALOG: &str = "\
 SELECT DISTINCT 'b', proname::text, '', '' FROM pg_catalog.pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace \
 UNION ALL SELECT 'f', p.proname::text, \
@@ -94,6 +95,7 @@ UNION ALL SELECT 'f', p.proname::text, \
   AND d.objid = p.oid AND d.deptype = 'e') THEN 'extension' ELSE l.lanname::text END || CASE p.provolatile WHEN 'v' THEN ' volatile' ELSE '' END \
  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
  WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) \
+ AND NOT (p.proname LIKE 'guard\\_%' AND p.pronamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'shardd')) \
 UNION ALL SELECT 'a', p.proname::text, '', '' FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid \
  WHERE a.aggkind <> 'h' \
 UNION ALL SELECT 'r', p.proname::text, pg_catalog.concat_ws(' ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn), '' \
@@ -101,6 +103,7 @@ UNION ALL SELECT 'r', p.proname::text, pg_catalog.concat_ws(' ', a.aggtransfn, a
  WHERE p.pronamespace <> 'pg_catalog'::regnamespace \
 UNION ALL SELECT 'r', c.relname::text, p.proname::text, '' FROM pg_catalog.pg_trigger t \
  JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid WHERE NOT t.tgisinternal \
+ AND NOT (p.proname LIKE 'guard\\_%' AND p.pronamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'shardd')) \
 UNION ALL SELECT 'd', c.relname::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid), '' FROM pg_catalog.pg_attrdef d \
  JOIN pg_catalog.pg_class c ON c.oid = d.adrelid \
 UNION ALL SELECT 'd', c.relname::text, 'nextval', '' FROM pg_catalog.pg_attribute a \

@@ -12,5 +12,6 @@ mod store;
 pub use program::{Effect, EnvironmentValue, Program};
 pub use store::{
     Call, Environment, Limits, Opening, RedoStep, STEP, Scratch, ScratchTables, ShardFile, SqliteShard,
-    SqliteTransaction, Statistics, SubmittedWrite, Whereabouts, forget_table_statements, store_table_statement,
+    SqliteTransaction, Statistics, StoredGuard, SubmittedWrite, Whereabouts, drop_guard_statements,
+    forget_table_statements, guard_triggers, store_slots_statement, store_table_statement,
 };

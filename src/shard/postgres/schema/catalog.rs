@@ -12,6 +12,8 @@ pub(super) struct Document {
     /// The comment on shardd's own schema, which tells what tables were made another kind.
     #[serde(default)]
     pub(super) placements: Option<String>,
+    #[serde(default, deserialize_with = "list")]
+    pub(super) unused_guards: Vec<String>,
     #[serde(deserialize_with = "list")]
     pub(super) schemas: Vec<String>,
     #[serde(deserialize_with = "list")]
@@ -110,6 +112,10 @@ pub(super) struct Relation {
     pub(super) indexes: Vec<Index>,
     #[serde(deserialize_with = "list")]
     pub(super) triggers: Vec<Trigger>,
+    #[serde(default)]
+    pub(super) guard: Option<Guard>,
+    #[serde(default)]
+    pub(super) ours: bool,
     #[serde(deserialize_with = "list")]
     pub(super) rules: Vec<String>,
     #[serde(deserialize_with = "list")]
@@ -179,6 +185,16 @@ pub(super) struct Trigger {
     pub(super) enabled: char,
     /// The md5 of its function's body.
     pub(super) function: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Guard {
+    /// `schema.name`, quoted where SQL needs it.
+    pub(super) function: String,
+    /// The md5 of the function's body.
+    pub(super) body: String,
+    /// Of the table and its partitions, those where it does not fire always.
+    pub(super) resting: u32,
 }
 
 #[derive(Deserialize)]

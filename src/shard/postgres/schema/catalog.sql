@@ -103,6 +103,27 @@ triggers AS (
     WHERE NOT g.tgisinternal AND n.nspname <> 'shardd'
     GROUP BY g.tgrelid
 ),
+-- shardd's own trigger. It has to fire always, on every partition too.
+guards AS (
+    SELECT c.oid AS relid, pg_catalog.json_build_object(
+        'function', pg_catalog.format('%I.%I', n.nspname, p.proname),
+        'body', pg_catalog.md5(p.prosrc),
+        'resting', (
+            SELECT pg_catalog.count(*)
+            FROM (SELECT c.oid AS relid UNION SELECT part.relid FROM pg_catalog.pg_partition_tree(c.oid) AS part) AS tree
+            WHERE NOT EXISTS (
+                SELECT FROM pg_catalog.pg_trigger g
+                WHERE g.tgrelid = tree.relid AND g.tgfoid = own.tgfoid AND g.tgenabled = 'A'
+                    -- AFTER INSERT OR DELETE OR UPDATE, FOR EACH ROW.
+                    AND g.tgtype = 29 AND g.tgqual IS NULL AND g.tgattr::pg_catalog.text = ''
+            )
+        )
+    ) AS guard
+    FROM tables c
+    JOIN pg_catalog.pg_trigger own ON own.tgrelid = c.oid AND own.tgname = 'shardd_guard'
+    JOIN pg_catalog.pg_proc p ON p.oid = own.tgfoid
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+),
 rules AS (
     SELECT r.ev_class, pg_catalog.json_agg(pg_catalog.pg_get_ruledef(r.oid) ORDER BY r.rulename) AS list
     FROM pg_catalog.pg_rewrite r
@@ -233,6 +254,15 @@ SELECT pg_catalog.json_build_object(
         LEFT JOIN members m ON m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND m.objid = p.oid
         WHERE m.objid IS NULL
     ),
+    -- Those whose tables were dropped, or are guarded by another.
+    'unused_guards', (
+        SELECT pg_catalog.json_agg(p.oid::pg_catalog.regprocedure::pg_catalog.text)
+        FROM pg_catalog.pg_proc p
+        JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname = 'shardd' AND p.proname LIKE 'guard\_%' AND p.pronargs = 0
+            AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g WHERE g.tgfoid = p.oid)
+    ),
     'placements', (
         SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'shardd'
     ),
@@ -282,6 +312,9 @@ SELECT pg_catalog.json_build_object(
             'constraints', constraints.list,
             'indexes', indexes.list,
             'triggers', triggers.list,
+            'guard', guards.guard,
+            -- Whether shardd's own role may alter it, whatever role the session has.
+            'ours', pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE'),
             'rules', rules.list,
             'policies', policies.list,
             'partitions', partitions.list
@@ -291,6 +324,7 @@ SELECT pg_catalog.json_build_object(
         LEFT JOIN constraints ON constraints.conrelid = c.oid
         LEFT JOIN indexes ON indexes.indrelid = c.oid
         LEFT JOIN triggers ON triggers.tgrelid = c.oid
+        LEFT JOIN guards ON guards.relid = c.oid
         LEFT JOIN rules ON rules.ev_class = c.oid
         LEFT JOIN policies ON policies.polrelid = c.oid
         LEFT JOIN partitions ON partitions.inhparent = c.oid

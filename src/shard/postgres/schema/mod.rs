@@ -12,6 +12,7 @@ mod catalog;
 mod column_type;
 mod diff;
 mod fact;
+mod guard_found;
 pub mod hash_check;
 mod problem;
 mod refusal;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use diff::{Difference, diff};
 pub use fact::{Aspect, Fingerprint};
+pub use guard_found::{Guard, GuardState, guarded};
 pub use problem::Problem;
 pub use sequence::Sequence;
 pub use survey::survey;
@@ -74,6 +76,8 @@ pub struct ShardSchema {
     pub refused: BTreeMap<String, Refused>,
     /// Those of the refused that have lost what they were placed by.
     pub misplaced: BTreeSet<String>,
+    /// Functions of guards that no table has any more, as DROP FUNCTION names them.
+    pub unused_guards: Vec<String>,
     /// Everything of the schema `public` that is named as a table is, also what belongs to keyspaces of other shards.
     pub relations: BTreeSet<String>,
     /// The tables whose kind was changed.

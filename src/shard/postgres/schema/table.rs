@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::catalog::{self, Document, Relation};
 use super::fact::{self, Facts, Fingerprint};
-use super::{Function, Sequence, Server, ShardSchema, UserType, column_type, refusal};
+use super::{Function, Guard, Sequence, Server, ShardSchema, UserType, column_type, refusal};
 use crate::topology::{
     self, Check, Column, ForeignKey, ForeignKeyAction, Identity, Index, Keyspace, Misplaced, Placement, Placements,
     Table, UniqueKey,
@@ -30,6 +30,10 @@ pub struct ShardTable {
     pub unique: Vec<UniqueIndex>,
     /// By column number (from 0): the sequence that fills it.
     pub sequences: BTreeMap<usize, String>,
+    /// What refuses rows of slots that the shard does not own. Not among the facts: each shard has its own slots.
+    pub guard: Option<Guard>,
+    /// shardd's role may alter it.
+    pub ours: bool,
     pub(super) facts: Facts,
 }
 
@@ -113,6 +117,7 @@ pub(super) fn assemble(
         tables,
         refused,
         misplaced,
+        unused_guards: document.unused_guards,
         relations: document.relations.iter().map(refusal::known_name).collect(),
         placements,
     }
@@ -208,6 +213,8 @@ impl Catalog<'_> {
             fired_by_statement: relation.triggers.iter().any(is_fired_by_statement),
             unique: unique_indexes(relation),
             sequences: self.sequences_of(relation),
+            guard: relation.guard.as_ref().map(Guard::read),
+            ours: relation.ours,
         }
     }
 

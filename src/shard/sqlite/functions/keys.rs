@@ -4,20 +4,30 @@ use rusqlite::types::{Value, ValueRef};
 
 use super::call::{Arguments, Function, strict};
 use crate::error::{Error, Result};
-use crate::topology::slot_of;
-use crate::types::Key;
+use crate::topology::{slot_of, slot_of_text};
+use crate::types::{Key, Slot};
 
 pub(super) const FUNCTIONS: &[Function] = &[strict("pg_slot", 1, slot)];
 
-/// The slot of a key in its cell: an integer, a text, or a uuid's 16 bytes.
 fn slot(arguments: &Arguments<'_>) -> Result<Value> {
-    let key = match arguments.raw(0) {
+    Ok(Value::Integer(i64::from(slot_of_cell(arguments.raw(0))?.number())))
+}
+
+/// The slot of a key in its cell: an integer, a text, or a uuid's 16 bytes.
+///
+/// # Errors
+/// It is another kind of cell: a defect.
+pub fn slot_of_cell(cell: ValueRef<'_>) -> Result<Slot> {
+    let key = match cell {
         ValueRef::Integer(value) => Key::Bigint(value),
-        ValueRef::Text(_) => Key::Text(arguments.text(0)?.into()),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => return Ok(slot_of_text(text)),
+            Err(_) => return Err(Error::internal("a text's cell is UTF-8")),
+        },
         ValueRef::Blob(bytes) => {
             Key::Uuid(bytes.try_into().map_err(|_| Error::internal("a uuid's cell has 16 bytes"))?)
         }
         _ => return Err(Error::internal("a floating-point value is no key")),
     };
-    Ok(Value::Integer(i64::from(slot_of(&key).number())))
+    Ok(slot_of(&key))
 }

@@ -70,6 +70,7 @@ impl Backend {
         configure(&connection, role, limits)?;
         if matches!(role, Role::Writer | Role::Snapshot) {
             shared.sequences.register(&connection)?;
+            shared.guards.register(&connection)?;
         }
         let watch = Watch::install(&connection)?;
         let witness = Witness::register(&connection)?;

@@ -12,6 +12,7 @@ mod constraint;
 mod diagnosis;
 mod execute;
 mod failure;
+mod guard;
 mod limits;
 mod outlet;
 mod pace;
@@ -45,6 +46,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use call::{Call, Environment, Whereabouts};
+pub use guard::{StoredGuard, drop_guard_statements, guard_triggers, store_slots_statement};
 pub use limits::Limits;
 pub use redo::RedoStep;
 pub use schema::{forget_table_statements, store_table_statement};
@@ -120,6 +122,7 @@ impl SqliteShard {
         let stored = schema::read(&writer.connection).map_err(translate)??;
         shared.schema.store(Arc::new(stored));
         shared.sequences.reload(&writer.connection).map_err(translate)?;
+        shared.guards.reload(&writer.connection).map_err(translate)?;
         let pool = Arc::new(Pool::new(Role::Reader, shared.limits.readers, "readers"));
         pool.fill(&shared).map_err(translate)?;
         shared.note_files();
@@ -167,6 +170,17 @@ impl SqliteShard {
         let backend = lease.backend();
         let read = backend.end_snapshot().and_then(|()| schema::read(&backend.connection));
         read.map_err(|error| self.shared.translate(&error))?
+    }
+
+    /// The guard that is stored in the file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn stored_guard(&self) -> Result<StoredGuard> {
+        let lease = self.pool.take(&self.shared, &CancelFlag::new()).await?;
+        let backend = lease.backend();
+        let read = backend.end_snapshot().and_then(|()| guard::read(&backend.connection));
+        read.map_err(|error| self.shared.translate(&error))
     }
 
     /// Runs a read in a snapshot of its own: it sees everything that was answered before it was called.

@@ -63,6 +63,7 @@ fn claim_or_refuse(connection: &Connection, opening: &Opening) -> Result<(), Cla
         }
         let transaction = connection.unchecked_transaction()?;
         transaction.execute_batch(BOOKKEEPING)?;
+        transaction.execute_batch(super::guard::TABLE)?;
         for (key, value) in [("format", FORMAT), ("cluster", &opening.cluster), ("shard", &number)] {
             transaction.execute("INSERT INTO shardd_meta (key, value) VALUES (?1, ?2)", (key, value))?;
         }
@@ -82,6 +83,8 @@ fn claim_or_refuse(connection: &Connection, opening: &Opening) -> Result<(), Cla
             return Err(Claim::Refused(foreign(opening, format!("{what} {found}, not {value}"))));
         }
     }
+    // A file of before there were guards has none.
+    connection.execute_batch(super::guard::TABLE)?;
     Ok(())
 }
 
@@ -144,7 +147,7 @@ pub fn forget_table_statements(table: &str) -> [String; 2] {
     ]
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -404,6 +404,12 @@ impl<'c> Serving<'c> {
             }
             return Err(error);
         }
+        if self.changes_schema {
+            // Before anybody else writes.
+            if let Err(error) = self.shared.guards.reload(&self.backend.connection) {
+                tracing::error!(shard = %self.shared.name, %error, "the guard cannot be read: no row is let through");
+            }
+        }
         if writes {
             self.shared.metrics.group_commit(1, since.elapsed());
         }

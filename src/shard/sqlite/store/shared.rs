@@ -10,6 +10,7 @@ use rusqlite::ffi;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::guard::Guards;
 use super::limits::Limits;
 use super::outlet::Patience;
 use super::presence::Presence;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) schema: Arc<ArcSwap<Schema>>,
     pub(super) sequences: Arc<Sequences>,
+    pub(super) guards: Arc<Guards>,
     pub(super) counters: Counters,
     /// Redo records that are finished, whose marks go with the next commit.
     pub(super) finished: Mutex<Vec<String>>,
@@ -77,6 +79,7 @@ impl Shared {
             runtime,
             queue: Queue::new(opening.limits.queued_writes),
             sequences: Arc::new(Sequences::new(opening.id, Arc::clone(&schema))),
+            guards: Arc::default(),
             schema,
             counters: Counters::default(),
             finished: Mutex::default(),
