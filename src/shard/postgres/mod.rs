@@ -26,6 +26,7 @@ mod exchange;
 mod failure;
 mod frames;
 mod gathering;
+pub mod guard;
 mod hazards;
 mod in_doubt;
 mod keeper;
