@@ -6,7 +6,7 @@ use sqlx::{Sqlite, Transaction};
 
 use super::CatalogError;
 use super::location::DataPaths;
-use crate::topology::{Keyspace, Shard, SlotRange, Topology};
+use crate::topology::{Keyspace, Shard, SlotRange, SlotSet, Topology};
 use crate::types::{Epoch, KeyType, ShardId};
 
 type Tx<'a> = Transaction<'a, Sqlite>;
@@ -85,7 +85,8 @@ async fn read_keyspace(
     };
     let ranges: Vec<SlotRange> = ranges.into_iter().map(range).collect::<Result<_, CatalogError>>()?;
     let owners = SlotRange::owners(&ranges).map_err(|error| CatalogError::Corrupt(error.to_string()))?;
-    Ok(Keyspace { name, key_column, key_type, key_columns, shards, owners })
+    let (strays, held) = (Vec::new(), SlotSet::default());
+    Ok(Keyspace { name, key_column, key_type, key_columns, shards, owners, strays, held })
 }
 
 /// Writes a topology into empty tables.

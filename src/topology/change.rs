@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::assignment::{Weight, assign, count};
 use super::shard_url::{ShardUrl, redacted_url};
-use super::{KV_KEYSPACE, KV_TABLES, Keyspace, Schema, Shard, Topology, TopologyError};
+use super::{KV_KEYSPACE, KV_TABLES, Keyspace, Schema, Shard, SlotSet, Topology, TopologyError};
 use crate::types::{Epoch, KeyType, SLOTS, ShardId, Slot};
 
 /// A shard that is to be: it has no number yet.
@@ -135,7 +135,8 @@ impl Keyspace {
         let ids: Vec<ShardId> = shards.iter().map(|shard| shard.id).collect();
         let owners = assign(&weights_of(&ids, shards))?;
         let (name, key_column) = (name.into(), key_column.into());
-        Ok(Keyspace { name, key_column, key_type, key_columns: Vec::new(), shards: ids, owners })
+        let (key_columns, strays, held) = (Vec::new(), Vec::new(), SlotSet::default());
+        Ok(Keyspace { name, key_column, key_type, key_columns, shards: ids, owners, strays, held })
     }
 
     /// How many slots each shard of the keyspace owns, 0 included.
