@@ -95,6 +95,19 @@ impl Topology {
         Topology::validated(self.epoch.next(), shards, extended, Arc::clone(&self.schema))
     }
 
+    /// The next epoch, with another weight for a shard. No slot moves by that.
+    ///
+    /// # Errors
+    /// The weight is out of range, or there is no such shard.
+    pub fn with_weight(&self, id: ShardId, weight: f64) -> Result<Topology, TopologyError> {
+        let mut shards = self.shards.clone();
+        match shards.iter_mut().find(|shard| shard.id == id) {
+            Some(shard) => shard.weight = weight,
+            None => return Err(TopologyError::ShardNumber(id.0)),
+        }
+        Topology::validated(self.epoch.next(), shards, self.keyspaces.clone(), Arc::clone(&self.schema))
+    }
+
     /// The weights of a keyspace's shards, as `assign` and `rebalance` take them.
     pub fn weights(&self, keyspace: &Keyspace) -> Vec<Weight> {
         weights_of(&keyspace.shards, &self.shards)
