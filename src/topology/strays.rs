@@ -1,5 +1,7 @@
 //! What is different while slots move: rows that lie where they do not belong, and slots whose new work waits.
 
+use std::sync::Arc;
+
 use super::{Keyspace, SlotSet, Topology};
 use crate::types::ShardId;
 
@@ -15,6 +17,20 @@ impl Topology {
     /// Whether a shard holds strays, or slots are held.
     pub fn is_moving(&self) -> bool {
         self.keyspaces.iter().any(|keyspace| keyspace.is_moving())
+    }
+
+    /// The same topology with the other's strays and held slots, which no catalog stores.
+    #[must_use]
+    pub fn moving_as(mut self, other: &Topology) -> Topology {
+        for keyspace in &mut self.keyspaces {
+            let moving = other.keyspace(&keyspace.name).filter(|other| other.is_moving() || keyspace.is_moving());
+            if let Some(other) = moving {
+                let keyspace = Arc::make_mut(keyspace);
+                keyspace.strays.clone_from(&other.strays);
+                keyspace.held.clone_from(&other.held);
+            }
+        }
+        self
     }
 
     /// Whether new work waits for some slots.
