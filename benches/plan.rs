@@ -7,7 +7,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use shardd::plan::{self, Plan};
 use shardd::sql::{self, Literal};
-use shardd::topology::{Column, Keyspace, Schema, Table, TableKind, Topology};
+use shardd::topology::{Column, Keyspace, Schema, SlotSet, Table, TableKind, Topology};
 use shardd::types::{Datum, Epoch, KeyType, PgType, SLOTS, ShardId};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -42,6 +42,8 @@ fn topology() -> Topology {
         key_columns: Vec::new(),
         shards: (1..=4).map(ShardId).collect(),
         owners: (0..SLOTS).map(|slot| ShardId(slot % 4 + 1)).collect(),
+        strays: Vec::new(),
+        held: SlotSet::default(),
     };
     Topology { epoch: Epoch(1), shards: Vec::new(), keyspaces: vec![Arc::new(keyspace)], schema: Arc::new(schema()) }
 }

@@ -73,6 +73,73 @@ impl Display for TwoPhaseStep {
     }
 }
 
+/// The steps of a move of slots between two shards: before each, everything before it is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MoveStep {
+    /// It is recorded; nothing is done.
+    Preparing,
+    /// Changes are noted on the giving shard; that it is prepared is not recorded.
+    Prepared,
+    /// Its copies are known to be strays; none is made.
+    Copying,
+    /// One more chunk of rows is copied.
+    CopiedOne,
+    /// All rows are copied.
+    CopiedAll,
+    /// What was noted is caught up with.
+    CaughtUp,
+    /// Both shards have the same rows.
+    Verified,
+    /// The slots are held.
+    Holding,
+    /// The giving shard refuses writes.
+    Fenced,
+    /// The taking shard has all that was written.
+    Drained,
+    /// The slots are the taking shard's; the catalog does not know.
+    Decided,
+    /// The catalog knows.
+    Given,
+    /// The rows are deleted where they were.
+    Deleted,
+    /// Both shards have forgotten the move; the catalog has not recorded its end.
+    Forgotten,
+    /// It is recorded that the move is given up.
+    Undoing,
+    /// The copies are deleted.
+    Undone,
+}
+
+impl MoveStep {
+    /// As `SHARDD_CRASH_AT` names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            MoveStep::Preparing => "move-preparing",
+            MoveStep::Prepared => "move-prepared",
+            MoveStep::Copying => "move-copying",
+            MoveStep::CopiedOne => "move-copied-one",
+            MoveStep::CopiedAll => "move-copied-all",
+            MoveStep::CaughtUp => "move-caught-up",
+            MoveStep::Verified => "move-verified",
+            MoveStep::Holding => "move-holding",
+            MoveStep::Fenced => "move-fenced",
+            MoveStep::Drained => "move-drained",
+            MoveStep::Decided => "move-decided",
+            MoveStep::Given => "move-given",
+            MoveStep::Deleted => "move-deleted",
+            MoveStep::Forgotten => "move-forgotten",
+            MoveStep::Undoing => "move-undoing",
+            MoveStep::Undone => "move-undone",
+        }
+    }
+}
+
+impl Display for MoveStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Dies here when it was asked to.
 pub(crate) fn crash_point(place: impl Display) {
     if !cfg!(debug_assertions) {

@@ -12,6 +12,7 @@
 //! front::postgres  front::http    doors: accept, authenticate, frames or JSON <-> Session
 //! admin            shardctl       the operator's door, and the tool that knows nothing else
 //! engine                          Session: prepare -> execute -> merge; transactions; commits that span shards
+//! rebalance                       moves of slots between shards, from stage to stage
 //! shard::sqlite                   a SQLite file: dialect, functions, storage, store
 //! shard::postgres                 a Postgres server: target, pool, conversation, transaction, schema
 //! catalog  live_topology          the durable topology, and the one cell where an epoch is published
@@ -37,11 +38,22 @@
 //!    the catalog what each has done; what a crash interrupts is finished on each shard before it serves again. On Postgres shards
 //!    all but one prepare, that one commits the decision with its own work, and a resolver finishes what was interrupted.
 //!
+//! # Life of a move
+//!
+//! 1. [`rebalance::Rebalancer::start`] records it in the [`catalog`], with the first of its stages; its runner brings it from stage to stage
+//!    (`rebalance::stages`), each written before it acts.
+//! 2. Rows are copied between the shards over connections of the move's own, and what changes meanwhile is noted and copied again
+//!    ([`shard::postgres::PostgresMove`]). The topology says that the copies are strays, and statements over several shards leave them out.
+//! 3. The topology says that the slots are held: new statements wait. The giving shard's guards are closed, what was changed
+//!    last is copied, and the taking shard decides that the slots are its own. The catalog and the topology follow.
+//! 4. The rows are deleted where they were, once nobody can read them there.
+//!
 //! # Glossary
 //!
 //! - **slot**: one of 16,384 equal arcs of the hash space; the unit of ownership.
 //! - **shard**: one database that holds rows. It has a name, a number for life, a URL and a weight.
 //! - **ring**: the shards' points on the hash space; it proposes an owner for every slot.
+//! - **move**: slots going from one shard to another. **strays**: rows of slots that their shard does not own, while a move runs.
 //! - **topology**: the truth, numbered by **epoch**: slot -> shard, shards, keyspaces, tables.
 //! - **keyspace**: tables that shard by the same key, and the shards that hold them.
 //! - **sharded table**: has the keyspace's key column. **Reference table**: every shard has a full copy.
@@ -74,6 +86,7 @@ pub mod front;
 pub mod live_topology;
 pub mod metrics;
 pub mod plan;
+pub mod rebalance;
 pub mod server;
 pub mod shard;
 pub mod shardctl;

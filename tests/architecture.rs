@@ -25,6 +25,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("tls", &["wire"]),
     ("config", &["error", "tls", "topology", "types", "wire"]),
     ("shard", &["error", "metrics", "sql", "system_catalog", "topology", "types", "wire"]),
+    // Moves. Never `engine`: the two meet at the topology only.
+    (
+        "rebalance",
+        &["catalog", "crash_point", "error", "live_topology", "metrics", "shard", "sql", "topology", "types"],
+    ),
     // Statements. Never `rebalance`: the two meet at the topology only.
     (
         "engine",

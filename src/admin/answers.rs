@@ -328,6 +328,108 @@ fn default_weight() -> f64 {
     1.0
 }
 
+/// The body of `POST /v1/moves`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveRequest {
+    /// What to move. Absent: as much as the shards' weights ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<MovedSlots>,
+    /// Nothing is moved, only told.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Slots that are to go to one shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedSlots {
+    /// Absent: the only one of the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyspace: Option<String>,
+    /// As ranges: `0-99,120`.
+    pub slots: String,
+    /// The shard's name.
+    pub to: String,
+}
+
+/// An element of the answer to `POST /v1/moves`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MovePlan {
+    /// Absent after a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<i64>,
+    pub keyspace: String,
+    pub from: String,
+    pub to: String,
+    pub slots: String,
+    pub slot_count: u16,
+    /// Estimates.
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// An element of `GET /v1/moves`, and `GET /v1/moves/{id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MoveDescription {
+    pub id: i64,
+    pub keyspace: String,
+    pub from: String,
+    pub to: String,
+    pub slots: String,
+    pub slot_count: u16,
+    /// `prepare`, `copy`, `catch_up`, `verify`, `cut_over`, `clean_up`, `done`, `undo` or `cancelled`.
+    pub stage: String,
+    /// What an operator wants of it: `go_on`, `pause` or `cancel`.
+    pub asked: String,
+    /// Why it waits, or why it was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub rows_copied: u64,
+    pub bytes_copied: u64,
+    /// Of an estimate; absent where nobody works on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_per_second: Option<u64>,
+    /// Changed rows that were caught up with last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_behind: Option<u64>,
+    /// How long new work was held by the last cutover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_ms: Option<u64>,
+    /// How often a cutover was begun.
+    pub attempts: u32,
+    pub seconds: u64,
+    /// The epoch in which the slots changed hands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+}
+
+/// What may be asked of a move: `POST /v1/moves/{id}/{action}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MoveAction {
+    Pause,
+    Resume,
+    Cancel,
+}
+
+/// The body of `POST /v1/shards/{shard}/weight`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightRequest {
+    pub weight: f64,
+}
+
+/// The body of `POST /v1/throttle`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Throttle {
+    /// The most that moves may copy, in bytes a second; 0 is no bound.
+    pub bytes_per_second: u64,
+}
+
 /// An element of `GET /v1/config`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigLine {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::answers::{
-    AnalyzedStatement, ForceRequest, Forced, InDoubtDescription, KindRequest, NewShard, ReplicaDescription,
-    Verification, VerifyRequest,
+    AnalyzedStatement, ForceRequest, Forced, InDoubtDescription, KindRequest, MoveAction, MoveDescription, MovePlan,
+    MoveRequest, NewShard, ReplicaDescription, Verification, VerifyRequest,
 };
 use crate::error::Result;
 use crate::topology::{Drift, Topology};
@@ -58,6 +58,23 @@ pub trait Control: Send + Sync + 'static {
 
     /// Ends one without its decision, which is lost with its shard.
     fn force_in_doubt(&self, request: ForceRequest) -> Pending<'_, Result<Forced>>;
+
+    /// Has slots moved, or tells what would be.
+    fn start_moves(&self, request: MoveRequest) -> Pending<'_, Result<Vec<MovePlan>>>;
+
+    /// The latest moves, newest first.
+    fn moves(&self) -> Pending<'_, Result<Vec<MoveDescription>>>;
+
+    fn one_move(&self, id: i64) -> Pending<'_, Result<MoveDescription>>;
+
+    /// Has a move pause, go on, or be cancelled.
+    fn change_move(&self, id: i64, action: MoveAction) -> Pending<'_, Result<MoveDescription>>;
+
+    /// Gives a shard another share of the slots. Nothing moves by itself.
+    fn set_weight(&self, shard: String, weight: f64) -> Pending<'_, Result<()>>;
+
+    /// Bounds how fast rows are copied, in bytes a second; 0 is no bound.
+    fn throttle_moves(&self, bytes_per_second: u64);
 }
 
 /// Where in its life the server is.

@@ -8,6 +8,7 @@ mod answers;
 mod control;
 mod health;
 mod logs;
+mod moves;
 mod page;
 mod routes;
 mod topology_view;
@@ -24,8 +25,9 @@ use tokio::sync::Semaphore;
 pub use answers::{
     Analysis, AnalyzeRequest, AnalyzedStatement, ConfigLine, ExplainRequest, Explanation, ForceRequest, Forced,
     ForcedOutcome, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, KindChanged, KindRequest, LogEntry, LogPage,
-    NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth,
-    ShardSummary, Status, TableSummary, Verification, VerificationFlaw, VerifyRequest, VersionAnswer,
+    MoveAction, MoveDescription, MovePlan, MoveRequest, MovedSlots, NewShard, Readiness, ReplicaDescription,
+    RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth, ShardSummary, Status, TableSummary,
+    Throttle, Verification, VerificationFlaw, VerifyRequest, VersionAnswer, WeightRequest,
 };
 pub use control::{Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;
@@ -122,12 +124,17 @@ fn guarded_routes() -> Vec<(&'static str, MethodRouter<Arc<Door>>)> {
         ("/v1/status", get(routes::status)),
         ("/v1/shards", get(routes::shards).post(routes::add_shard)),
         ("/v1/shards/{shard}", get(routes::describe)),
+        ("/v1/shards/{shard}/weight", post(moves::weigh)),
         ("/v1/tables", get(routes::tables)),
         ("/v1/tables/{table}/kind", post(routes::change_kind)),
         ("/v1/schema/diff", get(routes::schema_diff)),
         ("/v1/transactions", get(routes::transactions)),
         ("/v1/transactions/resolve", post(routes::resolve_transactions)),
         ("/v1/transactions/force", post(routes::force_transaction)),
+        ("/v1/moves", get(moves::list).post(moves::start)),
+        ("/v1/moves/{id}", get(moves::describe)),
+        ("/v1/moves/{id}/{action}", post(moves::change)),
+        ("/v1/throttle", post(moves::throttle)),
         ("/v1/verify", post(routes::verify)),
         ("/v1/route", get(routes::route)),
         ("/v1/explain", post(routes::explain)),

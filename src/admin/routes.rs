@@ -27,8 +27,8 @@ const LOG_LINES_MAX: usize = 2_000;
 /// How long a request for logs may be held while there are none.
 const LOG_WAIT_MAX: Duration = Duration::from_secs(30);
 
-type Answer = Result<Response, Problem>;
-type DoorState = State<Arc<Door>>;
+pub(super) type Answer = Result<Response, Problem>;
+pub(super) type DoorState = State<Arc<Door>>;
 
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     // The answers are plain data: writing them to memory does not fail.
@@ -39,7 +39,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     response
 }
 
-fn ok(value: &impl Serialize) -> Answer {
+pub(super) fn ok(value: &impl Serialize) -> Answer {
     Ok(json(StatusCode::OK, value))
 }
 

@@ -119,6 +119,28 @@ impl Control for MadeUp {
         Box::pin(async move { Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("no {}", request.gid))) })
     }
 
+    fn start_moves(&self, _: MoveRequest) -> Pending<'_, Result<Vec<MovePlan>>> {
+        Box::pin(async move { Ok(Vec::new()) })
+    }
+
+    fn moves(&self) -> Pending<'_, Result<Vec<MoveDescription>>> {
+        Box::pin(async move { Ok(Vec::new()) })
+    }
+
+    fn one_move(&self, id: i64) -> Pending<'_, Result<MoveDescription>> {
+        Box::pin(async move { Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("no move {id}"))) })
+    }
+
+    fn change_move(&self, id: i64, _: MoveAction) -> Pending<'_, Result<MoveDescription>> {
+        self.one_move(id)
+    }
+
+    fn set_weight(&self, shard: String, _: f64) -> Pending<'_, Result<()>> {
+        Box::pin(async move { Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("no {shard}"))) })
+    }
+
+    fn throttle_moves(&self, _: u64) {}
+
     fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {
         Box::pin(async move { Err(Error::new(SqlState::DUPLICATE_OBJECT, format!("shard {} exists", shard.shard))) })
     }

@@ -49,9 +49,8 @@ pub(super) async fn append(
     action: &str,
     detail: &str,
 ) -> Result<(), CatalogError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     sqlx::query("INSERT INTO audit (at_us, actor, epoch, action, detail) VALUES (?, ?, ?, ?, ?)")
-        .bind(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
+        .bind(now_us())
         .bind(actor)
         .bind(topology_rows::stored_epoch(epoch)?)
         .bind(action)
@@ -59,4 +58,10 @@ pub(super) async fn append(
         .execute(&mut **transaction)
         .await?;
     Ok(())
+}
+
+/// Microseconds since 1970, UTC.
+pub(super) fn now_us() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }

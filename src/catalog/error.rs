@@ -36,6 +36,10 @@ pub enum CatalogError {
     NoRedoRecord { gid: String, shard: u16 },
     #[error("there is a redo record {0} already: every statement needs an id of its own")]
     RedoRecordExists(String),
+    #[error("there is no move {0}: `shardctl moves` lists them")]
+    NoMove(i64),
+    #[error("{0}")]
+    CannotMove(String),
     #[error(transparent)]
     Topology(#[from] TopologyError),
 }
@@ -51,6 +55,8 @@ impl From<CatalogError> for Error {
             CatalogError::Topology(_) | CatalogError::AlreadySeeded | CatalogError::NumbersExhausted => {
                 Error::new(SqlState::INVALID_PARAMETER_VALUE, message)
             }
+            CatalogError::NoMove(_) => Error::new(SqlState::UNDEFINED_OBJECT, message),
+            CatalogError::CannotMove(_) => Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message),
             CatalogError::Stale { .. } => Error::new(SqlState::SERIALIZATION_FAILURE, message).retry(Retry::Safe),
             CatalogError::Corrupt(_) => Error::new(SqlState::DATA_CORRUPTED, message).fault(Fault::Proxy),
             CatalogError::Url

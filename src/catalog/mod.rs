@@ -10,6 +10,7 @@ mod audit;
 mod data_directory;
 mod error;
 mod location;
+mod moves;
 mod redo;
 mod topology_rows;
 
@@ -22,6 +23,7 @@ use sqlx::{SqlSafeStr, Sqlite, Transaction};
 pub use audit::AuditEntry;
 pub use data_directory::{DataDirectory, DataDirectoryError};
 pub use error::CatalogError;
+pub use moves::{Asked, MoveStage, NewMove, RecordedMove};
 pub use redo::RedoPart;
 
 use crate::topology::{ShardSpec, ShardUrl, Topology};
@@ -141,6 +143,32 @@ impl Catalog {
         Ok((number, after))
     }
 
+    /// Gives a shard another weight, if the topology is still at `expected`. Gives the new topology, with an empty schema.
+    ///
+    /// # Errors
+    /// The topology has moved on, or the weight cannot be; nothing has changed then.
+    pub async fn set_weight(
+        &self,
+        expected: Epoch,
+        shard: ShardId,
+        weight: f64,
+        actor: &str,
+    ) -> Result<Topology, CatalogError> {
+        let mut transaction = self.begin().await?;
+        raise_epoch(&mut transaction, expected).await?;
+        let before = topology_rows::read(&mut transaction, &self.paths).await?.ok_or(CatalogError::Empty)?;
+        let after = Topology { epoch: expected, ..before }.with_weight(shard, weight)?;
+        sqlx::query("UPDATE shards SET weight = ? WHERE number = ?")
+            .bind(weight)
+            .bind(i64::from(shard.0))
+            .execute(&mut *transaction)
+            .await?;
+        let detail = format!("shard {shard} weight {weight}");
+        audit::append(&mut transaction, actor, after.epoch, "set-weight", &detail).await?;
+        transaction.commit().await?;
+        Ok(after)
+    }
+
     /// The number that [`Catalog::add_shard`] would give now.
     ///
     /// # Errors
@@ -193,9 +221,14 @@ async fn raise_epoch(transaction: &mut Transaction<'_, Sqlite>, expected: Epoch)
 
 async fn migrate(pool: &SqlitePool, path: &Path) -> Result<(), CatalogError> {
     use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-    let sql = include_str!("../../migrations/0001_catalog.sql");
-    let first = Migration::new(1, "catalog".into(), MigrationType::Simple, sql.into_sql_str(), false);
-    let migrated = Migrator::with_migrations(vec![first]).run(pool).await;
+    let step = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    let steps = vec![
+        step(1, "catalog", include_str!("../../migrations/0001_catalog.sql")),
+        step(2, "moves", include_str!("../../migrations/0002_moves.sql")),
+    ];
+    let migrated = Migrator::with_migrations(steps).run(pool).await;
     migrated.map_err(|error| match error {
         MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => {
             CatalogError::Newer { path: path.to_owned() }

@@ -207,7 +207,8 @@ async fn a_catalog_that_cannot_be_says_what_to_do() {
     sqlx::query("DELETE FROM slot_owners WHERE first_slot = 0").execute(&catalog.pool).await.unwrap();
     assert!(matches!(catalog.load().await, Err(CatalogError::Corrupt(_))));
     sqlx::query(
-        "INSERT INTO _sqlx_migrations SELECT 99, 'later', installed_on, success, checksum, 0 FROM _sqlx_migrations",
+        "INSERT INTO _sqlx_migrations SELECT 99, 'later', installed_on, success, checksum, 0 FROM _sqlx_migrations \
+         WHERE version = 1",
     )
     .execute(&catalog.pool)
     .await
@@ -215,6 +216,57 @@ async fn a_catalog_that_cannot_be_says_what_to_do() {
     catalog.close().await;
     let url = format!("sqlite:{}", fixture.data_dir().join("catalog.db").display());
     assert!(matches!(open(url).await, CatalogError::Newer { .. }));
+}
+
+#[tokio::test]
+async fn a_move_is_found_again_at_its_stage_and_its_slots_change_hands_once() {
+    let fixture = Fixture::new();
+    let catalog = fixture.seeded().await;
+    let before = catalog.load().await.unwrap().unwrap();
+    let own = before.keyspaces[0].slots_of(ShardId(1));
+    let slots: crate::topology::SlotSet = own.iter().take(20).collect();
+    let new = NewMove { keyspace: "tickets".into(), from: ShardId(1), to: ShardId(2), slots: slots.clone() };
+    let ids = catalog.add_moves(std::slice::from_ref(&new), "test").await.unwrap();
+    let again = catalog.add_moves(std::slice::from_ref(&new), "test").await;
+    assert!(matches!(again, Err(CatalogError::CannotMove(_))), "{again:?}");
+    let backwards = NewMove { from: ShardId(2), to: ShardId(1), ..new.clone() };
+    assert!(catalog.add_moves(&[backwards], "test").await.is_err(), "it does not own them");
+    let id = ids[0];
+    use MoveStage::{CatchUp, CleanUp, Copy, CutOver, Done, Prepare, Undo, Verify};
+    for step in [(Prepare, Copy), (Copy, CatchUp), (CatchUp, Verify), (Verify, CutOver)] {
+        assert_eq!(catalog.set_move_stage(id, step, None, None).await.unwrap(), None);
+        assert!(catalog.set_move_stage(id, step, None, None).await.is_err(), "it has been there");
+    }
+    assert_eq!(catalog.next_attempt(id).await.unwrap(), 1);
+    assert!(catalog.give_slots(id, Epoch(9)).await.is_err());
+    catalog.close().await;
+
+    let catalog = fixture.open().await;
+    let found = catalog.unfinished_moves().await.unwrap().remove(0);
+    assert_eq!((found.stage, found.attempt, found.slots), (CutOver, 1, slots.clone()));
+    let after = catalog.give_slots(id, before.epoch).await.unwrap();
+    assert_same(&after, &catalog.load().await.unwrap().unwrap());
+    assert_eq!(after.epoch, before.epoch.next());
+    assert_eq!(after.keyspaces[0].slots_of(ShardId(1)), own.difference(&slots));
+    assert!(catalog.give_slots(id, after.epoch).await.is_err(), "they have changed hands");
+    assert!(catalog.ask_of_move(id, Asked::Cancel, "test").await.is_err());
+    assert!(catalog.set_move_stage(id, (CleanUp, Undo), None, None).await.is_err());
+    let ended = catalog.set_move_stage(id, (CleanUp, Done), None, Some(after.epoch)).await.unwrap();
+    assert_eq!(ended, Some(after.epoch.next()));
+    assert!(catalog.unfinished_moves().await.unwrap().is_empty());
+    assert!(matches!(catalog.recorded_move(99).await, Err(CatalogError::NoMove(99))));
+}
+
+#[tokio::test]
+async fn a_weight_that_cannot_be_changes_nothing() {
+    let fixture = Fixture::new();
+    let catalog = fixture.seeded().await;
+    let before = catalog.load().await.unwrap().unwrap();
+    assert!(catalog.set_weight(before.epoch, ShardId(1), -1.0, "test").await.is_err());
+    assert_same(&catalog.load().await.unwrap().unwrap(), &before);
+    let after = catalog.set_weight(before.epoch, ShardId(1), 0.0, "test").await.unwrap();
+    assert_same(&catalog.load().await.unwrap().unwrap(), &after);
+    assert!(after.shards[0].weight.abs() < f64::EPSILON);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use sqlx::{Sqlite, Transaction};
 
 use super::CatalogError;
 use super::location::DataPaths;
-use crate::topology::{Keyspace, Shard, SlotRange, Topology};
+use crate::topology::{Keyspace, Shard, SlotRange, SlotSet, Topology};
 use crate::types::{Epoch, KeyType, ShardId};
 
 type Tx<'a> = Transaction<'a, Sqlite>;
@@ -85,7 +85,8 @@ async fn read_keyspace(
     };
     let ranges: Vec<SlotRange> = ranges.into_iter().map(range).collect::<Result<_, CatalogError>>()?;
     let owners = SlotRange::owners(&ranges).map_err(|error| CatalogError::Corrupt(error.to_string()))?;
-    Ok(Keyspace { name, key_column, key_type, key_columns, shards, owners })
+    let (strays, held) = (Vec::new(), SlotSet::default());
+    Ok(Keyspace { name, key_column, key_type, key_columns, shards, owners, strays, held })
 }
 
 /// Writes a topology into empty tables.
@@ -117,15 +118,26 @@ pub(super) async fn write(
         for shard in &keyspace.shards {
             write_membership(transaction, keyspace, *shard).await?;
         }
-        for range in keyspace.ranges() {
-            sqlx::query("INSERT INTO slot_owners (keyspace, first_slot, last_slot, shard) VALUES (?, ?, ?, ?)")
-                .bind(&keyspace.name)
-                .bind(i64::from(range.first))
-                .bind(i64::from(range.last))
-                .bind(i64::from(range.owner.0))
-                .execute(&mut **transaction)
-                .await?;
-        }
+        write_ranges(transaction, keyspace).await?;
+    }
+    Ok(())
+}
+
+/// Writes the owners of a keyspace's slots in place of those that are there.
+pub(super) async fn write_owners(transaction: &mut Tx<'_>, keyspace: &Keyspace) -> Result<(), CatalogError> {
+    sqlx::query("DELETE FROM slot_owners WHERE keyspace = ?").bind(&keyspace.name).execute(&mut **transaction).await?;
+    write_ranges(transaction, keyspace).await
+}
+
+async fn write_ranges(transaction: &mut Tx<'_>, keyspace: &Keyspace) -> Result<(), CatalogError> {
+    for range in keyspace.ranges() {
+        sqlx::query("INSERT INTO slot_owners (keyspace, first_slot, last_slot, shard) VALUES (?, ?, ?, ?)")
+            .bind(&keyspace.name)
+            .bind(i64::from(range.first))
+            .bind(i64::from(range.last))
+            .bind(i64::from(range.owner.0))
+            .execute(&mut **transaction)
+            .await?;
     }
     Ok(())
 }

@@ -42,9 +42,9 @@ pub(super) struct Mended {
     pub(super) outcome: Result<()>,
 }
 
-/// Slots whose owner a move is deciding: guards keep what they say of them. Nothing moves yet.
-pub(super) fn unsettled(_keyspace: &Keyspace) -> SlotSet {
-    SlotSet::default()
+/// Slots whose owner a move is deciding: guards keep what they say of them.
+pub(super) fn unsettled(keyspace: &Keyspace) -> SlotSet {
+    keyspace.strays.iter().fold(keyspace.held.clone(), |all, strays| all.union(&strays.slots))
 }
 
 /// The slots that a shard owns of a table's keyspace.

@@ -78,7 +78,6 @@ mod statement;
 mod temporary;
 mod text_rules;
 mod transaction;
-mod turns;
 mod two_phase;
 mod verifying;
 mod write;
@@ -120,7 +119,6 @@ use passing_on::StatementNames;
 use recording::RanOn;
 use servers::Servers;
 use statement::PlanCache;
-use turns::Turns;
 use two_phase::TwoPhases;
 
 /// Reads whose rows are brought together at the same time.
@@ -170,8 +168,6 @@ pub struct Engine {
     /// Held by whoever changes the schema or the set of shards, from the first statement to the commit.
     schema_change: Arc<tokio::sync::Mutex<()>>,
     two_phases: TwoPhases,
-    /// Held by every statement on Postgres shards from before it looks at the schema until it has been answered.
-    turns: Turns,
     /// The transactions that wait for each other.
     waits: Arc<Waits>,
 }
@@ -235,7 +231,6 @@ impl Engine {
             cursor_memory: CursorMemory::new(parts.limits.cursors_max_bytes, Arc::clone(&parts.metrics)),
             waits: Waits::new(parts.limits.deadlock_wait),
             two_phases: TwoPhases::default(),
-            turns: Turns::default(),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,
@@ -281,11 +276,7 @@ impl Engine {
 
     /// A statement begins to be answered.
     fn in_flight(&self, door: Door) -> InFlight {
-        let in_flight = self.metrics.door(door).start();
-        match self.kind {
-            ShardKind::Postgres => in_flight.in_turn(self.turns.take()),
-            ShardKind::Sqlite => in_flight,
-        }
+        self.metrics.door(door).start().in_turn(self.live.turns().take())
     }
 
     /// Waits until every statement has been answered that may have been planned by an earlier schema than the one of now.
@@ -293,7 +284,7 @@ impl Engine {
     /// # Errors
     /// 55P03: one takes too long.
     async fn statements_have_ended(&self) -> Result<()> {
-        let earlier = self.turns.have_ended();
+        let earlier = self.live.turns().have_ended();
         tokio::time::timeout(self.limits.lock_wait, earlier).await.map_err(|_| {
             Error::new(SqlState::LOCK_NOT_AVAILABLE, "statements that began before are still being answered")
                 .detail(format!("Waited {} ms.", self.limits.lock_wait.as_millis()))

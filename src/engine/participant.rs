@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Engine;
 use super::deadlock::{Party, WriterParty};
 use super::write::held;
 use crate::error::{Error, Result};
@@ -22,11 +23,14 @@ pub(super) struct Participant {
     pub(super) party: Option<Arc<Party>>,
     /// A snapshot on a SQLite shard, whose next write takes the writer.
     pub(super) taking: Option<Arc<WriterParty>>,
+    /// Its place among the shard's transactions.
+    pub(super) turn: Arc<()>,
 }
 
 impl Participant {
-    pub(super) fn new(shard: ShardId, transaction: ShardTransaction) -> Participant {
-        Participant { shard, transaction, writes: false, steps: Vec::new(), party: None, taking: None }
+    pub(super) fn new(engine: &Engine, shard: ShardId, transaction: ShardTransaction) -> Participant {
+        let turn = engine.live.transactions(shard).take();
+        Participant { shard, transaction, writes: false, steps: Vec::new(), party: None, taking: None, turn }
     }
 
     /// Runs one statement.

@@ -207,7 +207,7 @@ impl Session {
                 if transaction.seen_before(&statement.schema).is_some() {
                     return None;
                 }
-                let participant = transaction.join_at_once(postgres, settings, writes, now)?;
+                let participant = transaction.join_at_once(&self.engine, postgres, settings, writes, now)?;
                 let form = |begins| if begins { behind_begin } else { Form::AsItCame };
                 let passing = participant.transaction.postgres().ok()?.pass_through(settings, name, form, write);
                 if passing.is_none() {

@@ -165,7 +165,7 @@ impl Engine {
             set.open.insert(shard.id(), open.clone());
             set
         });
-        let next = Topology { schema, ..next };
+        let next = Topology { schema, ..next }.moving_as(current);
         self.live.publish(next).map_err(|error| Error::internal(error.to_string()))?;
         Ok(self.live.snapshot())
     }

@@ -307,7 +307,7 @@ impl Transaction {
         for level in 0..self.savepoints.len() {
             transaction.savepoint(&level_name(level)).await?;
         }
-        self.participants.push(Participant::new(shard, transaction));
+        self.participants.push(Participant::new(engine, shard, transaction));
         if engine.kind == ShardKind::Postgres && self.participants.len() > 1 {
             self.form_party(engine)?;
         }
@@ -329,6 +329,7 @@ impl Transaction {
     /// Adds a Postgres shard, or finds it, where that takes no waiting. `None`: it does, or it is a write beside another shard.
     pub(super) fn join_at_once(
         &mut self,
+        engine: &Engine,
         shard: &PostgresShard,
         settings: &Arc<SessionSettings>,
         writes: bool,
@@ -351,7 +352,8 @@ impl Transaction {
             // With a second shard, who waits for whom has to be looked at.
             None if self.savepoints.is_empty() && self.participants.is_empty() => {
                 let transaction = shard.begin_at_once(self.begin_statement(), settings, &self.cancel, now)?;
-                self.participants.push(Participant::new(shard.id(), ShardTransaction::Postgres(transaction)));
+                let transaction = ShardTransaction::Postgres(transaction);
+                self.participants.push(Participant::new(engine, shard.id(), transaction));
                 self.participants.len() - 1
             }
             None => return None,
@@ -489,13 +491,15 @@ fn level_name(level: usize) -> String {
 /// Commits on several shards, on all or none.
 async fn commit_spanning(engine: &Engine, writers: Vec<Participant>, decider: Option<ShardId>) -> Result<Committed> {
     let (mut parts, mut readers) = (Vec::with_capacity(writers.len()), Vec::new());
+    let mut _turns = Vec::with_capacity(writers.len());
     for mut writer in writers {
         writer.settle_steps().await?;
         let holds_writer = match &mut writer.transaction {
             ShardTransaction::Sqlite(transaction) => transaction.holds_writer().await?,
             ShardTransaction::Postgres(_) => true,
         };
-        let Participant { shard, transaction, steps, party, .. } = writer;
+        let Participant { shard, transaction, steps, party, turn, .. } = writer;
+        _turns.push(turn);
         match holds_writer {
             true => parts.push(SpanningPart { shard, transaction, steps, party }),
             // A snapshot that was to write, and has not: whoever would write there now, would have to wait.

@@ -2,6 +2,8 @@
 //!
 //! Readers take a snapshot without a lock and keep it for one statement; a change is a new value, and never an older one.
 
+mod turns;
+
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -9,13 +11,17 @@ use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
 
 use crate::topology::{Schema, Topology};
-use crate::types::Epoch;
+use crate::types::{Epoch, ShardId};
+pub use turns::Turns;
+use turns::TurnsOfShards;
 
 /// The topology that rules now.
 #[derive(Debug)]
 pub struct LiveTopology {
     current: ArcSwap<Topology>,
     epochs: watch::Sender<Epoch>,
+    turns: Turns,
+    transactions: TurnsOfShards,
 }
 
 /// A topology that was looked at, and is looked at anew only when there is a newer one.
@@ -44,7 +50,12 @@ pub struct NotNewer {
 impl LiveTopology {
     pub fn new(topology: Topology) -> LiveTopology {
         let (epochs, _) = watch::channel(topology.epoch);
-        LiveTopology { current: ArcSwap::from_pointee(topology), epochs }
+        LiveTopology {
+            current: ArcSwap::from_pointee(topology),
+            epochs,
+            turns: Turns::default(),
+            transactions: TurnsOfShards::default(),
+        }
     }
 
     /// The topology as it is now. It stays what it is for whoever holds it.
@@ -99,6 +110,18 @@ impl LiveTopology {
             false
         });
         refused.map_or(Ok(()), Err)
+    }
+
+    /// The turns of statements. Each takes its place before it looks at the topology, and holds it until it has been answered: who
+    /// has published an epoch and then waits for these knows that no statement goes by an earlier one.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// The turns of the transactions that have touched a shard. Who has waited for the statements of before and then for
+    /// these, knows that no transaction reads there by an earlier epoch.
+    pub fn transactions(&self, shard: ShardId) -> Arc<Turns> {
+        self.transactions.of(shard)
     }
 
     /// Tells when a newer epoch was published.

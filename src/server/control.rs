@@ -3,22 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::moves;
 use super::open::ShardOpener;
 use super::verification;
 use crate::admin::{
-    AnalyzedStatement, Control, ForceRequest, Forced, ForcedOutcome, InDoubtDescription, KindRequest, NewShard,
-    Pending, ReplicaDescription, Verification, VerifyRequest,
+    AnalyzedStatement, Control, ForceRequest, Forced, ForcedOutcome, InDoubtDescription, KindRequest, MoveAction,
+    MoveDescription, MovePlan, MoveRequest, NewShard, Pending, ReplicaDescription, Verification, VerifyRequest,
 };
 use crate::engine::{Engine, Identity, InDoubtTransaction, KindChange};
 use crate::error::{Error, Result, SqlState};
 use crate::front::http::CREATE_TABLES;
+use crate::rebalance::Rebalancer;
 use crate::shard::ShardKind;
 use crate::shard::postgres::Outcome;
 use crate::shard::sqlite::ShardFile;
 use crate::topology::{Drift, SHARD_NAME_RULE, ShardSpec, ShardUrl, Topology, is_shard_name};
 use crate::types::ShardId;
 
-pub(super) struct EngineControl(pub(super) Arc<Engine>, pub(super) ShardOpener);
+pub(super) struct EngineControl(pub(super) Arc<Engine>, pub(super) ShardOpener, pub(super) Rebalancer);
 
 impl Control for EngineControl {
     fn topology(&self) -> Arc<Topology> {
@@ -114,6 +116,30 @@ impl Control for EngineControl {
                 |id: &ShardId| topology.shard(*id).map_or_else(|| format!("number {id}"), |shard| shard.name.clone());
             Ok(Forced { ended_on: ended.iter().map(name).collect(), unread: unread.iter().map(name).collect() })
         })
+    }
+
+    fn start_moves(&self, request: MoveRequest) -> Pending<'_, Result<Vec<MovePlan>>> {
+        Box::pin(moves::start(&self.2, self.topology(), request))
+    }
+
+    fn moves(&self) -> Pending<'_, Result<Vec<MoveDescription>>> {
+        Box::pin(moves::list(&self.2, self.topology()))
+    }
+
+    fn one_move(&self, id: i64) -> Pending<'_, Result<MoveDescription>> {
+        Box::pin(moves::describe(&self.2, self.topology(), id))
+    }
+
+    fn change_move(&self, id: i64, action: MoveAction) -> Pending<'_, Result<MoveDescription>> {
+        Box::pin(moves::change(&self.2, self.topology(), id, action))
+    }
+
+    fn set_weight(&self, shard: String, weight: f64) -> Pending<'_, Result<()>> {
+        Box::pin(async move { self.2.set_weight(&shard, weight, "admin").await })
+    }
+
+    fn throttle_moves(&self, bytes_per_second: u64) {
+        self.2.throttle(bytes_per_second);
     }
 
     fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {

@@ -6,6 +6,7 @@
 mod banner;
 mod control;
 mod logging;
+mod moves;
 mod open;
 mod reload;
 mod reopen;
@@ -27,6 +28,7 @@ use crate::engine::Engine;
 use crate::front::http::HttpDoor;
 use crate::front::postgres::PostgresDoor;
 use crate::metrics::{Door, Metrics};
+use crate::rebalance::Rebalancer;
 
 pub use logging::start_logging;
 use open::ShardOpener;
@@ -94,6 +96,7 @@ struct Inside<'a> {
     metrics: &'a Arc<Metrics>,
     workers: &'a Workers,
     opener: ShardOpener,
+    moves: Rebalancer,
     live: &'a Live,
 }
 
@@ -115,14 +118,15 @@ pub async fn run(config: Config, sources: Sources, logs: Arc<LogRing>) -> Result
     let early = reload::open(&config)?;
     let doors = Doors::bind(&config).await?;
     let metrics = Arc::new(Metrics::new());
-    let (engine, opener) = open::engine(&config, &directory, &metrics).await?;
+    let (engine, opener, moves) = open::engine(&config, &directory, &metrics).await?;
     let workers = opener.workers();
     let making = tables::make(&engine, &config.database).await?;
     banner::print(&config, &doors, &engine);
     let reopening = tokio::spawn(reopen::until_all_are_open(Arc::clone(&engine), opener.clone()));
     let resolving = tokio::spawn(Arc::clone(&engine).keep_resolving());
+    let moving = tokio::spawn(moves.clone().keep_moving());
     let live = reload::live(&early, &config, &engine);
-    let inside = Inside { engine: &engine, metrics: &metrics, workers: &workers, opener, live: &live };
+    let inside = Inside { engine: &engine, metrics: &metrics, workers: &workers, opener, moves, live: &live };
     let current = reload::keep_current(early, live.clone(), sources, config.clone(), Arc::clone(&engine));
     let current = tokio::spawn(current);
     serve(doors, &config, inside, logs, stop).await;
@@ -132,8 +136,10 @@ pub async fn run(config: Config, sources: Sources, logs: Arc<LogRing>) -> Result
     }
     reopening.abort();
     resolving.abort();
+    moving.abort();
     // Ended, or aborted: no shard is let in any more.
     let _ = reopening.await;
+    let _ = moving.await;
     engine.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -179,7 +185,7 @@ impl Doors {
 
 /// Serves until the signal, and then until each door has let its clients go.
 async fn serve(doors: Doors, config: &Config, inside: Inside<'_>, logs: Arc<LogRing>, stop: watch::Receiver<bool>) {
-    let Inside { engine, metrics, workers, opener, live } = inside;
+    let Inside { engine, metrics, workers, opener, moves, live } = inside;
     let listeners = doors.addresses();
     let stopped = || {
         let mut stop = stop.clone();
@@ -201,7 +207,7 @@ async fn serve(doors: Doors, config: &Config, inside: Inside<'_>, logs: Arc<LogR
     let (clients_gone, gone) = tokio::sync::oneshot::channel::<()>();
     let phase = Arc::new(PhaseCell::new());
     let parts = admin::Parts {
-        control: Arc::new(control::EngineControl(Arc::clone(engine), opener)),
+        control: Arc::new(control::EngineControl(Arc::clone(engine), opener, moves)),
         metrics: Arc::clone(metrics),
         logs,
         phase: Arc::clone(&phase),

@@ -18,6 +18,7 @@ use crate::engine::{self, Engine};
 use crate::error::{Error, Fault, SqlState};
 use crate::live_topology::LiveTopology;
 use crate::metrics::Metrics;
+use crate::rebalance::{Rebalancer, with_moves};
 use crate::shard::postgres::{Pool, PoolLimits, PostgresShard, Replicas, Target};
 use crate::shard::sqlite::{self, Opening, ShardFile, SqliteShard};
 use crate::shard::{self, ShardKind};
@@ -38,12 +39,13 @@ pub(super) async fn engine(
     config: &Config,
     directory: &DataDirectory,
     metrics: &Arc<Metrics>,
-) -> Result<(Arc<Engine>, ShardOpener), StartError> {
+) -> Result<(Arc<Engine>, ShardOpener, Rebalancer), StartError> {
     let catalog = Catalog::open(&config.catalog_url.to_text(), directory.path()).await?;
     let topology = load_or_seed(&catalog, config).await?;
     for warning in config.warnings.iter().chain(&differences(config, &topology)) {
         tracing::warn!("{warning}");
     }
+    let topology = with_moves(topology, &catalog.unfinished_moves().await?);
     let cluster = catalog.cluster_id().await?;
     let kind = kind_of(&topology)?;
     let opener = ShardOpener {
@@ -56,10 +58,12 @@ pub(super) async fn engine(
         replica_max_lag: Duration::from_millis(config.limits.replica_max_lag_ms),
     };
     let (shards, down) = open_all(&opener, &topology).await?;
+    let live = Arc::new(LiveTopology::new(topology));
+    let moves = Rebalancer::new(catalog.clone(), Arc::clone(&live), cluster.clone());
     let parts = engine::Parts {
         database: config.database.clone(),
         cluster,
-        live: Arc::new(LiveTopology::new(topology)),
+        live,
         kind,
         shards,
         down,
@@ -78,7 +82,7 @@ pub(super) async fn engine(
         let told = engine.not_open(id);
         tracing::error!(%shard, detail = told.get_detail(), hint = told.get_hint(), "{}", told.message());
     }
-    Ok((engine, opener))
+    Ok((engine, opener, moves))
 }
 
 /// Opens the shards side by side: one that is locked makes the others wait for nothing.

@@ -124,6 +124,46 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 1.0, value_parser = weight)]
         weight: f64,
     },
+    /// Move slots to another Postgres shard while clients read and write; shows what moves, and asks
+    Move(MoveArguments),
+    /// Move as many slots as the shards' weights ask for, and no more; shows what moves, and asks
+    Rebalance(RebalanceArguments),
+    /// List the moves, or show one
+    Moves {
+        /// Its number
+        id: Option<i64>,
+        /// Show it until it has ended
+        #[arg(long, requires = "id")]
+        watch: bool,
+    },
+    /// Let a move pause where it is
+    Pause {
+        /// Its number, as `shardctl moves` lists it
+        id: i64,
+    },
+    /// Let a move go on that pauses
+    Resume {
+        /// Its number, as `shardctl moves` lists it
+        id: i64,
+    },
+    /// Give a move up and delete what it has copied; not once its slots have changed hands
+    Cancel {
+        /// Its number, as `shardctl moves` lists it
+        id: i64,
+    },
+    /// Give a shard another share of the slots; nothing moves before `shardctl rebalance`
+    SetWeight {
+        /// The shard's name
+        shard: String,
+        /// Relative to the other shards' weights; 0 for none
+        #[arg(value_parser = weight)]
+        weight: f64,
+    },
+    /// Bound how fast moves copy rows, until the server is started again
+    Throttle {
+        /// Bytes a second; 0 is no bound
+        bytes_per_second: u64,
+    },
     /// Check a configuration file, or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -133,6 +173,43 @@ pub(super) enum Command {
     Completions { shell: Shell },
     /// Print the versions of shardctl and of the server
     Version,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct MoveArguments {
+    /// Slots, as numbers and ranges: 0-99,120
+    #[arg(long, required_unless_present = "key", conflicts_with = "key")]
+    pub(super) slots: Option<String>,
+    /// A table and a key: the slot of that key, with all rows of all tables that are in it
+    #[arg(long, num_args = 2, value_names = ["TABLE", "KEY"], allow_hyphen_values = true)]
+    pub(super) key: Option<Vec<String>>,
+    /// The shard that they go to
+    #[arg(long, value_name = "SHARD")]
+    pub(super) to: String,
+    /// The keyspace, where there are several
+    #[arg(long, conflicts_with = "key")]
+    pub(super) keyspace: Option<String>,
+    #[command(flatten)]
+    pub(super) how: MovingArguments,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct RebalanceArguments {
+    #[command(flatten)]
+    pub(super) how: MovingArguments,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct MovingArguments {
+    /// Show what would move, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Show how the moves go on until they have ended
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -287,6 +364,9 @@ mod tests {
             "shardctl nope",
             "shardctl route events",
             "shardctl logs -n 0",
+            "shardctl move --to s2",
+            "shardctl move --slots 1 --key a b --to s2",
+            "shardctl moves --watch",
             "shardctl transactions resolve --commit",
             "shardctl transactions resolve --force a",
             "shardctl transactions resolve --force a --commit --rollback",

@@ -13,6 +13,7 @@ use super::arguments::{
 };
 use super::client::{Client, escaped};
 use super::failure::Failure;
+use super::moves;
 use super::output::Output;
 use super::print;
 use crate::admin::{
@@ -43,6 +44,15 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output) -> Result<ExitCode
         }
         Command::Schema(SchemaCommand::Diff) => return schema_diff(&client()?, output),
         Command::Transactions(command) => return transactions(&client()?, output, command),
+        Command::Move(arguments) => return moves::start(&client()?, output, arguments),
+        Command::Rebalance(arguments) => return moves::rebalance(&client()?, output, arguments),
+        Command::Moves { id: None, .. } => moves::list(&client()?, output)?,
+        Command::Moves { id: Some(id), watch } => return moves::show(&client()?, output, *id, *watch),
+        Command::Pause { id } => moves::change(&client()?, output, *id, "pause")?,
+        Command::Resume { id } => moves::change(&client()?, output, *id, "resume")?,
+        Command::Cancel { id } => moves::change(&client()?, output, *id, "cancel")?,
+        Command::SetWeight { shard, weight } => moves::set_weight(&client()?, output, shard, *weight)?,
+        Command::Throttle { bytes_per_second } => moves::throttle(&client()?, output, *bytes_per_second)?,
         Command::Config(ConfigCommand::Check { config }) => check_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: true, config }) => show_local_config(output, config.clone())?,
         Command::Config(ConfigCommand::Show { local: false, .. }) => {

@@ -9,8 +9,10 @@ mod client;
 mod commands;
 mod failure;
 mod force;
+mod moves;
 mod output;
 mod print;
+mod print_moves;
 mod verify;
 
 use std::process::ExitCode;

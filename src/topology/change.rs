@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::assignment::{Weight, assign, count};
 use super::shard_url::{ShardUrl, redacted_url};
-use super::{KV_KEYSPACE, KV_TABLES, Keyspace, Schema, Shard, Topology, TopologyError};
+use super::{KV_KEYSPACE, KV_TABLES, Keyspace, Schema, Shard, SlotSet, Topology, TopologyError};
 use crate::types::{Epoch, KeyType, SLOTS, ShardId, Slot};
 
 /// A shard that is to be: it has no number yet.
@@ -95,6 +95,19 @@ impl Topology {
         Topology::validated(self.epoch.next(), shards, extended, Arc::clone(&self.schema))
     }
 
+    /// The next epoch, with another weight for a shard. No slot moves by that.
+    ///
+    /// # Errors
+    /// The weight is out of range, or there is no such shard.
+    pub fn with_weight(&self, id: ShardId, weight: f64) -> Result<Topology, TopologyError> {
+        let mut shards = self.shards.clone();
+        match shards.iter_mut().find(|shard| shard.id == id) {
+            Some(shard) => shard.weight = weight,
+            None => return Err(TopologyError::ShardNumber(id.0)),
+        }
+        Topology::validated(self.epoch.next(), shards, self.keyspaces.clone(), Arc::clone(&self.schema))
+    }
+
     /// The weights of a keyspace's shards, as `assign` and `rebalance` take them.
     pub fn weights(&self, keyspace: &Keyspace) -> Vec<Weight> {
         weights_of(&keyspace.shards, &self.shards)
@@ -135,7 +148,8 @@ impl Keyspace {
         let ids: Vec<ShardId> = shards.iter().map(|shard| shard.id).collect();
         let owners = assign(&weights_of(&ids, shards))?;
         let (name, key_column) = (name.into(), key_column.into());
-        Ok(Keyspace { name, key_column, key_type, key_columns: Vec::new(), shards: ids, owners })
+        let (key_columns, strays, held) = (Vec::new(), Vec::new(), SlotSet::default());
+        Ok(Keyspace { name, key_column, key_type, key_columns, shards: ids, owners, strays, held })
     }
 
     /// How many slots each shard of the keyspace owns, 0 included.

@@ -16,6 +16,7 @@ mod schema;
 pub mod server;
 mod shard_url;
 mod slot_set;
+mod strays;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use crate::types::{Epoch, Key, KeyType, SLOTS, ShardId, Slot};
 pub use change::{KeyspaceSpec, ShardSpec};
 pub use shard_url::{ShardUrl, ShardUrlError, redacted_url};
 pub use slot_set::{SlotSet, SlotSetError};
+pub use strays::Strays;
 
 /// The keyspace of the HTTP door's key-value entries. It is always there; no configuration can name it.
 pub const KV_KEYSPACE: &str = "kv";
@@ -75,6 +77,10 @@ pub struct Keyspace {
     pub shards: Vec<ShardId>,
     /// Indexed by slot number; as long as there are slots.
     pub owners: Box<[ShardId]>,
+    /// Of moves under way, whose runner knows them: not stored with the keyspace. Empty at most times.
+    pub strays: Vec<Strays>,
+    /// Slots for which new work waits, some moments, until a newer epoch is published that does not hold them.
+    pub held: SlotSet,
 }
 
 /// What [`is_shard_name`] asks, in words.
@@ -192,6 +198,8 @@ mod tests {
             key_columns: vec![("events".into(), "id".into())],
             shards: vec![ShardId(1)],
             owners: vec![ShardId(1); usize::from(SLOTS)].into(),
+            strays: Vec::new(),
+            held: SlotSet::default(),
         };
         assert_eq!(keyspace.key_column_of("events"), "id");
         assert_eq!(keyspace.key_column_of("seats"), "event_id");

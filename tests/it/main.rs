@@ -30,6 +30,7 @@ mod kinds;
 mod kinds_seen;
 mod last_numbers;
 mod lifecycle;
+mod moving;
 mod pass_through;
 mod postgres_connections;
 mod postgres_drift;

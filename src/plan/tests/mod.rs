@@ -90,6 +90,8 @@ pub(super) fn keyspaces() -> Vec<Arc<Keyspace>> {
                 key_columns: Vec::new(),
                 shards: (1..=4).map(ShardId).collect(),
                 owners: (0..SLOTS).map(|slot| ShardId(slot / (SLOTS / 4) + 1)).collect(),
+                strays: Vec::new(),
+                held: crate::topology::SlotSet::default(),
             })
         })
         .collect()

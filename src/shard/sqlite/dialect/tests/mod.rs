@@ -50,6 +50,8 @@ impl Shard {
             key_columns: Vec::new(),
             shards: Vec::new(),
             owners: Box::default(),
+            strays: Vec::new(),
+            held: crate::topology::SlotSet::default(),
         };
         Shard { connection, schema: Schema::default(), keyspaces: [Arc::new(keyspace)] }
     }
