@@ -42,6 +42,8 @@ fn topology() -> Topology {
         key_columns: Vec::new(),
         shards: (1..=4).map(ShardId).collect(),
         owners: (0..SLOTS).map(|slot| ShardId(slot % 4 + 1)).collect(),
+        strays: Vec::new(),
+        held: shardd::topology::SlotSet::default(),
     };
     Topology { epoch: Epoch(1), shards: Vec::new(), keyspaces: vec![Arc::new(keyspace)], schema: Arc::new(schema()) }
 }

@@ -44,6 +44,8 @@
 //! - **ring**: the shards' points on the hash space; it proposes an owner for every slot.
 //! - **topology**: the truth, numbered by **epoch**: slot -> shard, shards, keyspaces, tables.
 //! - **keyspace**: tables that shard by the same key, and the shards that hold them.
+//! - **strays**: rows on a shard that does not own their slots, while these move. Whatever reads or writes several shards leaves them
+//!   out. **held** slots: new work on them waits, some moments, for their new owner.
 //! - **sharded table**: has the keyspace's key column. **Reference table**: every shard has a full copy.
 //! - **system catalog**: pg_catalog and information_schema, computed from the schema.
 //! - **plan**: what to do with one statement. **route**: which keys it can touch. **scatter**: running it on several

@@ -7,6 +7,8 @@ mod banner;
 mod control;
 mod logging;
 mod open;
+#[cfg(debug_assertions)]
+mod planted;
 mod reload;
 mod reopen;
 mod settings;

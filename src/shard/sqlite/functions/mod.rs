@@ -89,7 +89,7 @@
 //! `pg_vector_text(a) -> t`, `pg_subscripts(a, dimension) -> a`, `pg_subscripts_from_0(a, dimension)`, `pg_array_zip(a, ...)*`, `pg_expandarray(a)`,
 //! `pg_size_pretty(i) -> t`, `pg_fixed_setting(t, zone) -> t`.
 //!
-//! **Keys.** `pg_slot(i|t|b) -> i`: the slot of a sharding key.
+//! **Keys.** `pg_slot(i|t|b) -> i`: the slot of a sharding key; `pg_in_slots(i|t|b, t) -> o`: whether it is one of a set.
 
 mod aggregates;
 mod arrays;
