@@ -56,6 +56,8 @@
 //! - **move**: slots going from one shard to another. **strays**: rows of slots that their shard does not own, while a move runs.
 //! - **topology**: the truth, numbered by **epoch**: slot -> shard, shards, keyspaces, tables.
 //! - **keyspace**: tables that shard by the same key, and the shards that hold them.
+//! - **strays**: rows on a shard that does not own their slots, while these move. Whatever reads or writes several shards leaves them
+//!   out. **held** slots: new work on them waits, some moments, for their new owner.
 //! - **sharded table**: has the keyspace's key column. **Reference table**: every shard has a full copy.
 //! - **guard**: what refuses, on the shard itself, rows of slots that the shard does not own.
 //! - **system catalog**: pg_catalog and information_schema, computed from the schema.

@@ -130,6 +130,10 @@ bounds! {
         "How long a transaction over several Postgres shards waits for a lock; 40P01 past it. A circle that is seen ends sooner.";
     resolve_after_ms = 10_000, 500..=DAY_MS,
         "How old a prepared transaction on a Postgres shard is that another instance, or one that crashed, seems not to finish.";
+    move_hold_ms = 1_000, 1..=MINUTE_MS,
+        "How long a statement waits while the rows that it needs change their shard; 40001 past it.";
+    move_held_statements = 1_000, 0..=1_000_000,
+        "Statements that wait so. One more fails with 40001.";
     write_queue_statements = 8_192, 1..=1_000_000,
         "Writes that wait for one shard's writer. One more is refused with 53300.";
     readers_per_shard = 0, 0..=256,

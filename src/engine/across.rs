@@ -7,9 +7,10 @@ use super::answer::Answer;
 use super::carrying::{Carried, Inserting, first_parameters};
 use super::passing_on::types_for_part;
 use super::session::{Execution, Scope, Session};
+use super::strays::{Reach, while_slots_move};
 use super::write::{Part, together, written_answer};
 use crate::error::{Error, Result};
-use crate::plan::{Across, InsertAcross, Move, Plan, Write};
+use crate::plan::{Across, InsertAcross, Move, Plan, Targets, Write};
 use crate::shard::{Program, Rows, Written};
 use crate::sql::{self, InsertClauses, quote_identifier};
 use crate::topology::{Identity, Table};
@@ -91,7 +92,8 @@ impl Session {
     async fn move_rows(&mut self, movement: &Move, execution: &Execution) -> Result<Answer> {
         let topology = self.engine.live.snapshot();
         let compared = execution.statement.compared_parameters(&execution.parameters);
-        let shards = movement.route.shards(&compared, &topology)?.shards;
+        let Targets { shards, slots } = movement.route.shards(&compared, &topology)?;
+        let reach = Reach { topology: &topology, slots: &slots };
         if shards.len() > 1
             && let Some(plan) = &movement.apart
         {
@@ -113,7 +115,7 @@ impl Session {
             return Err(reason.clone());
         }
         let own = self.open_spanning(execution)?;
-        let outcome = self.take_and_insert(movement, &shards, home, execution).await;
+        let outcome = self.take_and_insert(movement, &shards, home, reach, execution).await;
         let written = self.close_spanning(own, outcome).await?;
         Ok(written_answer(execution, written))
     }
@@ -123,6 +125,7 @@ impl Session {
         movement: &Move,
         shards: &[ShardId],
         home: Option<ShardId>,
+        reach: Reach<'_>,
         execution: &Execution,
     ) -> Result<Written> {
         let table = &movement.table;
@@ -130,10 +133,13 @@ impl Session {
             movement.columns.iter().map(|number| table.columns[*number].known_type().is_some()).collect();
         let formats = Carried::formats_for(known.iter());
         let taking = execution.statement.derive(&movement.taking)?;
-        let whole = execution.whole_program()?;
+        let taken = (&taking, &movement.taking.tree);
+        let taken = self.runs(execution, taken, shards, reach).map_err(while_slots_move)?;
+        let whole = (execution.whole_program()?, execution.statement.written_tree()?);
+        let updated = self.runs(execution, whole, home.as_slice(), reach).map_err(while_slots_move)?;
         let parts = shards.iter().map(|&shard| match home == Some(shard) {
-            true => Part::new(shard, whole.clone()),
-            false => Part { formats: Some(formats.clone()), ..Part::new(shard, taking.clone()) },
+            true => Part::new(shard, updated.on(shard).clone()),
+            false => Part { formats: Some(formats.clone()), ..Part::new(shard, taken.on(shard).clone()) },
         });
         let parts = parts.collect();
         let written = Box::pin(self.write_several(parts, execution)).await?;

@@ -18,6 +18,7 @@ use crate::metrics::{InFlight, Outcome};
 use crate::plan::Plan;
 use crate::shard::sqlite::SubmittedWrite;
 use crate::shard::{Formats, Program, RawParameters, Shard, ShardKind, is_schema_changed};
+use crate::topology::slot_of;
 use crate::types::Datum;
 
 /// Bytes of parameters that a write may have which is handed on before its turn to be answered.
@@ -55,6 +56,7 @@ impl Session {
         parameters: RawParameters,
         last: Option<&Submitted>,
     ) -> Result<Submitted, RawParameters> {
+        let in_flight = self.engine.in_flight(self.door);
         let Some((shard, parameters_of_now)) = self.goes_ahead(prepared, &parameters, last) else {
             return Err(parameters);
         };
@@ -73,7 +75,6 @@ impl Session {
         };
         let Some(Program::Sqlite(program)) = &prepared.statement.program else { return Err(parameters) };
         let call = self.sqlite_call(&execution, program, Formats::AllText);
-        let in_flight = self.engine.metrics.door(self.door).start();
         match shard.sqlite().and_then(|sqlite| sqlite.submit(call)) {
             Ok(written) => {
                 execution.raw = Arc::new(parameters);
@@ -106,15 +107,18 @@ impl Session {
             Plan::Insert(insert) => {
                 let keyspace = topology.keyspace(&insert.keyspace)?;
                 let assigned = statement.assigned_parameters(&values);
-                let mut owners = (0..insert.row_keys.len())
-                    .map(|row| insert.row_key(row, &assigned).ok().map(|key| keyspace.owner_of(&key)));
+                let mut owners = (0..insert.row_keys.len()).map(|row| {
+                    let slot = slot_of(&insert.row_key(row, &assigned).ok()?);
+                    (!keyspace.held.contains(slot)).then(|| keyspace.owner(slot))
+                });
                 let first = owners.next()??;
                 owners.all(|owner| owner == Some(first)).then_some(first)?
             }
             Plan::Write(write) => {
                 let targets = write.route.shards(&statement.compared_parameters(&values), &topology).ok()?;
+                // While slots move there is more to look at.
                 let [only] = targets.shards[..] else { return None };
-                only
+                (!self.engine.live.is_moving()).then_some(only)?
             }
             _ => return None,
         };

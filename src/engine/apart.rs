@@ -30,11 +30,7 @@ impl Statement {
     /// # Errors
     /// The statement cannot be put together across shards; the reason and what to write instead.
     pub(super) fn scattered(&self, scatter: &Scatter) -> Result<Program> {
-        let tree = match scatter {
-            Scatter::Merge { statement, .. } => statement,
-            Scatter::Aggregate(aggregate) => &aggregate.statement,
-        };
-        self.apart.scattered.get_or_init(|| self.spliced(tree)).clone()
+        self.apart.scattered.get_or_init(|| self.spliced(scatter.statement())).clone()
     }
 
     /// # Errors
@@ -146,7 +142,7 @@ impl Statement {
         }
     }
 
-    fn translated_part(&self, tree: &ast::Statement) -> Result<Program> {
+    pub(super) fn translated_part(&self, tree: &ast::Statement) -> Result<Program> {
         Ok(Program::Sqlite(Arc::new(self.translate_over(tree, &self.schema)?)))
     }
 
@@ -175,7 +171,7 @@ impl Statement {
 }
 
 /// A statement of Postgres shards that is derived from a whole one.
-fn with_text(tree: &ast::Statement, text: String, whole: &postgres::Program) -> Program {
+pub(super) fn with_text(tree: &ast::Statement, text: String, whole: &postgres::Program) -> Program {
     let derived = postgres::Program::derived(tag_of(tree), text, whole);
     Program::Postgres(Arc::new(derived.described_each_time(whole.described_each_time)))
 }

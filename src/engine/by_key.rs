@@ -114,6 +114,7 @@ impl Session {
         };
         let unread = execution.statement.parsed.lifted.is_empty() && !is_lock(&execution.prepared.text);
         if unread {
+            self.engine.refuse_unread_beside_strays(shard)?;
             call.aftermath = self.engine.servers.known().hazards.aftermath_of_unread(&execution.prepared.text);
         }
         if matches!(call.way, Way::Simple) {

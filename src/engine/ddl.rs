@@ -24,6 +24,7 @@ impl Session {
         if let (ShardKind::Postgres, ast::Statement::CreateIndex(index)) = (self.engine.kind, tree)
             && index.concurrently
         {
+            self.engine.refuse_while_slots_move()?;
             return self.create_index_concurrently(index, execution).await;
         }
         let own = self.open_spanning(execution)?;
@@ -57,7 +58,10 @@ impl Session {
     /// DROP INDEX and REINDEX with CONCURRENTLY.
     pub(super) async fn change_concurrently(&mut self, change: &Concurrent, execution: &Execution) -> Result<Answer> {
         match (self.engine.kind, change) {
-            (ShardKind::Postgres, _) => self.concurrently(change, execution).await,
+            (ShardKind::Postgres, _) => {
+                self.engine.refuse_while_slots_move()?;
+                self.concurrently(change, execution).await
+            }
             (ShardKind::Sqlite, Concurrent::Reindex) => Err(Error::unsupported(
                 "maintenance of tables by SQL",
                 "Run it on each shard directly; SQLite shards need none.",
@@ -79,6 +83,7 @@ impl Session {
         let engine = Arc::clone(&self.engine);
         let transaction = self.open_transaction()?;
         transaction.lock_schema(&engine).await?;
+        engine.refuse_while_slots_move()?;
         let topology = engine.live.snapshot();
         let schema = transaction.schema.clone().unwrap_or_else(|| Arc::clone(&topology.schema));
         let change = dialect::change(tree, &schema, &topology.keyspaces, transaction.now)?;

@@ -188,6 +188,7 @@ impl Session {
         engine.require_all(Need::SchemaChange)?;
         let transaction = self.open_transaction()?;
         transaction.lock_schema(&engine).await?;
+        engine.refuse_while_slots_move()?;
         let topology = engine.live.snapshot();
         let before = transaction.schema.clone().unwrap_or_else(|| Arc::clone(&topology.schema));
         let mut shards: Vec<ShardId> = topology.shards.iter().map(|shard| shard.id).collect();

@@ -11,13 +11,13 @@ use tokio::sync::mpsc;
 use super::answer::{Answer, Rows};
 use super::down::Need;
 use super::session::{Execution, Session};
+use super::strays::Reach;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Brought, Isolation, Keys, Read};
+use crate::plan::{Brought, Isolation, Keys, Read, Targets};
 use crate::shard::postgres::{Aftermath, Gathering, OnReplica, StatementName, Way};
 use crate::shard::{Call, Formats, Output, OutputColumn, Program, ShardKind, sqlite};
 use crate::sql;
-use crate::topology::Table;
-use crate::types::ShardId;
+use crate::topology::{Table, Topology};
 
 /// What one table gives to a read, and how its shards are asked for it.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Session {
         if read.locks_rows {
             let mut shards = Vec::new();
             for one in gathered.iter().filter(|one| one.brought.locks_rows) {
-                shards.extend(self.targets_of(one, execution)?);
+                shards.extend(self.targets_of(one, &topology, execution)?.shards);
             }
             self.join_to_lock(shards).await?;
         }
@@ -166,26 +166,28 @@ impl Session {
     }
 
     /// The shards that one table's rows are asked of.
-    fn targets_of(&self, one: &Gathered, execution: &Execution) -> Result<Vec<ShardId>> {
-        let topology = self.engine.live.snapshot();
+    fn targets_of(&self, one: &Gathered, topology: &Topology, execution: &Execution) -> Result<Targets> {
         let compared = execution.statement.compared_parameters(&execution.parameters);
         let route = &one.brought.route;
-        let targets = route.shards(&compared, &topology)?;
+        let mut targets = route.shards(&compared, topology)?;
         // A lock is taken on one shard by everybody, or it would exclude nobody.
         if targets.touches_no_slot()
             && !one.brought.locks_rows
             && let Some(shard) = topology.keyspace(&route.keyspace).and_then(|it| self.any_shard_of(it))
         {
-            return Ok(vec![shard]);
+            targets.shards = vec![shard];
         }
-        Ok(targets.shards)
+        Ok(targets)
     }
 
     /// The rows that one table gives, shard by shard.
     async fn rows_of(&mut self, one: &Gathered, execution: &Execution) -> Result<Vec<Rows>> {
-        let shards = self.targets_of(one, execution)?;
+        let topology = self.engine.live.snapshot();
+        let Targets { shards, slots } = self.targets_of(one, &topology, execution)?;
         self.engine.require(&shards, Need::Read)?;
-        let (_, sources) = self.read_each(&shards, &one.program, execution, Formats::AllBinary).await?;
+        let reach = Reach { topology: &topology, slots: &slots };
+        let runs = self.runs(execution, (&one.program, &one.brought.statement.tree), &shards, reach)?;
+        let (_, sources) = self.read_each(&shards, &runs, execution, Formats::AllBinary).await?;
         Ok(sources)
     }
 }

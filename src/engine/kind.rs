@@ -105,6 +105,7 @@ impl Session {
         transaction.set(Some(Isolation::ReadCommitted), Some(false))?;
         self.transaction = Some(transaction);
         self.open_transaction()?.lock_schema(&engine).await?;
+        engine.refuse_while_slots_move()?;
         let topology = engine.live.snapshot();
         let changed = changed(&topology.schema, &topology.keyspaces, change)?;
         let referring = referring(&topology.schema, &changed.name);

@@ -7,7 +7,7 @@
 //! statements together, `spanning` for what commits on several shards (`two_phase` on Postgres shards, where the `resolver`
 //! finishes what was interrupted), `deadlock` for those that wait for each other. `keeping` is what a session has of its own on Postgres
 //! shards (`advisory` locks, `temporary` tables, what `notifying` brings). `shards`, `down` and `agreement` keep the set of
-//! shards; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
+//! shards; `strays` are what moves leave on them; `drift` refuses what their differences would make wrong; `connecting` answers what drivers ask first.
 //! `sequence` is nextval and setval (`givers`: on which shards), `numbers` lastval and currval, from what INSERTs leave to sequences (`fills`). `filling`
 //! and `following` are what one server answers for all, `returned` is what is put together behind a write within WITH,
 //! `concurrently` what indexes need no lock for, `kind` what makes a table another kind (`attached`: what rests on it
@@ -48,6 +48,7 @@ mod gather;
 mod gid;
 mod givers;
 mod guards;
+mod holding;
 mod joining;
 mod keeping;
 mod kind;
@@ -75,6 +76,7 @@ mod shards;
 mod side_by_side;
 mod spanning;
 mod statement;
+mod strays;
 mod temporary;
 mod text_rules;
 mod transaction;
@@ -115,10 +117,12 @@ use crate::types::{Epoch, ShardId};
 use cursor_memory::CursorMemory;
 use deadlock::Waits;
 use down::{DownShard, ShardSet};
+use holding::Holding;
 use passing_on::StatementNames;
 use recording::RanOn;
 use servers::Servers;
 use statement::PlanCache;
+use strays::StrayPrograms;
 use two_phase::TwoPhases;
 
 /// Reads whose rows are brought together at the same time.
@@ -142,6 +146,10 @@ pub struct Limits {
     pub deadlock_wait: Duration,
     /// How old a prepared transaction is that nobody seems to finish.
     pub resolve_after: Duration,
+    /// How long a statement waits for rows that change their shard.
+    pub move_hold: Duration,
+    /// How many may.
+    pub move_held_statements: usize,
 }
 
 /// What all sessions share.
@@ -158,6 +166,7 @@ pub struct Engine {
     servers: Servers,
     catalog: Catalog,
     plans: PlanCache,
+    stray_programs: StrayPrograms,
     scratch: Scratch,
     /// Turns of reads whose rows are brought together: each holds one connection while it waits for others.
     gathers: Arc<Semaphore>,
@@ -170,6 +179,8 @@ pub struct Engine {
     two_phases: TwoPhases,
     /// The transactions that wait for each other.
     waits: Arc<Waits>,
+    /// The statements that wait for a move.
+    holding: Holding,
 }
 
 /// A shard, and where it is counted.
@@ -226,11 +237,13 @@ impl Engine {
             shards: Arc::new(ArcSwap::from_pointee(shards)),
             catalog: parts.catalog,
             plans: PlanCache::new(parts.limits.plan_cache_statements, Arc::clone(&parts.metrics)),
+            stray_programs: StrayPrograms::default(),
             scratch: Scratch::open(Arc::clone(parts.metrics.no_shard()))?,
             gathers: Arc::new(Semaphore::new(GATHERS)),
             cursor_memory: CursorMemory::new(parts.limits.cursors_max_bytes, Arc::clone(&parts.metrics)),
             waits: Waits::new(parts.limits.deadlock_wait),
             two_phases: TwoPhases::default(),
+            holding: Holding::new(parts.limits.move_held_statements),
             limits: parts.limits,
             shard_limits: parts.shard_limits,
             metrics: parts.metrics,
@@ -314,6 +327,17 @@ impl Engine {
                 .retry(Retry::Safe)
                 .hint("Try again when the other change has committed or rolled back.")
         })
+    }
+
+    /// # Errors
+    /// 55006: slots move, or are about to. A move copies tables as they are, and their rows.
+    fn refuse_while_slots_move(&self) -> Result<()> {
+        if !self.live.is_moving() {
+            return Ok(());
+        }
+        Err(Error::new(SqlState::OBJECT_IN_USE, "the schema cannot be changed while rows move between shards")
+            .retry(Retry::Safe)
+            .hint("Try again when the move has ended: see `shardctl moves`."))
     }
 
     /// Raises the catalog's epoch for a change of the schema that is about to be committed. With the schema's lock held.

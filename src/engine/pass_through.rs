@@ -203,8 +203,9 @@ impl Session {
             None if self.settings.default_read_only && (writes || postgres.replicas().is_some()) => return None,
             None => postgres.pass_through(settings, name, |out| write(Form::AsItCame, out), now)?,
             Some(transaction) => {
-                transaction.see(&statement.schema);
-                if transaction.seen_before(&statement.schema).is_some() {
+                let topology = seen.topology.load();
+                transaction.see(topology);
+                if transaction.seen_topology().is_some_and(|seen| !Arc::ptr_eq(seen, topology)) {
                     return None;
                 }
                 let participant = transaction.join_at_once(&self.engine, postgres, settings, writes, now)?;

@@ -12,6 +12,7 @@ use super::parameters;
 use super::passing_on::is_out_of_reach;
 use super::session::{Execution, Session};
 use super::side_by_side::side_by_side;
+use super::strays::{Reach, Runs};
 use super::text_rules::TextRules;
 use super::transaction::Opened;
 use crate::error::{Error, Fault, Result, SqlState};
@@ -26,7 +27,7 @@ const MERGED_BATCHES_AHEAD: usize = 2;
 
 /// What runs on several shards.
 struct Apart<'a> {
-    program: &'a Program,
+    runs: &'a Runs,
     shards: &'a [ShardId],
     text: TextRules,
 }
@@ -88,12 +89,14 @@ impl Session {
         if read.locks_rows {
             self.join_to_lock(targets.shards.clone()).await?;
         }
-        match Box::pin(self.scatter(read, &targets.shards, execution)).await {
+        let reach = Reach { topology: &topology, slots: &targets.slots };
+        match Box::pin(self.scatter(read, &targets.shards, reach, execution)).await {
             // Why rows cannot be put together is told before any is asked for, or before one was passed on.
             // A primary key in GROUP BY stands for its row's columns in one place.
             Err(error)
                 if error.sqlstate() == SqlState::FEATURE_NOT_SUPPORTED
-                    || read.scatter.as_ref().is_err_and(|it| it.sqlstate() == SqlState::GROUPING_ERROR) =>
+                    || read.scatter.as_ref().is_err_and(|it| it.sqlstate() == SqlState::GROUPING_ERROR)
+                    || error.sqlstate() == SqlState::GROUPING_ERROR && topology.is_moving() =>
             {
                 match Box::pin(self.gather(read, execution)).await {
                     // It was the shard's own error.
@@ -121,7 +124,13 @@ impl Session {
     }
 
     /// Runs a read on several shards and puts their rows together as they come.
-    async fn scatter(&mut self, read: &Read, shards: &[ShardId], execution: &Execution) -> Result<Answer> {
+    async fn scatter(
+        &mut self,
+        read: &Read,
+        shards: &[ShardId],
+        reach: Reach<'_>,
+        execution: &Execution,
+    ) -> Result<Answer> {
         let scatter = read.scatter.as_ref().map_err(Clone::clone)?;
         self.engine.require(shards, Need::Read)?;
         if self.engine.kind == ShardKind::Postgres && scatter.reads_values() {
@@ -132,8 +141,9 @@ impl Session {
             self.describe_as(&execution.prepared, &execution.statement).await?;
         }
         let program = execution.statement.scattered(scatter)?;
+        let runs = self.runs(execution, (&program, scatter.statement()), shards, reach)?;
         let text = self.text_rules(read, shards, &execution.statement)?;
-        let apart = Apart { program: &program, shards, text };
+        let apart = Apart { runs: &runs, shards, text };
         match scatter {
             Scatter::Merge { merge, .. } => Box::pin(self.merge(merge, apart, execution)).await,
             Scatter::Aggregate(aggregate) => Box::pin(self.aggregate(aggregate, apart, execution)).await,
@@ -255,10 +265,10 @@ impl Session {
     }
 
     async fn merge(&mut self, merge: &Merge, apart: Apart<'_>, execution: &Execution) -> Result<Answer> {
-        let Apart { program, shards, text } = apart;
+        let Apart { runs, shards, text } = apart;
         let (limit, offset) = merge.row_counts(&execution.parameters)?;
         let formats = execution.formats.with_more(merge.hidden_columns);
-        let (columns, sources) = self.read_each(shards, program, execution, formats).await?;
+        let (columns, sources) = self.read_each(shards, runs, execution, formats).await?;
         let plan = MergePlan {
             order: merge.order.clone(),
             distinct: merge.distinct.clone(),
@@ -279,11 +289,11 @@ impl Session {
     }
 
     async fn aggregate(&mut self, aggregate: &Aggregate, apart: Apart<'_>, execution: &Execution) -> Result<Answer> {
-        let Apart { program, shards, text } = apart;
+        let Apart { runs, shards, text } = apart;
         // Only the whole statement tells the types and origins of its columns.
         self.describe_as(&execution.prepared, &execution.statement).await?;
         let max_bytes = self.engine.limits.merge_max_bytes;
-        let (columns, sources) = self.read_each(shards, program, execution, Formats::AllBinary).await?;
+        let (columns, sources) = self.read_each(shards, runs, execution, Formats::AllBinary).await?;
         let types: Vec<_> = columns.iter().map(|column| column.data_type).collect();
         let finish = aggregate.finish(&types)?;
         text.permit_aggregate(&columns, &finish)?;
@@ -323,19 +333,26 @@ impl Session {
     pub(super) async fn read_each(
         &mut self,
         shards: &[ShardId],
-        program: &Program,
+        runs: &Runs,
         execution: &Execution,
         formats: Formats,
     ) -> Result<(Arc<[OutputColumn]>, Vec<Rows>)> {
-        let mut columns: Option<Arc<[OutputColumn]>> = match program {
+        let mut columns: Option<Arc<[OutputColumn]>> = match runs.usual() {
             Program::Sqlite(program) => Some(program.columns.as_slice().into()),
             Program::Postgres(_) => None,
         };
         let mut sources = Vec::with_capacity(shards.len());
-        let call = self.call_apart(execution, program, formats.clone())?;
-        for (&shard, output) in shards.iter().zip(self.read_side_by_side(shards, &call).await?) {
+        let usual = self.call_apart(execution, runs.usual(), formats.clone())?;
+        let mut calls = Vec::with_capacity(shards.len());
+        for shard in shards {
+            calls.push(match runs.other_on(*shard) {
+                Some(program) => self.call_apart(execution, program, formats.clone())?,
+                None => usual.clone(),
+            });
+        }
+        for (&shard, output) in shards.iter().zip(self.read_side_by_side(shards, calls).await?) {
             let Output { columns: told, rows, notices, .. } =
-                self.engine.output_as_told(shard, output?, execution, program)?;
+                self.engine.output_as_told(shard, output?, execution, runs.on(shard))?;
             self.notices.extend(notices);
             match (&columns, told) {
                 (Some(columns), Some(told)) if !same_types(columns, &told) => {
@@ -352,29 +369,30 @@ impl Session {
     }
 
     /// Runs a read on several shards at the same time, as [`Session::read_call`] runs it on one.
-    async fn read_side_by_side(&mut self, shards: &[ShardId], call: &Call) -> Result<Vec<Result<Output>>> {
+    async fn read_side_by_side(&mut self, shards: &[ShardId], calls: Vec<Call>) -> Result<Vec<Result<Output>>> {
         shards.iter().for_each(|shard| self.ran_on.add(*shard));
         let engine = Arc::clone(&self.engine);
-        let alone = async |shard: ShardId| engine.shard(shard)?.read(call.clone()).await;
+        let alone = async |shard: ShardId, call: Call| engine.shard(shard)?.read(call).await;
         let Some(transaction) = &mut self.transaction else {
-            return Ok(side_by_side(shards.iter().map(|shard| alone(*shard))).await);
+            return Ok(side_by_side(shards.iter().zip(calls).map(|(shard, call)| alone(*shard, call))).await);
         };
+        let may_lag = calls.iter().all(Call::may_lag);
         if let Some(mode) = engine.kind.mode_of_read(transaction.isolation, false) {
             for &shard in shards {
                 if transaction.participant(shard).is_none() {
-                    transaction.join(&engine, shard, mode, call.may_lag()).await?;
+                    transaction.join(&engine, shard, mode, may_lag).await?;
                 }
             }
         }
         let mut within: Vec<_> = transaction.participants.iter_mut().collect();
-        let reads = shards.iter().map(|shard| {
+        let reads = shards.iter().zip(calls).map(|(shard, call)| {
             let own = within.iter().position(|participant| participant.shard == *shard);
             let own = own.map(|place| within.swap_remove(place));
             let alone = &alone;
             async move {
                 match own {
-                    Some(participant) => participant.run(call.clone()).await,
-                    None => alone(*shard).await,
+                    Some(participant) => participant.run(call).await,
+                    None => alone(*shard, call).await,
                 }
             }
         });

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::Engine;
 use super::answer::{Answer, Copying};
 use super::cursors::RowCursors;
+use super::holding::is_held;
 use super::keeping::Keeping;
 use super::names::ByName;
 use super::numbers::LastNumbers;
@@ -27,7 +28,7 @@ use crate::shard::sqlite::{self, Environment, Whereabouts};
 use crate::shard::{Call, CancelFlag, Formats, OutputColumn, Program, RawParameters, is_schema_changed};
 use crate::sql;
 use crate::topology::Schema;
-use crate::types::{Datum, TextStyle};
+use crate::types::{Datum, Epoch, TextStyle};
 
 /// Changes of the schema that one statement gives way to before it fails.
 const SCHEMA_CHANGES: usize = 5;
@@ -67,6 +68,10 @@ pub struct Session {
     pub(super) numbers: Option<Box<LastNumbers>>,
     /// Once a statement has passed through.
     pub(super) seen: Option<Box<Seen>>,
+    /// No part of the client's statement has run: it may wait for a move.
+    pub(super) may_be_held: bool,
+    /// The epoch by which it had to.
+    pub(super) held_at: Epoch,
 }
 
 /// Whether a statement stands alone between two synchronisation points.
@@ -134,6 +139,8 @@ impl Session {
             row_cursors: RowCursors::default(),
             numbers: None,
             seen: None,
+            may_be_held: false,
+            held_at: Epoch(0),
         })
     }
 
@@ -311,10 +318,16 @@ impl Session {
         scope: Scope,
     ) -> Result<Answer> {
         let started = Instant::now();
-        let in_flight = self.engine.in_flight(self.door);
+        let mut in_flight = self.engine.in_flight(self.door);
         self.cancel.clear();
         self.ran_on = RanOn::Nowhere;
-        let mut answer = self.run(prepared, parameters, formats, scope).await;
+        self.may_be_held = true;
+        let parameters = Arc::new(parameters);
+        let mut answer = self.run_with(prepared, &parameters, &formats, scope).await;
+        if answer.as_ref().is_err_and(is_held) {
+            let waiting = self.run_when_moved(in_flight, prepared, &parameters, &formats, scope);
+            (in_flight, answer) = Box::pin(waiting).await;
+        }
         if answer.is_err() {
             self.fail();
         }
@@ -342,12 +355,21 @@ impl Session {
         formats: Formats,
         scope: Scope,
     ) -> Result<Answer> {
+        self.run_with(prepared, &Arc::new(parameters), &formats, scope).await
+    }
+
+    pub(super) async fn run_with(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: &Arc<RawParameters>,
+        formats: &Formats,
+        scope: Scope,
+    ) -> Result<Answer> {
         if self.transaction.as_ref().is_some_and(|transaction| transaction.failed) && !ends_transaction(prepared) {
             return Err(in_failed_transaction());
         }
-        let parameters = Arc::new(parameters);
         for _ in 0..SCHEMA_CHANGES {
-            match self.run_once(prepared, &parameters, &formats, scope).await {
+            match self.run_once(prepared, parameters, formats, scope).await {
                 // Whoever changes the schema holds this until the new one is published.
                 Err(error) if is_schema_changed(&error) => drop(self.engine.lock_schema().await?),
                 answer => return answer,
@@ -355,7 +377,7 @@ impl Session {
         }
         // Nobody changes it once more before this is answered.
         let _schema_lock = self.engine.lock_schema().await?;
-        self.run_once(prepared, &parameters, &formats, scope).await
+        self.run_once(prepared, parameters, formats, scope).await
     }
 
     async fn run_once(
@@ -369,7 +391,6 @@ impl Session {
         if statement.plan.may_read_rows() {
             self.refuse_kinds_after_snapshot()?;
         }
-        self.risk_numbers(&statement);
         let mut values = parameters::decode(&statement, prepared, parameters, self.settings.text_style())?;
         values.extend_from_slice(&prepared.literals);
         let execution = Execution {
@@ -381,6 +402,11 @@ impl Session {
             scope,
             environment: OnceLock::new(),
         };
+        if self.engine.live.is_moving() || self.transaction.as_ref().is_some_and(|it| it.seen_topology().is_some()) {
+            self.look_at_moves(&execution)?;
+        }
+        self.may_be_held &= execution.statement.plan.is_execute();
+        self.risk_numbers(&execution.statement);
         self.dispatch(&execution).await
     }
 
@@ -505,57 +531,6 @@ impl Session {
             Some(transaction) => self.commit_transaction(transaction).await,
             None => Ok(()),
         }
-    }
-
-    /// Keeps a statement under a name, which SQL's PREPARE and the protocol's Parse share. The unnamed one is "" and is
-    /// replaced freely.
-    ///
-    /// # Errors
-    /// 42P05 when the name is taken.
-    pub fn store_statement(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<()> {
-        if !name.is_empty() && self.statements.contains_key(name) {
-            self.fail();
-            return Err(Error::new(
-                SqlState::DUPLICATE_PREPARED_STATEMENT,
-                format!("prepared statement \"{name}\" already exists"),
-            ));
-        }
-        let limit = self.engine.limits.prepared_statements_per_session;
-        if self.statements.len() >= limit {
-            self.fail();
-            return Err(Error::new(
-                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
-                format!("a session can hold {limit} prepared statements"),
-            )
-            .hint(
-                "Close or DEALLOCATE those that are no longer used, or raise limits.prepared_statements_per_session.",
-            ));
-        }
-        prepared.name();
-        self.statements.insert(name.to_owned(), prepared);
-        Ok(())
-    }
-
-    /// # Errors
-    /// 26000 for an unknown name.
-    pub fn statement(&self, name: &str) -> Result<Arc<Prepared>> {
-        self.statements.get(name).cloned().ok_or_else(|| {
-            let message = match name {
-                "" => "unnamed prepared statement does not exist".to_owned(),
-                name => format!("prepared statement \"{name}\" does not exist"),
-            };
-            Error::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
-        })
-    }
-
-    /// The same, where an unknown one is told elsewhere.
-    pub fn known_statement(&self, name: &str) -> Option<&Arc<Prepared>> {
-        self.statements.get(name)
-    }
-
-    /// Closing a name that does not exist is no error, as in the protocol.
-    pub fn close_statement(&mut self, name: &str) {
-        self.statements.remove(name);
     }
 
     /// Marks an open transaction failed: the door met an error that the engine did not see.

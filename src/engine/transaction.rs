@@ -22,7 +22,7 @@ use crate::error::{Error, Result, Retry, SqlState};
 use crate::plan::Isolation;
 use crate::shard::postgres::{Keeper, PostgresShard, SessionSettings, Told};
 use crate::shard::{Beginning, CancelFlag, ShardKind, ShardTransaction, TransactionMode};
-use crate::topology::Schema;
+use crate::topology::{Schema, Topology};
 use crate::types::ShardId;
 
 /// Who opened a transaction, and so who ends it.
@@ -65,8 +65,8 @@ pub(super) struct Transaction {
     pub(super) local_settings: Vec<(String, Option<super::settings::Set>)>,
     /// What its session keeps on Postgres shards.
     pub(super) keeper: Option<Arc<Keeper>>,
-    /// The schema before its first snapshot was taken, where all its statements see the rows of that one.
-    seen: Option<Arc<Schema>>,
+    /// The topology before its first snapshot was taken, where all its statements see the rows of that one.
+    seen: Option<Arc<Topology>>,
     /// What it holds and waits for, of SQLite shards' writers.
     writers: Option<Arc<WriterParty>>,
 }
@@ -183,16 +183,21 @@ impl Transaction {
         Ok(participant)
     }
 
-    /// It is about to run something by this schema, or a newer one.
-    pub(super) fn see(&mut self, schema: &Arc<Schema>) {
+    /// It is about to run something by this topology, or a newer one.
+    pub(super) fn see(&mut self, topology: &Arc<Topology>) {
         if self.isolation != Isolation::ReadCommitted && self.seen.is_none() {
-            self.seen = Some(Arc::clone(schema));
+            self.seen = Some(Arc::clone(topology));
         }
+    }
+
+    /// The topology by which its rows are to be read.
+    pub(super) fn seen_topology(&self) -> Option<&Arc<Topology>> {
+        self.seen.as_ref()
     }
 
     /// The schema by which its rows are to be read, where that may be another than this one.
     pub(super) fn seen_before(&self, now: &Arc<Schema>) -> Option<&Arc<Schema>> {
-        self.seen.as_ref().filter(|seen| !Arc::ptr_eq(seen, now))
+        self.seen.as_ref().map(|seen| &seen.schema).filter(|seen| !Arc::ptr_eq(seen, now))
     }
 
     fn writer_party(&mut self, engine: &Engine) -> Arc<WriterParty> {
@@ -227,6 +232,11 @@ impl Transaction {
 
     async fn commit_to_the_end(mut self, engine: &Engine) -> Result<Option<Error>> {
         let Some(schema) = self.schema.take() else { return self.commit_participants(engine).await?.whole() };
+        // A move may have begun meanwhile: whoever runs it waits for this statement, and finds no change after it.
+        if let Err(error) = engine.refuse_while_slots_move() {
+            self.rollback().await;
+            return Err(error);
+        }
         let announced = match engine.announce_schema().await {
             Ok(announced) => announced,
             Err(error) => {
@@ -293,7 +303,7 @@ impl Transaction {
         may_lag: bool,
     ) -> Result<&mut Participant> {
         if self.isolation != Isolation::ReadCommitted {
-            self.see(&engine.live.snapshot().schema);
+            self.see(&engine.live.snapshot());
         }
         let beginning = Beginning {
             mode,

@@ -9,6 +9,7 @@ use super::participant::Participant;
 use super::recording::RanOn;
 use super::session::{Execution, Scope, Session};
 use super::side_by_side::side_by_side;
+use super::strays::{Reach, while_slots_move};
 use super::transaction::{Opened, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Insert, Plan, ReferenceWrite, Write};
@@ -73,16 +74,19 @@ impl Session {
         let targets = write.route.shards(&execution.statement.compared_parameters(&execution.parameters), &topology)?;
         let program = execution.whole_program()?;
         execution.statement.refuse_misfits(&targets.shards, &self.engine)?;
-        let mut parts: Vec<Part> = targets.shards.iter().map(|&shard| Part::new(shard, program.clone())).collect();
-        let written = match parts.len() {
-            1 if !write.mixes_keyspaces => self.write_one(parts.remove(0), execution).await?,
-            _ => {
+        let written = match targets.shards.as_slice() {
+            &[shard] if !write.mixes_keyspaces => self.write_one(Part::new(shard, program.clone()), execution).await?,
+            shards => {
                 if let Err(reason) = &write.several {
                     return match &write.across {
                         Some(across) => Box::pin(self.write_across(write, across, execution)).await,
                         None => Err(reason.clone()),
                     };
                 }
+                let reach = Reach { topology: &topology, slots: &targets.slots };
+                let runs = self.runs(execution, (program, &write.statement), shards, reach);
+                let runs = runs.map_err(while_slots_move)?;
+                let parts = shards.iter().map(|&shard| Part::new(shard, runs.on(shard).clone())).collect();
                 together(Box::pin(self.write_several(parts, execution)).await?)
             }
         };

@@ -6,6 +6,7 @@ mod turns;
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Cache};
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ use turns::TurnsOfShards;
 pub struct LiveTopology {
     current: ArcSwap<Topology>,
     epochs: watch::Sender<Epoch>,
+    /// What [`Topology::is_moving`] says of it, for whoever asks with every statement.
+    is_moving: AtomicBool,
     turns: Turns,
     transactions: TurnsOfShards,
 }
@@ -51,6 +54,7 @@ impl LiveTopology {
     pub fn new(topology: Topology) -> LiveTopology {
         let (epochs, _) = watch::channel(topology.epoch);
         LiveTopology {
+            is_moving: AtomicBool::new(topology.is_moving()),
             current: ArcSwap::from_pointee(topology),
             epochs,
             turns: Turns::default(),
@@ -61,6 +65,11 @@ impl LiveTopology {
     /// The topology as it is now. It stays what it is for whoever holds it.
     pub fn snapshot(&self) -> Arc<Topology> {
         self.current.load_full()
+    }
+
+    /// Whether slots move now: what holds then need not be looked at otherwise.
+    pub fn is_moving(&self) -> bool {
+        self.is_moving.load(Ordering::Acquire)
     }
 
     /// For whoever looks at it again and again.
@@ -87,7 +96,11 @@ impl LiveTopology {
                 refused = Some(NotNewer { offered, current: *epoch });
                 return false;
             }
+            // Never unset while the topology still moves, as one that is looked at after this may say.
+            let is_moving = topology.is_moving();
+            self.is_moving.fetch_or(is_moving, Ordering::AcqRel);
             self.current.store(topology);
+            self.is_moving.store(is_moving, Ordering::Release);
             *epoch = offered;
             true
         });

@@ -417,6 +417,14 @@ impl InFlight {
         held._turn = Some(turn);
         held
     }
+
+    /// Nobody has to wait for it for now.
+    #[must_use]
+    pub fn out_of_turn(self) -> InFlight {
+        let mut free = self;
+        free._turn = None;
+        free
+    }
 }
 
 impl Drop for InFlight {

@@ -19,6 +19,7 @@ mod insert;
 mod join;
 mod key;
 mod merge_into;
+mod own_rows;
 mod place;
 mod predicate;
 mod query;
@@ -50,6 +51,7 @@ pub use functions::is_known_aggregate;
 pub use gather::{Brought, brought};
 pub use insert::is_default;
 pub use key::KeyExpression;
+pub use own_rows::{OwnRows, own_rows};
 pub use read::writes_within;
 pub use route::{Keys, Pin, Route, Slots, Targets};
 pub use row_by_row::{Found, RowByRow, Tail};
@@ -83,6 +85,11 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// Whether it is EXECUTE: what the statement does is another's to say.
+    pub(crate) fn is_execute(&self) -> bool {
+        matches!(self, Plan::Local(local) if matches!(**local, Local::Execute { .. }))
+    }
+
     /// Whether it may see rows of tables, and is no statement about another one: EXECUTE's has a plan of its own.
     pub(crate) fn may_read_rows(&self) -> bool {
         let Plan::Local(local) = self else { return true };
@@ -228,6 +235,14 @@ pub enum Scatter {
 }
 
 impl Scatter {
+    /// What each shard runs.
+    pub fn statement(&self) -> &ast::Statement {
+        match self {
+            Scatter::Merge { statement, .. } => statement,
+            Scatter::Aggregate(aggregate) => &aggregate.statement,
+        }
+    }
+
     /// Whether values are read when rows are put together, and not only passed on.
     pub fn reads_values(&self) -> bool {
         match self {

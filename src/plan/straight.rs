@@ -2,7 +2,7 @@
 
 use super::key::{KeyExpression, Keys as KeysOf, keys_of};
 use super::{Keys, Pin, Plan, ReadSource, Route};
-use crate::topology::Topology;
+use crate::topology::{Topology, slot_of};
 use crate::types::{Datum, Key, KeyType, ShardId};
 
 /// What says which shard a statement goes to.
@@ -53,7 +53,7 @@ impl Straight {
         self.parameter
     }
 
-    /// The one shard; `None` where the value does not show it.
+    /// The one shard; `None` where the value does not show it, or new work on its slot waits.
     #[inline]
     pub fn shard(&self, value: Option<&Datum>, topology: &Topology) -> Option<ShardId> {
         let keyspace = topology.keyspace(&self.keyspace)?;
@@ -74,7 +74,8 @@ impl Straight {
             },
             _ => return None,
         };
-        Some(keyspace.owner_of(&key))
+        let slot = slot_of(&key);
+        (!keyspace.held.contains(slot)).then(|| keyspace.owner(slot))
     }
 }
 

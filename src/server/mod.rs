@@ -8,6 +8,8 @@ mod control;
 mod logging;
 mod moves;
 mod open;
+#[cfg(debug_assertions)]
+mod planted;
 mod reload;
 mod reopen;
 mod settings;

@@ -42,6 +42,8 @@ pub(super) async fn engine(
 ) -> Result<(Arc<Engine>, ShardOpener, Rebalancer), StartError> {
     let catalog = Catalog::open(&config.catalog_url.to_text(), directory.path()).await?;
     let topology = load_or_seed(&catalog, config).await?;
+    #[cfg(debug_assertions)]
+    let topology = super::planted::with_strays(topology);
     for warning in config.warnings.iter().chain(&differences(config, &topology)) {
         tracing::warn!("{warning}");
     }
@@ -75,6 +77,8 @@ pub(super) async fn engine(
     let engine = Engine::new(parts)?;
     engine.recover().await?;
     engine.agree_on_schema().await?;
+    #[cfg(debug_assertions)]
+    super::planted::hold(engine.live_topology());
     if !engine.any_open() {
         return Err(no_shard(&engine));
     }
@@ -272,6 +276,8 @@ fn limits(config: &Config) -> engine::Limits {
         lock_wait: Duration::from_millis(limits.lock_wait_ms),
         deadlock_wait: Duration::from_millis(limits.deadlock_wait_ms),
         resolve_after: Duration::from_millis(limits.resolve_after_ms),
+        move_hold: Duration::from_millis(limits.move_hold_ms),
+        move_held_statements: size(limits.move_held_statements),
     }
 }
 

@@ -18,6 +18,7 @@ mod lift;
 mod local;
 mod name;
 mod outer;
+mod own_rows;
 mod parse;
 mod precedence;
 mod qualifier;
@@ -48,6 +49,7 @@ pub use lexer::{Lexer, MAX_TEXT_BYTES, Token, TokenKind, position, syntax_error_
 pub use lift::{Lifted, Literal, MAX_LIFTED, MAX_PARAMETERS, lift, put_literals_back};
 pub use local::{AdvisoryLock, Discard, Isolation, Local, SettingCall};
 pub use name::{fold, function_name, ident, name_parts, placeholder_number, quote_identifier};
+pub use own_rows::{KeyColumn, Place, all_conditions, with_conditions};
 pub use parse::{Derived, parse, parse_expression, parse_query, position_of};
 pub use qualifier::without_schema;
 pub use sequence::{SequenceCall, SetvalParts, named_by_call, sequence_call, setval_parts, with_values_in};

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod deep;
+mod own_rows;
 mod reads;
 mod routes;
 mod soundness;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use super::{Distinct, KeyExpression, Keys, Merge, Pin, Plan, ReadSource, Scatter, plan};
 use crate::error::{Error, Result};
-use crate::sql::{Parsed, lift, parse};
+use crate::sql::{Derived, Parsed, lift, parse};
 use crate::topology::{Column, Identity, Keyspace, Refused, Schema, Table, TableKind};
 use crate::types::{KeyType, PgType, SLOTS, ShardId};
 
@@ -183,6 +184,7 @@ pub(super) fn line(text: &str) -> String {
     {
         let (parsed, _) = planned_parsed(text);
         assert!(spliced::of_shards(&parsed, read).is_some(), "{text} is not found in its own text");
+        own_rows::check_read(&parsed, read);
     }
     match plan {
         Plan::Read(read) if read.source == ReadSource::Nowhere => "tableless".into(),
@@ -202,7 +204,12 @@ pub(super) fn line(text: &str) -> String {
         Plan::Write(write) => {
             let keys = describe_keys(&write.route.keys);
             match &write.several {
-                Ok(()) => format!("write {keys}"),
+                Ok(()) => {
+                    if Derived::read(text.to_owned()).is_ok() && !text.contains("CURRENT OF") {
+                        own_rows::with_own_rows(text);
+                    }
+                    format!("write {keys}")
+                }
                 Err(error) => format!("write {keys} | {}", describe_error(error)),
             }
         }

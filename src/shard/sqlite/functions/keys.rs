@@ -3,14 +3,22 @@
 use rusqlite::types::{Value, ValueRef};
 
 use super::call::{Arguments, Function, strict};
-use crate::error::{Error, Result};
-use crate::topology::{slot_of, slot_of_text};
+use crate::error::{Error, Result, SqlState};
+use crate::topology::{SlotSet, slot_of, slot_of_text};
 use crate::types::{Key, Slot};
 
-pub(super) const FUNCTIONS: &[Function] = &[strict("pg_slot", 1, slot)];
+pub(super) const FUNCTIONS: &[Function] = &[strict("pg_slot", 1, slot), strict("pg_in_slots", 2, in_slots)];
 
 fn slot(arguments: &Arguments<'_>) -> Result<Value> {
     Ok(Value::Integer(i64::from(slot_of_cell(arguments.raw(0))?.number())))
+}
+
+/// Whether the slot of a key is one of a set, as sets of slots are written.
+fn in_slots(arguments: &Arguments<'_>) -> Result<Value> {
+    let slots = arguments.compiled(1, |text| {
+        text.parse::<SlotSet>().map_err(|error| Error::new(SqlState::INVALID_TEXT_REPRESENTATION, error.to_string()))
+    })?;
+    Ok(Value::Integer(i64::from(slots.contains(slot_of_cell(arguments.raw(0))?))))
 }
 
 /// The slot of a key in its cell: an integer, a text, or a uuid's 16 bytes.

@@ -89,8 +89,8 @@
 //! `pg_vector_text(a) -> t`, `pg_subscripts(a, dimension) -> a`, `pg_subscripts_from_0(a, dimension)`, `pg_array_zip(a, ...)*`, `pg_expandarray(a)`,
 //! `pg_size_pretty(i) -> t`, `pg_fixed_setting(t, zone) -> t`.
 //!
-//! **Keys.** `pg_slot(i|t|b) -> i`: the slot of a sharding key. The store adds `shardd_guard(t, x)` and `shardd_guard_old(t, x)`, which
-//! its guard's triggers call.
+//! **Keys.** `pg_slot(i|t|b) -> i`: the slot of a sharding key; `pg_in_slots(i|t|b, t) -> o`: whether it is one of a set. The store adds
+//! `shardd_guard(t, x)` and `shardd_guard_old(t, x)`, which its guard's triggers call.
 
 mod aggregates;
 mod arrays;

@@ -86,6 +86,9 @@ fn slots_are_those_of_the_topology() {
     assert_eq!(slot("pg_slot('abc')"), slot_of(&Key::Text("abc".into())).to_string());
     assert_eq!(slot("pg_slot(zeroblob(16))"), slot_of(&Key::Uuid([0; 16])).to_string());
     assert_eq!(slot("pg_slot(NULL)"), "NULL");
+    let number = slot_of(&Key::Bigint(42)).number();
+    assert_eq!(slot(&format!("pg_in_slots(42, '7,{number}')")), "1");
+    assert_eq!(slot(&format!("pg_in_slots(43, '{number}')")), "0");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Functions of the session and the system.
 //!
-//! What they give comes from the session, or is refused.
+//! What they give comes from the session, or is refused. `shardd_in_slots` is for conditions of shardd's own.
 
 /// `name arguments result form`; see the parent for the notation.
 pub(super) const TABLE: &str = "\
@@ -21,6 +21,9 @@ f quote_literal anyelement text pg_quote_literal({text 0})
 f quote_nullable anyelement text pg_quote_nullable({text 0})
 f row_security_active oid bool -
 f session_user () name {user}
+f shardd_in_slots int8,text bool pg_in_slots({0}, {1})
+f shardd_in_slots text,text bool pg_in_slots({0}, {1})
+f shardd_in_slots uuid,text bool pg_in_slots({0}, {1})
 f setval regclass,int8 int8 -
 f setval regclass,int8,bool int8 -
 f txid_current () int8 -
