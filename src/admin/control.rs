@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::answers::{
-    AnalyzedStatement, ForceRequest, Forced, InDoubtDescription, KindRequest, NewShard, ReplicaDescription,
+    AnalyzedStatement, CopiedSummary, ForceRequest, Forced, InDoubtDescription, KindRequest, NewShard,
+    ReplicaDescription,
 };
 use crate::error::Result;
 use crate::topology::{Drift, Topology};
@@ -37,8 +38,7 @@ pub trait Control: Send + Sync + 'static {
     fn analyze(&self, texts: Vec<String>) -> Pending<'_, Result<Vec<AnalyzedStatement>>>;
 
     /// A new shard, which joins every keyspace and owns no slots yet.
-    /// With its number comes what must be known of it.
-    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>>;
+    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<AddedShard>>;
 
     /// What the shards' schemas differ in, read from the shards now.
     fn schema_drift(&self) -> Pending<'_, Result<Arc<Drift>>>;
@@ -54,6 +54,16 @@ pub trait Control: Send + Sync + 'static {
 
     /// Ends one without its decision, which is lost with its shard.
     fn force_in_doubt(&self, request: ForceRequest) -> Pending<'_, Result<Forced>>;
+}
+
+/// A shard that has joined.
+#[derive(Clone, Debug)]
+pub struct AddedShard {
+    pub id: ShardId,
+    /// What must be known of it.
+    pub warnings: Vec<String>,
+    /// What was copied to it, where that is told.
+    pub copied: Option<CopiedSummary>,
 }
 
 /// Where in its life the server is.

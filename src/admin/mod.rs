@@ -22,12 +22,12 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 pub use answers::{
-    Analysis, AnalyzeRequest, AnalyzedStatement, ConfigLine, ExplainRequest, Explanation, ForceRequest, Forced,
-    ForcedOutcome, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, KindChanged, KindRequest, LogEntry, LogPage,
-    NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth,
-    ShardSummary, Status, TableSummary, VersionAnswer,
+    Analysis, AnalyzeRequest, AnalyzedStatement, ConfigLine, CopiedSummary, ExplainRequest, Explanation, ForceRequest,
+    Forced, ForcedOutcome, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, KindChanged, KindRequest, LogEntry,
+    LogPage, NewShard, Readiness, ReplicaDescription, RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription,
+    ShardHealth, ShardSummary, Status, TableSummary, VersionAnswer,
 };
-pub use control::{Control, Pending, Phase, PhaseCell};
+pub use control::{AddedShard, Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;
 
 use crate::metrics::{self, Metrics};

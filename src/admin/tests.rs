@@ -115,7 +115,7 @@ impl Control for MadeUp {
         Box::pin(async move { Err(Error::new(SqlState::UNDEFINED_OBJECT, format!("no {}", request.gid))) })
     }
 
-    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {
+    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<AddedShard>> {
         Box::pin(async move { Err(Error::new(SqlState::DUPLICATE_OBJECT, format!("shard {} exists", shard.shard))) })
     }
 }

@@ -71,6 +71,7 @@ pub(super) async fn engine(
     let engine = Engine::new(parts)?;
     engine.recover().await?;
     engine.agree_on_schema().await?;
+    engine.forget_joinings().await;
     if !engine.any_open() {
         return Err(no_shard(&engine));
     }

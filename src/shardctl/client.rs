@@ -59,6 +59,17 @@ impl Client {
         self.read(self.agent.run(request.map_err(|error| Failure::Usage(error.to_string()))?))
     }
 
+    /// The same for what takes as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(super) fn post_and_wait<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let text = serde_json::to_vec(body).map_err(|error| Failure::Usage(error.to_string()))?;
+        let request = self.request("POST", path).header("content-type", "application/json").body(text);
+        let request = request.map_err(|error| Failure::Usage(error.to_string()))?;
+        self.read(self.agent.run(self.agent.configure_request(request).timeout_global(None).build()))
+    }
+
     fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         match &self.token {

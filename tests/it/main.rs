@@ -25,6 +25,7 @@ mod gather;
 mod guard;
 mod hash_golden;
 mod http;
+mod joining_empty;
 mod kinds;
 mod kinds_seen;
 mod last_numbers;

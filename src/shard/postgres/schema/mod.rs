@@ -1,7 +1,8 @@
 //! The schema of a Postgres shard: read from its catalog, compared with the other shards', and judged.
 //!
 //! Pure: there is no connection here. Whoever has one runs [`BEGIN`], [`CATALOG`] and [`END`], gives the row to
-//! [`ShardSchema::read`], and may then run [`ShardSchema::positions_query`]. [`hash_check`] is for a shard that joins.
+//! [`ShardSchema::read`], and may then run [`ShardSchema::positions_query`]. [`hash_check`] is for a shard that joins, [`copy`] for one that is
+//! empty.
 //!
 //! What is served is the tables of the schema `public`. Everything else that can be named in FROM (views, tables of other
 //! schemas, partitions by themselves, ...) is known with the reason why it is refused, so that no statement is guessed at.
@@ -11,6 +12,7 @@
 mod canonical;
 mod catalog;
 mod column_type;
+pub mod copy;
 mod diff;
 mod fact;
 pub mod hash_check;
