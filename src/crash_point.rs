@@ -140,6 +140,30 @@ impl Display for MoveStep {
     }
 }
 
+/// The steps of filling a Postgres shard that joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinStep {
+    /// Tables are made and not committed; no rows are copied.
+    Made,
+    /// All is copied, and not committed.
+    Filled,
+    /// All is committed; the catalog does not have the shard.
+    Committed,
+    /// The catalog has it; what was copied is still remembered on it.
+    Added,
+}
+
+impl Display for JoinStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JoinStep::Made => "join-made",
+            JoinStep::Filled => "join-filled",
+            JoinStep::Committed => "join-committed",
+            JoinStep::Added => "join-added",
+        })
+    }
+}
+
 /// Dies here when it was asked to.
 pub(crate) fn crash_point(place: impl Display) {
     if !cfg!(debug_assertions) {

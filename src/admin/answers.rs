@@ -55,6 +55,19 @@ pub struct ShardSummary {
     /// What must be known of a shard that joined.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What a shard that joined was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<CopiedSummary>,
+}
+
+/// What a Postgres shard was given when it joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopiedSummary {
+    /// How many tables were made, partitions included; 0: they were there.
+    pub tables: u64,
+    /// How many reference tables got their rows.
+    pub reference_tables: u64,
+    pub reference_rows: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

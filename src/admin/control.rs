@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::answers::{
-    AnalyzedStatement, ForceRequest, Forced, InDoubtDescription, KindRequest, MoveAction, MoveDescription, MovePlan,
-    MoveRequest, NewShard, ReplicaDescription, Verification, VerifyRequest,
+    AnalyzedStatement, CopiedSummary, ForceRequest, Forced, InDoubtDescription, KindRequest, MoveAction,
+    MoveDescription, MovePlan, MoveRequest, NewShard, ReplicaDescription, Verification, VerifyRequest,
 };
 use crate::error::Result;
 use crate::topology::{Drift, Topology};
@@ -38,8 +38,7 @@ pub trait Control: Send + Sync + 'static {
     fn analyze(&self, texts: Vec<String>) -> Pending<'_, Result<Vec<AnalyzedStatement>>>;
 
     /// A new shard, which joins every keyspace and owns no slots yet.
-    /// With its number comes what must be known of it.
-    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>>;
+    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<AddedShard>>;
 
     /// What the shards' schemas differ in, read from the shards now.
     fn schema_drift(&self) -> Pending<'_, Result<Arc<Drift>>>;
@@ -75,6 +74,16 @@ pub trait Control: Send + Sync + 'static {
 
     /// Bounds how fast rows are copied, in bytes a second; 0 is no bound.
     fn throttle_moves(&self, bytes_per_second: u64);
+}
+
+/// A shard that has joined.
+#[derive(Clone, Debug)]
+pub struct AddedShard {
+    pub id: ShardId,
+    /// What must be known of it.
+    pub warnings: Vec<String>,
+    /// What was copied to it, where that is told.
+    pub copied: Option<CopiedSummary>,
 }
 
 /// Where in its life the server is.

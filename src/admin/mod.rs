@@ -23,13 +23,13 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 pub use answers::{
-    Analysis, AnalyzeRequest, AnalyzedStatement, ConfigLine, ExplainRequest, Explanation, ForceRequest, Forced,
-    ForcedOutcome, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, KindChanged, KindRequest, LogEntry, LogPage,
-    MoveAction, MoveDescription, MovePlan, MoveRequest, MovedSlots, NewShard, Readiness, ReplicaDescription,
+    Analysis, AnalyzeRequest, AnalyzedStatement, ConfigLine, CopiedSummary, ExplainRequest, Explanation, ForceRequest,
+    Forced, ForcedOutcome, InDoubtDescription, KeyspaceSlots, KeyspaceStatus, KindChanged, KindRequest, LogEntry,
+    LogPage, MoveAction, MoveDescription, MovePlan, MoveRequest, MovedSlots, NewShard, Readiness, ReplicaDescription,
     RouteAnswer, SchemaDiff, SchemaFinding, ShardDescription, ShardHealth, ShardSummary, Status, TableSummary,
     Throttle, Verification, VerificationFlaw, VerifyRequest, VersionAnswer, WeightRequest,
 };
-pub use control::{Control, Pending, Phase, PhaseCell};
+pub use control::{AddedShard, Control, Pending, Phase, PhaseCell};
 pub use logs::LogRing;
 
 use crate::metrics::{self, Metrics};

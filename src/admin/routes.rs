@@ -17,7 +17,7 @@ use super::answers::{
 };
 use super::health::{health_of_all, state};
 use super::topology_view as view;
-use super::{ANALYZED_MAX_BYTES, BODY_MAX_BYTES, BODY_TIME, Door};
+use super::{ANALYZED_MAX_BYTES, AddedShard, BODY_MAX_BYTES, BODY_TIME, Door};
 use crate::metrics::CONTENT_TYPE;
 use crate::topology::Severity;
 use crate::web::{Problem, read_json};
@@ -100,10 +100,10 @@ pub(super) async fn describe(State(door): DoorState, Path(name): Path<String>) -
 pub(super) async fn add_shard(State(door): DoorState, headers: HeaderMap, body: Body) -> Answer {
     let new: NewShard = read_json(&headers, body, BODY_MAX_BYTES, BODY_TIME).await?;
     let name = new.shard.clone();
-    let (id, warnings) = door.control.add_shard(new).await?;
+    let AddedShard { id, warnings, copied } = door.control.add_shard(new).await?;
     tracing::info!(shard = %name, number = id.0, "a shard joined, without slots");
     match summaries(&door).await.into_iter().find(|summary| summary.shard == name) {
-        Some(summary) => Ok(json(StatusCode::CREATED, &ShardSummary { warnings, ..summary })),
+        Some(summary) => Ok(json(StatusCode::CREATED, &ShardSummary { warnings, copied, ..summary })),
         None => Err(crate::error::Error::internal("the shard that was added is not in the topology").into()),
     }
 }

@@ -141,7 +141,7 @@ impl Control for MadeUp {
 
     fn throttle_moves(&self, _: u64) {}
 
-    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {
+    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<AddedShard>> {
         Box::pin(async move { Err(Error::new(SqlState::DUPLICATE_OBJECT, format!("shard {} exists", shard.shard))) })
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn summary(
         slots: slots_of(topology, shard),
         size_bytes,
         warnings: Vec::new(),
+        copied: None,
     }
 }
 

@@ -292,9 +292,15 @@ pub(super) fn refuse_new_shards(engine: &Engine, keyspace: &str, written: usize)
     if engine.live.snapshot().keyspace(keyspace).is_none_or(|keyspace| keyspace.shards.len() == written) {
         return Ok(());
     }
-    Err(Error::new(SqlState::SERIALIZATION_FAILURE, "a shard joined while the reference table was written")
+    Err(Error::new(SqlState::SERIALIZATION_FAILURE, NEW_SHARD)
         .retry(Retry::Safe)
         .hint("Nothing was written: run the whole transaction again."))
+}
+
+const NEW_SHARD: &str = "a shard joined while the reference table was written";
+
+pub(super) fn is_new_shard(error: &Error) -> bool {
+    error.sqlstate() == SqlState::SERIALIZATION_FAILURE && error.message() == NEW_SHARD
 }
 
 pub(super) fn copies_differ(table: &str, shard: &str) -> Error {

@@ -99,6 +99,7 @@ pub use ahead::Submitted;
 pub use answer::{Answer, Copying, RowBatch, Rows, TagCount};
 pub use at_once::{Commit, Control, Ending};
 pub use copy_in::CopyIn;
+pub use joining::{Copied, Joined};
 pub use kind::KindChange;
 pub use pass_through::PassThrough;
 pub use resolver::InDoubtTransaction;

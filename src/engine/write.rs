@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::answer::{Answer, RowBatch, Rows, TagCount};
 use super::down::Need;
+use super::everywhere::{is_new_shard, refuse_new_shards};
 use super::participant::Participant;
 use super::recording::RanOn;
 use super::session::{Execution, Scope, Session};
@@ -95,6 +96,17 @@ impl Session {
 
     /// A reference table's copies are kept identical: the statement runs on one shard, and its effect on the others.
     pub(super) async fn write_reference(&mut self, write: &ReferenceWrite, execution: &Execution) -> Result<Answer> {
+        let alone = self.transaction.is_none() && execution.scope == Scope::Alone;
+        loop {
+            match self.write_reference_once(write, execution).await {
+                // Nothing was written, and there is one shard more now: there are not many times to this.
+                Err(error) if alone && is_new_shard(&error) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn write_reference_once(&mut self, write: &ReferenceWrite, execution: &Execution) -> Result<Answer> {
         let topology = self.engine.live.snapshot();
         let keyspace = topology
             .keyspace(&write.keyspace)
@@ -106,7 +118,16 @@ impl Session {
             return Err(Error::internal(format!("keyspace \"{}\" has no shards", write.keyspace)));
         };
         if others.is_empty() {
-            let written = self.write_one(Part::new(*first, program), execution).await?;
+            let part = Part::new(*first, program);
+            if !topology.schema.joining {
+                let written = self.write_one(part, execution).await?;
+                return Ok(self.answer_of_write(execution, written));
+            }
+            let own = self.open_spanning(execution)?;
+            let engine = Arc::clone(&self.engine);
+            let outcome = self.write_one(part, execution).await;
+            let outcome = outcome.and_then(|written| refuse_new_shards(&engine, &write.keyspace, 1).map(|()| written));
+            let written = self.close_spanning(own, outcome).await?;
             return Ok(self.answer_of_write(execution, written));
         }
         let call = self.call_apart(execution, &program, execution.formats.clone())?;

@@ -13,6 +13,8 @@ pub struct Straight {
     parameter: Option<usize>,
     /// It is the key of a row to be written, and not compared with one.
     of_row: bool,
+    /// It writes to a reference table.
+    to_reference: bool,
     /// It takes a writer's place.
     pub writes: bool,
 }
@@ -25,7 +27,7 @@ impl Straight {
                 Keys::Of(pins) => Some(parameter_of(pins)?),
                 Keys::Any | Keys::Every => None,
             };
-            Some(Straight { keyspace: route.keyspace.clone(), parameter, of_row: false, writes })
+            Some(Straight { keyspace: route.keyspace.clone(), parameter, of_row: false, to_reference: false, writes })
         };
         match plan {
             Plan::Read(read) if read.mixes_keyspaces => None,
@@ -33,13 +35,15 @@ impl Straight {
             Plan::Read(read) if read.source == ReadSource::Shards => by_route(&read.route, read.locks_rows),
             Plan::Write(write) => by_route(&write.route, true),
             Plan::WriteReference(write) => {
-                Some(Straight { keyspace: write.keyspace.clone(), parameter: None, of_row: false, writes: true })
+                let keyspace = write.keyspace.clone();
+                Some(Straight { keyspace, parameter: None, of_row: false, to_reference: true, writes: true })
             }
             Plan::Insert(insert) => match insert.row_keys.as_slice() {
                 [KeyExpression::Parameter(number)] if insert.key_length.is_none() => Some(Straight {
                     keyspace: insert.keyspace.clone(),
                     parameter: Some(*number),
                     of_row: true,
+                    to_reference: false,
                     writes: true,
                 }),
                 _ => None,
@@ -59,7 +63,7 @@ impl Straight {
         let keyspace = topology.keyspace(&self.keyspace)?;
         if self.parameter.is_none() {
             return match keyspace.shards.as_slice() {
-                [only] => Some(*only),
+                [only] if !(self.to_reference && topology.schema.joining) => Some(*only),
                 _ => None,
             };
         }

@@ -7,10 +7,11 @@ use super::moves;
 use super::open::ShardOpener;
 use super::verification;
 use crate::admin::{
-    AnalyzedStatement, Control, ForceRequest, Forced, ForcedOutcome, InDoubtDescription, KindRequest, MoveAction,
-    MoveDescription, MovePlan, MoveRequest, NewShard, Pending, ReplicaDescription, Verification, VerifyRequest,
+    AddedShard, AnalyzedStatement, Control, CopiedSummary, ForceRequest, Forced, ForcedOutcome, InDoubtDescription,
+    KindRequest, MoveAction, MoveDescription, MovePlan, MoveRequest, NewShard, Pending, ReplicaDescription,
+    Verification, VerifyRequest,
 };
-use crate::engine::{Engine, Identity, InDoubtTransaction, KindChange};
+use crate::engine::{Copied, Engine, Identity, InDoubtTransaction, Joined, KindChange};
 use crate::error::{Error, Result, SqlState};
 use crate::front::http::CREATE_TABLES;
 use crate::rebalance::Rebalancer;
@@ -142,7 +143,7 @@ impl Control for EngineControl {
         self.2.throttle(bytes_per_second);
     }
 
-    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<(ShardId, Vec<String>)>> {
+    fn add_shard(&self, shard: NewShard) -> Pending<'_, Result<AddedShard>> {
         Box::pin(async move {
             let url = ShardUrl::parse(&shard.url).map_err(|error| {
                 Error::new(SqlState::INVALID_PARAMETER_VALUE, format!("the shard's URL cannot be used: {error}"))
@@ -157,15 +158,18 @@ impl Control for EngineControl {
                 return Err(Error::new(SqlState::DUPLICATE_OBJECT, message).hint(hint));
             }
             let spec = ShardSpec { name: shard.shard, url, weight: shard.weight };
-            let (topology, warnings) = match (self.0.kind(), &spec.url) {
-                (ShardKind::Sqlite, ShardUrl::Sqlite(_)) => (self.0.add_shard(&spec, "admin").await?, Vec::new()),
-                (ShardKind::Postgres, ShardUrl::Postgres(_)) => self.join(&spec).await?,
+            let (topology, warnings, copied) = match (self.0.kind(), &spec.url) {
+                (ShardKind::Sqlite, ShardUrl::Sqlite(_)) => (self.0.add_shard(&spec, "admin").await?, Vec::new(), None),
+                (ShardKind::Postgres, ShardUrl::Postgres(_)) => {
+                    let Joined { topology, warnings, copied } = self.join(&spec).await?;
+                    (topology, warnings, Some(summary(copied)))
+                }
                 (kind, _) => return Err(other_kind(kind)),
             };
             let added = topology.shard_named(&spec.name);
             let id =
                 added.map(|shard| shard.id).ok_or_else(|| Error::internal("the new shard is not in the topology"))?;
-            Ok((id, warnings))
+            Ok(AddedShard { id, warnings, copied })
         })
     }
 }
@@ -189,12 +193,25 @@ impl EngineControl {
     }
 
     /// Reaches the server first: its URL, its hashes.
-    async fn join(&self, spec: &ShardSpec) -> Result<(Arc<Topology>, Vec<String>)> {
+    async fn join(&self, spec: &ShardSpec) -> Result<Joined> {
         let shard = spec.numbered(self.0.next_shard_number().await?);
         match self.1.open(&shard, ShardFile::Known).await? {
-            crate::shard::Shard::Postgres(opened) => self.0.join(spec, opened, &CREATE_TABLES, "admin").await,
+            crate::shard::Shard::Postgres(opened) => {
+                let (engine, spec) = (Arc::clone(&self.0), spec.clone());
+                // It is taken to its end though nobody waits for it any more.
+                let joining = tokio::spawn(async move { engine.join(&spec, opened, &CREATE_TABLES, "admin").await });
+                joining.await.map_err(|error| Error::internal(error.to_string()))?
+            }
             crate::shard::Shard::Sqlite(_) => Err(Error::internal("a Postgres URL opened a SQLite file")),
         }
+    }
+}
+
+fn summary(copied: Copied) -> CopiedSummary {
+    CopiedSummary {
+        tables: copied.tables as u64,
+        reference_tables: copied.reference_tables as u64,
+        reference_rows: copied.reference_rows,
     }
 }
 

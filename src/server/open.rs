@@ -77,6 +77,7 @@ pub(super) async fn engine(
     let engine = Engine::new(parts)?;
     engine.recover().await?;
     engine.agree_on_schema().await?;
+    engine.forget_joinings().await;
     #[cfg(debug_assertions)]
     super::planted::hold(engine.live_topology());
     if !engine.any_open() {

@@ -112,12 +112,12 @@ pub(super) enum Command {
     /// Show or end transactions that a commit over several Postgres shards has left prepared
     #[command(subcommand)]
     Transactions(TransactionsCommand),
-    /// Add a shard, which joins with no slots yet
+    /// Add a shard: it is given the tables and the reference rows, and joins with no slots yet
     AddShard {
         /// Its name
         #[arg(value_name = "NAME")]
         shard: String,
-        /// sqlite:PATH, or postgres://USER@HOST:PORT/DATABASE whose tables are there already
+        /// sqlite:PATH, or postgres://USER@HOST:PORT/DATABASE: an empty database, or one with the others' tables
         #[arg(value_name = "URL")]
         shard_url: String,
         /// Its share of the slots, relative to the other shards' weights

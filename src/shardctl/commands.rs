@@ -190,13 +190,16 @@ fn schema_diff(client: &Client, output: &mut Output) -> Result<ExitCode, Failure
 }
 
 fn add_shard(client: &Client, output: &mut Output, new: &NewShard) -> Result<(), Failure> {
-    let shard: ShardSummary = client.post("/v1/shards", new)?;
+    let shard: ShardSummary = client.post_and_wait("/v1/shards", new)?;
     match output.format() {
         Format::Json => output.json(&shard),
         Format::Table => {
             output.table(&print::SHARD_HEADER, &[print::shard_row(&shard)])?;
             for warning in &shard.warnings {
                 eprintln!("{}", print::visible(warning));
+            }
+            if let Some(copied) = &shard.copied {
+                eprintln!("{}", print::copied(copied));
             }
             eprintln!("shard {} joined. It owns no slots yet, so no rows go to it.", print::visible(&shard.shard));
             Ok(())

@@ -1,8 +1,8 @@
 //! Answers as text for people. Pure.
 
 use crate::admin::{
-    InDoubtDescription, KeyspaceSlots, LogEntry, ReplicaDescription, ShardDescription, ShardSummary, Status,
-    TableSummary,
+    CopiedSummary, InDoubtDescription, KeyspaceSlots, LogEntry, ReplicaDescription, ShardDescription, ShardSummary,
+    Status, TableSummary,
 };
 
 /// Ranges shown of one keyspace; JSON has them all.
@@ -65,6 +65,22 @@ pub(super) fn shard_row(shard: &ShardSummary) -> Vec<String> {
         shard.size_bytes.map(bytes).unwrap_or_default(),
         shard.url.clone(),
     ]
+}
+
+/// What a shard was given.
+pub(super) fn copied(copied: &CopiedSummary) -> String {
+    let counted = |count: u64, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    let rows = format!(
+        "the rows of {} ({})",
+        counted(copied.reference_tables, "reference table"),
+        counted(copied.reference_rows, "row")
+    );
+    match (copied.tables, copied.reference_tables) {
+        (0, 0) => "nothing was copied: it had all tables and reference rows".to_owned(),
+        (0, _) => format!("copied to it: {rows}"),
+        (tables, 0) => format!("copied to it: {} with all that belongs to them", counted(tables, "table")),
+        (tables, _) => format!("copied to it: {} with all that belongs to them, and {rows}", counted(tables, "table")),
+    }
 }
 
 fn state(state: &str, error: Option<&str>) -> String {

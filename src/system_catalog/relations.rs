@@ -45,6 +45,7 @@ pub fn relations() -> &'static Schema {
         filled_by: Default::default(),
         fired_by_statement: Default::default(),
         fills_unserved: false,
+        joining: false,
         tables: definitions().values().map(|known| (known.name.to_owned(), Arc::clone(&known.table))).collect(),
     });
     &SCHEMA

@@ -36,6 +36,10 @@ pub struct Schema {
     /// Whether a table that a sequence fills is not served: looked up by each call of nextval(). Never stored.
     #[serde(skip)]
     pub fills_unserved: bool,
+    /// A shard is being filled that is about to join: who writes to a reference table looks afterwards whether it has, even
+    /// where there is one shard only. Never stored.
+    #[serde(skip)]
+    pub joining: bool,
 }
 
 /// Why a relation of the shards is not served.

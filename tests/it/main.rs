@@ -26,6 +26,7 @@ mod guard;
 mod guarded;
 mod hash_golden;
 mod http;
+mod joining_empty;
 mod kinds;
 mod kinds_seen;
 mod last_numbers;

@@ -193,8 +193,9 @@ fn a_server_joins_when_it_is_like_the_others() {
     let mut fourth = database(&postgres, "s4", "CREATE TYPE mood AS ENUM ('sad', 'happy')");
     refused_because("s4", &url(&postgres, "s4"), "table \"seats\" is missing on s4");
     fourth.run(&TABLES[TABLES.find("CREATE TABLE seats").expect("a table")..TABLES.find("INSERT").expect("an insert")]);
+    fourth.run("INSERT INTO venues VALUES (1, 'Another')");
     refused_because("s4", &url(&postgres, "s4"), "the rows of the reference table \"venues\" on shard \"s4\"");
-    fourth.run("INSERT INTO venues VALUES (1, 'Hall')");
+    fourth.run("UPDATE venues SET name = 'Hall'");
     fourth.run("INSERT INTO seats VALUES (1, 1)");
     refused_because("s4", &url(&postgres, "s4"), "holds rows of the sharded table");
     fourth.run("DELETE FROM seats");

@@ -419,10 +419,10 @@ impl PostgresTransaction {
     /// The shard failed, or holds what cannot be planned.
     pub async fn schema(&mut self, keyspaces: &[Arc<Keyspace>]) -> Result<ShardSchema> {
         let mut connection = self.place.take().await?;
-        // Names are printed with their schemas while the search path is empty, and it comes back with the savepoint.
+        // The settings come back with the savepoint.
         let text = format!(
-            "SAVEPOINT shardd_look; SET LOCAL search_path = ''; {}; ROLLBACK TO SAVEPOINT shardd_look; \
-             RELEASE SAVEPOINT shardd_look",
+            "SAVEPOINT shardd_look; {} {}; ROLLBACK TO SAVEPOINT shardd_look; RELEASE SAVEPOINT shardd_look",
+            schema::PRINTED_ALIKE,
             schema::CATALOG
         );
         let rows = conversation::rows_of(&mut connection, &text, &self.cancel, &self.shard).await;

@@ -1,15 +1,18 @@
 //! The schema of a Postgres shard: read from its catalog, compared with the other shards', and judged.
 //!
 //! Pure: there is no connection here. Whoever has one runs [`BEGIN`], [`CATALOG`] and [`END`], gives the row to
-//! [`ShardSchema::read`], and may then run [`ShardSchema::positions_query`]. [`hash_check`] is for a shard that joins.
+//! [`ShardSchema::read`], and may then run [`ShardSchema::positions_query`]. [`hash_check`] is for a shard that joins, [`copy`] for one that is
+//! empty.
 //!
 //! What is served is the tables of the schema `public`. Everything else that can be named in FROM (views, tables of other
 //! schemas, partitions by themselves, ...) is known with the reason why it is refused, so that no statement is guessed at.
 //!
 //! <https://www.postgresql.org/docs/current/catalogs.html>
 
+mod canonical;
 mod catalog;
 mod column_type;
+pub mod copy;
 mod diff;
 mod fact;
 mod guard_found;
@@ -37,9 +40,18 @@ use crate::topology::{Keyspace, Placements, Refused, Schema, Table};
 use crate::types::ShardId;
 use fact::Facts;
 
-/// One transaction, so that [`CATALOG`] sees one state, and an empty search path, so that names are printed with their
-/// schemas.
-pub const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = '';";
+macro_rules! printed_alike {
+    () => {
+        "SET LOCAL search_path = ''; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY'; \
+         SET LOCAL IntervalStyle = postgres; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = hex;"
+    };
+}
+
+/// Makes servers print definitions alike, whatever their settings are: names with their schemas, and constants in one form.
+pub const PRINTED_ALIKE: &str = printed_alike!();
+
+/// One transaction, so that [`CATALOG`] sees one state.
+pub const BEGIN: &str = concat!("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ", printed_alike!());
 
 /// One row with one column: the whole schema as JSON. Postgres 12 to 18.
 pub const CATALOG: &str = include_str!("catalog.sql");
@@ -139,7 +151,8 @@ impl ShardSchema {
     pub fn read(id: ShardId, shard: &str, rows: &[TextRow], keyspaces: &[Arc<Keyspace>]) -> Result<ShardSchema> {
         let [row] = rows else { return Err(strange(shard, format_args!("{} rows instead of one", rows.len()))) };
         let [Some(text)] = row.as_slice() else { return Err(strange(shard, "no JSON document")) };
-        let document: catalog::Document = serde_json::from_str(text).map_err(|error| strange(shard, error))?;
+        let document: catalog::Document =
+            serde_json::from_str(&canonical::canonical(text)).map_err(|error| strange(shard, error))?;
         if !matches!(document.search_path.as_str(), "" | "\"\"") {
             return Err(Error::internal(format!(
                 "the catalog of shard \"{shard}\" was read with the search path {}: it must be empty",
