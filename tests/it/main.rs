@@ -24,6 +24,7 @@ mod fuzz;
 mod gather;
 mod guard;
 mod hash_golden;
+mod held_slots;
 mod http;
 mod kinds;
 mod kinds_seen;
