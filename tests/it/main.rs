@@ -25,6 +25,7 @@ mod gather;
 mod guard;
 mod guarded;
 mod hash_golden;
+mod held_slots;
 mod http;
 mod joining_empty;
 mod kinds;

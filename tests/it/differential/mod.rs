@@ -30,6 +30,7 @@ mod run;
 mod schema;
 mod shapes;
 mod shrink;
+mod strays;
 mod values;
 mod world;
 mod writes;
@@ -52,6 +53,7 @@ fn shardd_answers_as_postgres_does() {
         refused: refused::SQLITE,
         known: read_known_differences(),
         never_refused: &[],
+        planting: Vec::new(),
     };
     compare_with(&subject);
 }
@@ -69,6 +71,72 @@ fn shardd_over_postgres_shards_answers_as_one_postgres_does() {
         refused: refused::POSTGRES,
         known: vec![known::RETURNING_ORDER.to_owned()],
         never_refused: &[],
+        planting: Vec::new(),
+    };
+    compare_with(&subject);
+}
+
+/// The tables of the ticket schema that are sharded.
+fn sharded_tickets() -> Vec<&'static str> {
+    schema::TABLES.iter().filter(|table| table.sharded).map(|table| table.name).collect()
+}
+
+#[test]
+fn rows_that_lie_on_another_shard_while_slots_move_are_nobodys() {
+    let (postgres, mut shardd) = (Postgres::start(), Shardd::start());
+    strays::begin(strays::schema_of_tickets(), &postgres, &mut shardd);
+    let files = shardd.shard_names().iter().map(|name| shardd.data_dir().join(format!("{name}.db"))).collect();
+    let planting = strays::OnSqlite { files, tables: sharded_tickets() };
+    let subject = Subject {
+        world: &strays::STILL_TICKETS,
+        ports: vec![(postgres.port, shardd.ports.postgres)],
+        statements: 1000,
+        report: "differential-strays.txt",
+        refused: refused::SQLITE,
+        known: read_known_differences(),
+        never_refused: &[],
+        planting: vec![&planting],
+    };
+    compare_with(&subject);
+}
+
+#[test]
+fn rows_that_lie_on_another_postgres_shard_while_slots_move_are_nobodys() {
+    let postgres = Postgres::start();
+    let databases = postgres.make_shards(3);
+    let mut shardd = Shardd::start_on(&postgres, &databases, "");
+    strays::begin(strays::schema_of_tickets(), &postgres, &mut shardd);
+    let planting = strays::OnPostgres { server: &postgres, databases, tables: sharded_tickets() };
+    let subject = Subject {
+        world: &strays::STILL_TICKETS,
+        ports: vec![(postgres.port, shardd.ports.postgres)],
+        statements: 1000,
+        report: "differential-strays-postgres.txt",
+        refused: refused::POSTGRES,
+        known: vec![known::RETURNING_ORDER.to_owned()],
+        never_refused: &[],
+        planting: vec![&planting],
+    };
+    compare_with(&subject);
+}
+
+#[test]
+fn rows_of_eight_tables_that_lie_on_another_shard_while_slots_move_are_nobodys() {
+    let postgres = Postgres::start_set(&[NOT_COMPILED]);
+    let databases = postgres.make_shards(3);
+    let mut shardd = Shardd::start_on(&postgres, &databases, KEYSPACES);
+    strays::begin((BROAD.schema)(), &postgres, &mut shardd);
+    let tables = broad::sharded_tables();
+    let planting = strays::OnPostgres { server: &postgres, databases, tables };
+    let subject = Subject {
+        world: &strays::STILL_BROAD,
+        ports: vec![(postgres.port, shardd.ports.postgres)],
+        statements: 3_000,
+        report: "differential-strays-broad.txt",
+        refused: refused::POSTGRES,
+        known: [known::RETURNING_ORDER, known::FOLDED, known::TWO_FAULTS].map(str::to_owned).to_vec(),
+        never_refused: &["query", "query shape"],
+        planting: vec![&planting],
     };
     compare_with(&subject);
 }
@@ -95,6 +163,7 @@ fn eight_tables_over_postgres_shards_answer_as_one_postgres_does() {
         refused: refused::POSTGRES,
         known: [known::RETURNING_ORDER, known::FOLDED, known::TWO_FAULTS].map(str::to_owned).to_vec(),
         never_refused: &["query", "query shape"],
+        planting: Vec::new(),
     };
     compare_with(&subject);
 }

@@ -2,6 +2,7 @@
 
 use super::compare::{Mode, Refusal, Verdict, ask, compare, general, refusal, show};
 use super::known;
+use super::strays::Planting;
 use super::values;
 use super::world::World;
 use super::writes::{Script, Step};
@@ -51,7 +52,7 @@ pub struct Outcome {
     pub mismatch: Option<Mismatch>,
 }
 
-pub struct Pair {
+pub struct Pair<'p> {
     pub world: &'static World,
     shardd_port: u16,
     postgres: Client,
@@ -61,13 +62,24 @@ pub struct Pair {
     schema_is_made: bool,
     /// What has been run over the rows since they were made.
     pub history: Vec<Step>,
+    /// Whoever puts rows on shardd's shards that do not belong there.
+    pub planting: Option<&'p (dyn Planting + Sync)>,
 }
 
-impl Pair {
-    pub fn new(world: &'static World, postgres_port: u16, shardd_port: u16) -> Pair {
+impl<'p> Pair<'p> {
+    pub fn new(world: &'static World, postgres_port: u16, shardd_port: u16) -> Pair<'p> {
         let connect = |port| Client::connect(port).expect("a connection");
         let (postgres, shardd) = (connect(postgres_port), connect(shardd_port));
-        Pair { world, shardd_port, postgres, shardd, dirty: true, schema_is_made: false, history: Vec::new() }
+        Pair {
+            world,
+            shardd_port,
+            postgres,
+            shardd,
+            dirty: true,
+            schema_is_made: false,
+            history: Vec::new(),
+            planting: None,
+        }
     }
 
     /// Makes the schema and its rows anew on both servers, if they may differ.
@@ -76,12 +88,18 @@ impl Pair {
             return;
         }
         self.history.clear();
+        if let Some(planting) = self.planting {
+            planting.clear();
+        }
         let schema = if self.schema_is_made { Vec::new() } else { (self.world.schema)() };
         self.schema_is_made = true;
         for statement in schema.into_iter().chain((self.world.rows)()) {
             let sql = values::inline(&statement);
             self.postgres.run(&sql);
             self.shardd.run(&sql);
+        }
+        if let Some(planting) = self.planting {
+            planting.plant();
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::compare::Mode;
 use super::pair::{Mismatch, Outcome, Pair, Refused};
 use super::random::Random;
+use super::strays::Planting;
 use super::world::World;
 use super::writes::Script;
 use super::{refused, shrink};
@@ -110,7 +111,7 @@ impl Tally {
     }
 }
 
-pub fn generate(pair: &mut Pair, share: Share) -> Tally {
+pub fn generate(pair: &mut Pair<'_>, share: Share) -> Tally {
     let only = std::env::var("SHARDD_DIFFERENTIAL_FAMILY").ok();
     let mut tally = Tally::default();
     let mut scripts = 0;
@@ -151,7 +152,7 @@ pub fn generate(pair: &mut Pair, share: Share) -> Tally {
     tally
 }
 
-pub fn report(pair: &mut Pair, tally: &Tally) -> String {
+pub fn report(pair: &mut Pair<'_>, tally: &Tally) -> String {
     let mut text = String::new();
     let families: Vec<String> = tally
         .families
@@ -211,7 +212,7 @@ pub fn read_known_differences() -> Vec<String> {
 }
 
 /// What is compared with Postgres.
-pub struct Subject {
+pub struct Subject<'p> {
     pub world: &'static World,
     /// The ports of Postgres and of shardd, for each worker.
     pub ports: Vec<(u16, u16)>,
@@ -222,14 +223,19 @@ pub struct Subject {
     pub known: Vec<String>,
     /// Families of which nothing may be refused.
     pub never_refused: &'static [&'static str],
+    /// Whoever puts rows on the shards that do not belong there, for each worker that has one.
+    pub planting: Vec<&'p (dyn Planting + Sync)>,
 }
 
 /// Runs the subject's statements on both, and fails if something differs that is not known.
-pub fn compare_with(subject: &Subject) {
+pub fn compare_with(subject: &Subject<'_>) {
     let share = Share::all(subject.statements);
     let workers = subject.ports.len();
     let mut pairs: Vec<Pair> =
         subject.ports.iter().map(|(postgres, shardd)| Pair::new(subject.world, *postgres, *shardd)).collect();
+    for (pair, planting) in pairs.iter_mut().zip(&subject.planting) {
+        pair.planting = Some(*planting);
+    }
     let mut tally = Tally::default();
     std::thread::scope(|scope| {
         let shares = pairs.iter_mut().enumerate().map(|(worker, pair)| {

@@ -23,3 +23,8 @@ pub const BROAD: World = World {
     own_types: true,
     in_all_modes: false,
 };
+
+/// The names of those that are sharded.
+pub fn sharded_tables() -> Vec<&'static str> {
+    schema::TABLES.iter().filter(|table| table.sharded).map(|table| table.name).collect()
+}
