@@ -129,3 +129,35 @@ pub(super) fn keep_entries(before: &Schema, after: &Schema) -> Result<()> {
         )),
     }
 }
+
+/// What its statement's answer says was done.
+pub(super) fn tag_of(tree: &ast::Statement) -> &'static str {
+    match tree {
+        ast::Statement::CreateTable(_) => "CREATE TABLE",
+        ast::Statement::CreateIndex(_) => "CREATE INDEX",
+        ast::Statement::CreateView(_) => "CREATE VIEW",
+        ast::Statement::CreateSchema { .. } => "CREATE SCHEMA",
+        ast::Statement::CreateSequence { .. } => "CREATE SEQUENCE",
+        ast::Statement::CreateExtension(_) => "CREATE EXTENSION",
+        ast::Statement::CreateType { .. } => "CREATE TYPE",
+        ast::Statement::CreateDomain(_) => "CREATE DOMAIN",
+        ast::Statement::AlterTable(_) => "ALTER TABLE",
+        ast::Statement::AlterIndex { .. } => "ALTER INDEX",
+        ast::Statement::AlterType(_) => "ALTER TYPE",
+        ast::Statement::AlterView { .. } => "ALTER VIEW",
+        ast::Statement::Truncate(_) => "TRUNCATE TABLE",
+        ast::Statement::DropExtension(_) => "DROP EXTENSION",
+        ast::Statement::DropDomain(_) => "DROP DOMAIN",
+        ast::Statement::Comment { .. } => "COMMENT",
+        ast::Statement::Drop { object_type, .. } => match object_type {
+            ast::ObjectType::Table => "DROP TABLE",
+            ast::ObjectType::View => "DROP VIEW",
+            ast::ObjectType::Index => "DROP INDEX",
+            ast::ObjectType::Schema => "DROP SCHEMA",
+            ast::ObjectType::Sequence => "DROP SEQUENCE",
+            ast::ObjectType::Type => "DROP TYPE",
+            _ => "DROP",
+        },
+        _ => "DDL",
+    }
+}

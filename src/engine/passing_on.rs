@@ -265,7 +265,8 @@ impl Session {
             Some(transaction) => (transaction.read_only, transaction.isolation),
             None => (self.settings.default_read_only, self.settings.default_isolation),
         };
-        if !read_only || isolation == Isolation::Serializable {
+        // A replica may not have the rows yet that its shard has been given, or still those that it has not any more.
+        if !read_only || isolation == Isolation::Serializable || self.engine.live.is_moving() {
             return OnReplica::Never;
         }
         match self.keeper().is_none() && self.settings.own(KEY).is_none() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::answer::{Answer, TagCount};
 use super::by_key::Placement;
-use super::everywhere::tag_of;
+use super::ddl::tag_of;
 use super::session::{Execution, Session};
 use super::statement::{PlanScope, Prepared, Statement};
 use crate::error::{Error, Result, SqlState};

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::HOLD;
 use super::backing_off::BackingOff;
 use super::stages::{Step, Stop, Work};
 use crate::catalog::MoveStage;
@@ -51,17 +50,18 @@ impl Work {
 
     /// Leaves the giving shard fenced, the taking one with all rows, and the decision written.
     async fn attempt(&mut self, began: Instant) -> Step {
+        let hold = self.shared.waits.hold;
         self.moved.attempt = self.shared.catalog.next_attempt(self.moved.id).await?;
         let attempt = self.moved.attempt;
         self.shared.publish(Some(self.moved.id)).await?;
         crash_point(MoveStep::Holding);
         // Once nobody plans by an earlier schema, the tables stay those that are looked at here.
-        within(HOLD / 2, self.shared.live.turns().have_ended(), "a statement that began before").await?;
+        within(hold / 2, self.shared.live.turns().have_ended(), "a statement that began before").await?;
         self.look().await?;
         let (here, there) = self.slots_afterwards()?;
         self.shards.fence(attempt, &here, FENCE_WAIT).await?;
         crash_point(MoveStep::Fenced);
-        let left = HOLD.saturating_sub(began.elapsed());
+        let left = hold.saturating_sub(began.elapsed());
         within(left, self.drain(), "what was changed last").await??;
         crash_point(MoveStep::Drained);
         match self.shards.decide_to_own(attempt, &there).await? {

@@ -16,6 +16,7 @@ impl Work {
         crash_point(MoveStep::Deleted);
         // Whose snapshot is older than the deletion would see the rows when they are no longer known as strays.
         self.transactions_have_ended(self.moved.from).await?;
+        self.replicas_have_followed().await;
         self.guard_new().await?;
         self.shards.forget().await?;
         crash_point(MoveStep::Forgotten);
@@ -31,6 +32,7 @@ impl Work {
             self.shards.delete_copies().await?;
             crash_point(MoveStep::Undone);
             self.transactions_have_ended(self.moved.to).await?;
+            self.replicas_have_followed().await;
         }
         self.guard_new().await?;
         self.shards.forget().await?;
@@ -54,6 +56,11 @@ impl Work {
         let keyspace = self.keyspace()?;
         let (here, there) = (keyspace.slots_of(self.moved.from), keyspace.slots_of(self.moved.to));
         Ok(self.shards.guard_new(&tables, (&here, &there)).await?)
+    }
+
+    /// Replicas are not read while slots move. One that is read afterwards is not so far behind that it has not seen the deletion.
+    async fn replicas_have_followed(&self) {
+        tokio::time::sleep(self.shared.waits.replica_lag).await;
     }
 
     /// Waits for who may read the moved rows where they were.

@@ -36,8 +36,14 @@ pub use derived::with_moves;
 pub use planning::{PlannedMove, Wanted};
 pub use progress::Progress;
 
-/// How long new work for slots is held while they change hands, at most: past it the cutover is tried again later.
-pub const HOLD: Duration = Duration::from_secs(1);
+/// What moves wait for, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// How long new work for slots is held while they change hands, at most: past it the cutover is tried again later.
+    pub hold: Duration,
+    /// How far behind its shard a replica may be that is read; zero where there are none.
+    pub replica_lag: Duration,
+}
 
 /// Moves, as their operator meets them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -54,10 +60,11 @@ struct Shared {
     progress: Mutex<BTreeMap<i64, Progress>>,
     /// The most that copying may take; 0 is no bound.
     bytes_per_second: AtomicU64,
+    waits: Waits,
 }
 
 impl Rebalancer {
-    pub fn new(catalog: Catalog, live: Arc<LiveTopology>, cluster: String) -> Rebalancer {
+    pub fn new(catalog: Catalog, live: Arc<LiveTopology>, cluster: String, waits: Waits) -> Rebalancer {
         Rebalancer(Arc::new(Shared {
             catalog,
             live,
@@ -65,6 +72,7 @@ impl Rebalancer {
             wake: Notify::new(),
             progress: Mutex::default(),
             bytes_per_second: AtomicU64::new(0),
+            waits,
         }))
     }
 

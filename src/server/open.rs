@@ -18,7 +18,7 @@ use crate::engine::{self, Engine};
 use crate::error::{Error, Fault, SqlState};
 use crate::live_topology::LiveTopology;
 use crate::metrics::Metrics;
-use crate::rebalance::{Rebalancer, with_moves};
+use crate::rebalance::{Rebalancer, Waits, with_moves};
 use crate::shard::postgres::{Pool, PoolLimits, PostgresShard, Replicas, Target};
 use crate::shard::sqlite::{self, Opening, ShardFile, SqliteShard};
 use crate::shard::{self, ShardKind};
@@ -61,7 +61,7 @@ pub(super) async fn engine(
     };
     let (shards, down) = open_all(&opener, &topology).await?;
     let live = Arc::new(LiveTopology::new(topology));
-    let moves = Rebalancer::new(catalog.clone(), Arc::clone(&live), cluster.clone());
+    let moves = Rebalancer::new(catalog.clone(), Arc::clone(&live), cluster.clone(), waits(config));
     let parts = engine::Parts {
         database: config.database.clone(),
         cluster,
@@ -88,6 +88,15 @@ pub(super) async fn engine(
         tracing::error!(%shard, detail = told.get_detail(), hint = told.get_hint(), "{}", told.message());
     }
     Ok((engine, opener, moves))
+}
+
+/// A cutover has ended, or was given up, before the statements that it holds wait no longer.
+fn waits(config: &Config) -> Waits {
+    let replica_lag = if config.replicas.is_empty() { 0 } else { config.limits.replica_max_lag_ms };
+    Waits {
+        hold: Duration::from_millis(config.limits.move_hold_ms) * 3 / 5,
+        replica_lag: Duration::from_millis(replica_lag),
+    }
 }
 
 /// Opens the shards side by side: one that is locked makes the others wait for nothing.

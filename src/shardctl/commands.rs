@@ -201,7 +201,11 @@ fn add_shard(client: &Client, output: &mut Output, new: &NewShard) -> Result<(),
             if let Some(copied) = &shard.copied {
                 eprintln!("{}", print::copied(copied));
             }
-            eprintln!("shard {} joined. It owns no slots yet, so no rows go to it.", print::visible(&shard.shard));
+            let next = match new.url.starts_with("sqlite:") {
+                true => ", so no rows go to it.",
+                false => ": `shardctl rebalance` gives it its share.",
+            };
+            eprintln!("shard {} joined. It owns no slots yet{next}", print::visible(&shard.shard));
             Ok(())
         }
     }
