@@ -42,12 +42,12 @@ pub(super) async fn engine(
 ) -> Result<(Arc<Engine>, ShardOpener, Rebalancer), StartError> {
     let catalog = Catalog::open(&config.catalog_url.to_text(), directory.path()).await?;
     let topology = load_or_seed(&catalog, config).await?;
-    #[cfg(debug_assertions)]
-    let topology = super::planted::with_strays(topology);
     for warning in config.warnings.iter().chain(&differences(config, &topology)) {
         tracing::warn!("{warning}");
     }
     let topology = with_moves(topology, &catalog.unfinished_moves().await?);
+    #[cfg(debug_assertions)]
+    let topology = super::planted::with_strays(topology);
     let cluster = catalog.cluster_id().await?;
     let kind = kind_of(&topology)?;
     let opener = ShardOpener {
