@@ -106,6 +106,24 @@ impl Session {
         Err(held())
     }
 
+    /// The slots that a statement has touched may have changed owners while it ran: some of its shards were chosen before, others after.
+    ///
+    /// # Errors
+    /// 40001: the transaction sees the rows of before a move.
+    pub(super) fn refuse_moved_meanwhile(&self, execution: &Execution) -> Result<()> {
+        let Some(seen) = self.transaction.as_ref().and_then(|transaction| transaction.seen_topology()) else {
+            return Ok(());
+        };
+        let topology = self.engine.live.load();
+        if seen.epoch == topology.epoch {
+            return Ok(());
+        }
+        match touched(execution, &topology) {
+            Some(touched) if touched.has_moved(seen, &topology) => Err(moved_after_snapshot()),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs a statement that had to wait, when it has waited. What it holds for those who wait for older statements is let go of
     /// meanwhile.
     pub(super) async fn run_when_moved(

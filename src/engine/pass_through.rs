@@ -202,6 +202,8 @@ impl Session {
             // What only reads may belong on a replica.
             None if self.settings.default_read_only && (writes || postgres.replicas().is_some()) => return None,
             None => postgres.pass_through(settings, name, |out| write(Form::AsItCame, out), now)?,
+            // It may be on a replica, which may not have the rows yet that its shard was given.
+            Some(transaction) if transaction.read_only && self.engine.live.is_moving() => return None,
             Some(transaction) => {
                 let topology = seen.topology.load();
                 transaction.see(topology);

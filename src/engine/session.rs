@@ -407,7 +407,9 @@ impl Session {
         }
         self.may_be_held &= execution.statement.plan.is_execute();
         self.risk_numbers(&execution.statement);
-        self.dispatch(&execution).await
+        let answer = self.dispatch(&execution).await?;
+        self.refuse_moved_meanwhile(&execution)?;
+        Ok(answer)
     }
 
     /// The statement for the schema of now: made again from its text when a newer one was published.

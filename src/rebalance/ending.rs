@@ -3,10 +3,20 @@
 use super::stages::{Step, Work, sharded_tables};
 use crate::catalog::MoveStage;
 use crate::crash_point::{MoveStep, crash_point};
+use crate::error::{Error, Result};
 
 impl Work {
     /// The slots have changed hands: the rows go from the shard that gave them, once nobody can read them there.
     pub(super) async fn clean_up(&mut self) -> Step {
+        if !self.slots_have_changed_hands()? {
+            // The catalog has it, and this process was kept from publishing it.
+            self.shared.follow_catalog().await?;
+        }
+        if !self.slots_have_changed_hands()? {
+            return Err(
+                Error::internal("a move is to be cleaned up after whose slots are not the taking shard's").into()
+            );
+        }
         let keyspace = self.keyspace()?;
         let (here, there) = (keyspace.slots_of(self.moved.from), keyspace.slots_of(self.moved.to));
         self.earlier_readers_have_ended().await?;
@@ -48,6 +58,11 @@ impl Work {
             return self.hand_over().await;
         }
         self.enter(MoveStage::Undo, Some(reason)).await
+    }
+
+    fn slots_have_changed_hands(&self) -> Result<bool> {
+        let keyspace = self.keyspace()?;
+        Ok(self.moved.slots.iter().all(|slot| keyspace.owner(slot) == self.moved.to))
     }
 
     /// Tables that were made meanwhile are nobody's for the moving slots.

@@ -1,5 +1,6 @@
 //! New epochs, for what a move changes in what statements see.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
@@ -84,7 +85,24 @@ impl Shared {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::internal("the catalog's epoch is not the published one, and stays so"))
+        self.follow_catalog().await?;
+        Err(Error::internal("the catalog's epoch was not the published one for long"))
+    }
+
+    /// Publishes what the catalog says, where this process was kept from it after it had written it.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub(super) async fn follow_catalog(&self) -> Result<()> {
+        let stored = self.catalog.load().await?.ok_or(CatalogError::Empty)?;
+        let current = self.live.snapshot();
+        if stored.epoch <= current.epoch {
+            return Ok(());
+        }
+        tracing::warn!(published = %current.epoch, stored = %stored.epoch, "the catalog is ahead, and is followed");
+        let stored = Topology { schema: Arc::clone(&current.schema), ..stored };
+        let next = derive(stored, &self.catalog.unfinished_moves().await?, None);
+        self.live.publish(next).map_err(|error| Error::internal(error.to_string()))
     }
 
     async fn write(&self, with: With<'_>, current: &Topology) -> std::result::Result<Topology, CatalogError> {

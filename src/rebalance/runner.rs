@@ -69,7 +69,22 @@ impl Shared {
         let in_order = |moved: &RecordedMove| {
             moved.asked == Asked::Pause && (moved.stage != MoveStage::CutOver || paused.contains(&moved.id))
         };
-        Ok(moves.into_iter().find(|moved| !in_order(moved)))
+        // What a paused move has begun on its shards is not to be met by another one there.
+        let pausing: Vec<&RecordedMove> =
+            moves.iter().filter(|moved| in_order(moved) && moved.stage != MoveStage::Prepare).collect();
+        let meets = |moved: &&RecordedMove, paused: &&RecordedMove| {
+            [paused.from, paused.to].iter().any(|shard| [moved.from, moved.to].contains(shard))
+        };
+        let mut ready = moves.iter().filter(|moved| !in_order(moved));
+        let Some(next) = ready.next() else { return Ok(None) };
+        match pausing.iter().find(|paused| meets(&next, paused)) {
+            None => Ok(Some(next.clone())),
+            Some(_) if next.asked == Asked::Cancel && next.stage == MoveStage::Prepare => Ok(Some(next.clone())),
+            Some(paused) => {
+                self.note(next.id, Some(&format!("it waits for move {}, which is paused", paused.id))).await?;
+                Ok(None)
+            }
+        }
     }
 
     async fn work_on(self: &Arc<Self>, moved: RecordedMove) -> Outcome {

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use crate::catalog::{Asked, CatalogError, MoveStage, RecordedMove};
 use crate::crash_point::{MoveStep, crash_point};
 use crate::error::{Error, Result, SqlState};
-use crate::shard::postgres::{MoveParts, PostgresMove, ShardedTable, Target};
+use crate::shard::postgres::{Fate, MoveParts, PostgresMove, ShardedTable, Target};
 use crate::topology::{Keyspace, Misfit, ShardUrl, SlotSet, Spoils, TableKind, Topology};
 use crate::types::ShardId;
 
@@ -79,6 +79,9 @@ impl Work {
             MoveStage::CleanUp | MoveStage::Undo => self.shards.open_to_end().await?,
             _ => {
                 self.shards.open().await?;
+                if !self.shards.is_capturing().await? && self.shards.fate(self.moved.attempt).await? == Fate::Open {
+                    return Err(unnoted().into());
+                }
                 self.begin_progress().await?;
             }
         }
@@ -112,6 +115,10 @@ impl Work {
         // Whoever reads several shards by an earlier epoch would see the copies, too.
         self.shared.publish(None).await?;
         self.earlier_statements_have_ended().await?;
+        // From here on nobody changes them through shardd.
+        if !self.shards.tables_are_as_before().await? {
+            return Err(changed().into());
+        }
         crash_point(MoveStep::Copying);
         for number in 0..self.shards.table_count() {
             loop {
@@ -285,6 +292,11 @@ pub(super) fn server(topology: &Topology, id: ShardId) -> Result<(String, Target
 fn gone(what: &str, which: impl std::fmt::Display) -> Error {
     let message = format!("there is no {what} {which} for the move any more");
     Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+}
+
+fn unnoted() -> Error {
+    let message = "changes of the moving rows were not noted all the while: a trigger of the move's is gone";
+    Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message).hint("Start the move again.")
 }
 
 fn changed() -> Error {

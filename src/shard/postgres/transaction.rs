@@ -571,7 +571,7 @@ async fn replaced(connection: Pooled) -> Result<Pooled> {
 fn on_a_replica() -> Error {
     Error::unsupported(
         "this statement in a read-only transaction that a replica has begun to answer",
-        "Run it first, with SET LOCAL shardd.key before it, or begin the transaction READ WRITE.",
+        "Run it first, with SET LOCAL shardd.key before it, or begin the transaction READ WRITE. While slots move (`shardctl moves`) replicas are not read: run the transaction again.",
     )
 }
 

@@ -121,7 +121,10 @@ fn nothing_is_left(shardd: &Shardd) {
         let left = |client: &mut Client, query: &str| {
             assert_eq!(client.query(query).value(), "0", "{shard}: {query}");
         };
-        left(&mut client, "SELECT count(*) FROM pg_trigger WHERE tgname IN ('shardd_capture', 'shardd_no_truncate')");
+        left(
+            &mut client,
+            "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'shardd\\_%' AND tgname <> 'shardd_guard'",
+        );
         left(&mut client, "SELECT count(*) FROM pg_class WHERE relname LIKE 'moved\\_%'");
         left(&mut client, "SELECT count(*) FROM pg_proc WHERE proname LIKE 'capture\\_%'");
         if client.query("SELECT to_regclass('shardd.move_progress') IS NULL").value() == "f" {

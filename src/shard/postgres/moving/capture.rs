@@ -8,9 +8,10 @@ use super::super::session_state::quoted;
 use super::table::MovedTable;
 use crate::topology::SlotSet;
 
-/// How the triggers of moves are called.
-const TRIGGER: &str = "shardd_capture";
-const TRUNCATE_TRIGGER: &str = "shardd_no_truncate";
+/// How a move's triggers are called: what notes, and what refuses TRUNCATE. Another move of the shard's has its own.
+fn triggers(id: i64) -> (String, String) {
+    (format!("shardd_capture_{id}"), format!("shardd_no_truncate_{id}"))
+}
 
 /// The table of the keys of a table's changed rows.
 pub(super) fn dirty_table(id: i64, table: &MovedTable) -> String {
@@ -25,12 +26,13 @@ fn function(id: i64, table: &MovedTable) -> String {
 /// short `lock_timeout`. The functions run as their owner, so that whoever may write the table needs no right of shardd's.
 pub(super) fn install(id: i64, table: &MovedTable, slots: &SlotSet) -> String {
     let (name, dirty, function) = (table.sql_name(), dirty_table(id, table), function(id, table));
+    let (noting, refusing) = triggers(id);
     let (old, new) = (table.key("OLD"), table.key("NEW"));
     let (old_moves, new_moves) = (table.in_slots("OLD", slots), table.in_slots("NEW", slots));
     let body = format!(
         "BEGIN \
          IF {old_moves} THEN INSERT INTO {dirty} VALUES ({old}); END IF; \
-         IF {new_moves} AND (ROW({new}) IS DISTINCT FROM ROW({old}) OR NOT {old_moves}) THEN INSERT INTO {dirty} VALUES ({new}); \
+         IF {new_moves} AND (ROW({new}) IS DISTINCT FROM ROW({old}) OR ({old_moves}) IS NOT TRUE) THEN INSERT INTO {dirty} VALUES ({new}); \
          END IF; RETURN NULL; END"
     );
     let refuse = format!(
@@ -46,9 +48,9 @@ pub(super) fn install(id: i64, table: &MovedTable, slots: &SlotSet) -> String {
          CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
            SET search_path = pg_catalog, pg_temp AS {body}; \
          CREATE OR REPLACE FUNCTION {function}_truncate() RETURNS trigger LANGUAGE plpgsql AS {refuse}; \
-         CREATE TRIGGER {TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION {function}(); \
-         CREATE TRIGGER {TRUNCATE_TRIGGER} BEFORE TRUNCATE ON {name} FOR EACH STATEMENT EXECUTE FUNCTION {function}_truncate(); \
-         ALTER TABLE {name} ENABLE ALWAYS TRIGGER {TRIGGER}, ENABLE ALWAYS TRIGGER {TRUNCATE_TRIGGER}",
+         CREATE TRIGGER {noting} AFTER INSERT OR UPDATE OR DELETE ON {name} FOR EACH ROW EXECUTE FUNCTION {function}(); \
+         CREATE TRIGGER {refusing} BEFORE TRUNCATE ON {name} FOR EACH STATEMENT EXECUTE FUNCTION {function}_truncate(); \
+         ALTER TABLE {name} ENABLE ALWAYS TRIGGER {noting}, ENABLE ALWAYS TRIGGER {refusing}",
         key = table.key(""),
         body = quoted(&body),
         refuse = quoted(&refuse),
@@ -56,17 +58,18 @@ pub(super) fn install(id: i64, table: &MovedTable, slots: &SlotSet) -> String {
 }
 
 /// One row where it is there and always fires.
-pub(super) fn is_installed(table: &MovedTable) -> String {
+pub(super) fn is_installed(id: i64, table: &MovedTable) -> String {
     format!(
-        "SELECT 1 FROM pg_trigger WHERE tgrelid = {}::regclass AND tgname = '{TRIGGER}' AND tgenabled = 'A'",
-        quoted(&table.sql_name())
+        "SELECT 1 FROM pg_trigger WHERE tgrelid = {}::regclass AND tgname = '{}' AND tgenabled = 'A'",
+        quoted(&table.sql_name()),
+        triggers(id).0
     )
 }
 
 /// Statements for one transaction, repeatable: a table's triggers go. They wait as those of [`install`] do.
-pub(super) fn remove_triggers(table: &MovedTable) -> String {
-    let name = table.sql_name();
-    format!("DROP TRIGGER IF EXISTS {TRIGGER} ON {name}; DROP TRIGGER IF EXISTS {TRUNCATE_TRIGGER} ON {name}")
+pub(super) fn remove_triggers(id: i64, table: &MovedTable) -> String {
+    let (name, (noting, refusing)) = (table.sql_name(), triggers(id));
+    format!("DROP TRIGGER IF EXISTS {noting} ON {name}; DROP TRIGGER IF EXISTS {refusing} ON {name}")
 }
 
 /// All that a move's capture has made beside triggers, also for tables that are gone: what to drop, one text a row.

@@ -64,9 +64,9 @@ impl PostgresMove {
     ///
     /// # Errors
     /// The shard's.
-    pub(super) async fn is_capturing(&mut self) -> Result<bool> {
+    pub async fn is_capturing(&mut self) -> Result<bool> {
         for table in &self.tables {
-            if self.source.ask(&capture::is_installed(table)).await?.is_empty() {
+            if self.source.ask(&capture::is_installed(self.id, table)).await?.is_empty() {
                 return Ok(false);
             }
         }
@@ -110,7 +110,13 @@ impl PostgresMove {
             self.target.copy_in(&format!("COPY {rows} FROM STDIN"), &now).await?;
         }
         let name = table.sql_name();
-        self.target.run(&format!("DELETE FROM {name} it USING {keys} k WHERE {}", table.same_key("it", "k"))).await?;
+        // Only copies: where a primary key is without the sharding key, a row that has it may be the taking shard's own by now.
+        let copies = format!(
+            "DELETE FROM {name} it USING {keys} k WHERE {} AND {}",
+            table.same_key("it", "k"),
+            table.in_slots("it", &self.slots)
+        );
+        self.target.run(&copies).await?;
         self.target
             .run(&format!(
                 "INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {rows} ON CONFLICT DO NOTHING",

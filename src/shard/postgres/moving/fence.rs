@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::super::guard;
 use super::table;
-use super::{PostgresMove, ShardedTable, token};
-use crate::error::{Error, Result, SqlState};
+use super::{PostgresMove, ShardedTable, capture, token};
+use crate::error::{Error, Result, Retry, SqlState};
 use crate::topology::SlotSet;
 
 /// What has become of one attempt to cut over.
@@ -63,10 +63,11 @@ impl PostgresMove {
         self.source
             .run(&format!("SET LOCAL lock_timeout = {}; {}", wait.as_millis().max(1), lock(&self.tables)))
             .await?;
+        self.refuse_advisory_locks().await?;
         let rows = self.source.run(&table::describe(&self.wanted)).await?;
         let now = table::read(self.source.shard(), &self.wanted, &rows)?;
         let is_same = |(before, now): (&table::MovedTable, &table::MovedTable)| before.is_like(now) && now.is_guarded;
-        if !self.tables.iter().zip(&now).all(is_same) {
+        if !self.tables.iter().zip(&now).all(is_same) || !self.still_notes_changes().await? {
             let message = format!("tables of shard \"{}\" have changed since the move began", self.source.shard());
             return Err(Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
                 .hint("Start the move again when their definitions stay as they are."));
@@ -82,6 +83,26 @@ impl PostgresMove {
             ))
             .await?;
         self.source.commit().await
+    }
+
+    /// Within the transaction that has locked the tables.
+    async fn still_notes_changes(&mut self) -> Result<bool> {
+        for table in &self.tables {
+            if self.source.run(&capture::is_installed(self.id, table)).await?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Who holds one beside a key must not meet another who takes it on the other shard.
+    async fn refuse_advisory_locks(&mut self) -> Result<()> {
+        let held = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid() \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1";
+        match self.source.run(held).await?.is_empty() {
+            true => Ok(()),
+            false => Err(Error::new(SqlState::LOCK_NOT_AVAILABLE, "an advisory lock is in the way").retry(Retry::Safe)),
+        }
     }
 
     /// Decides that the slots are the taking shard's, and opens its guards for them. `owned`: the slots that it has then. Gives

@@ -69,13 +69,27 @@ impl PostgresMove {
         guard_tables(&mut self.source, &self.tables, owned.0).await?;
         guard_tables(&mut self.target, &unguarded, owned.1).await?;
         for table in &self.tables {
-            if self.source.ask(&capture::is_installed(table)).await?.is_empty() {
+            if self.source.ask(&capture::is_installed(self.id, table)).await?.is_empty() {
                 self.token.begin(&mut self.source).await?;
                 self.source.run(&format!("{LOCK_TIMEOUT}; {}", capture::install(self.id, table, &self.slots))).await?;
                 self.source.commit().await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether both shards' tables are still as they were read.
+    ///
+    /// # Errors
+    /// A shard's.
+    pub async fn tables_are_as_before(&mut self) -> Result<bool> {
+        for session in [&mut self.source, &mut self.target] {
+            let now = read(session, &self.wanted).await?;
+            if !self.tables.iter().zip(&now).all(|(before, now)| before.is_like(now)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// An estimate of how many rows and bytes the moving slots have, by the server's own statistics. `owned`: the slots of

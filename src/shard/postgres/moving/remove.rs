@@ -62,7 +62,9 @@ impl PostgresMove {
     pub async fn stop_capture(&mut self) -> Result<()> {
         for table in &self.tables {
             self.token.begin(&mut self.source).await?;
-            self.source.run(&format!("SET LOCAL lock_timeout = '200ms'; {}", capture::remove_triggers(table))).await?;
+            self.source
+                .run(&format!("SET LOCAL lock_timeout = '200ms'; {}", capture::remove_triggers(self.id, table)))
+                .await?;
             self.source.commit().await?;
         }
         for row in self.source.ask(&capture::leftovers(self.id)).await? {
