@@ -3,6 +3,7 @@
 mod commands;
 mod crash;
 mod giving_up;
+mod meeting;
 mod rows;
 mod under_load;
 
@@ -19,6 +20,9 @@ use crate::support::{Client, Postgres};
 /// How long a move may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A cutover has time on a machine that does much else.
+const UNHURRIED: &str = "[limits]\nmove_hold_ms = 30000\n";
+
 const SCHEMA: &str = "
     CREATE TABLE counters (event_id bigint PRIMARY KEY, total bigint NOT NULL);
     CREATE TABLE entries (event_id bigint, client int, number bigint, PRIMARY KEY (event_id, client, number));
@@ -31,7 +35,7 @@ const KEYS: std::ops::RangeInclusive<i64> = 1..=60;
 
 /// A server over three Postgres shards, with a counter of every key.
 fn start() -> Shardd {
-    let shardd = Shardd::start_over_postgres();
+    let shardd = Shardd::start_over_postgres_with(UNHURRIED);
     let mut client = shardd.client();
     client.simple(SCHEMA).iter().for_each(|answer| assert_eq!(answer.error.as_ref().map(|e| e.message()), None));
     let rows: Vec<String> = KEYS.map(|key| format!("({key}, 0)")).collect();
