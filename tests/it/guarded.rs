@@ -362,6 +362,7 @@ fn no_other_program_writes_to_a_file_s_tables() {
     client.run("DELETE FROM seats WHERE event_id = 7");
     for change in [
         "ALTER TABLE seats ADD COLUMN note text",
+        "ALTER TABLE seats ALTER COLUMN note TYPE text USING upper(note)",
         "ALTER TABLE seats ALTER COLUMN note SET NOT NULL",
         "ALTER TABLE seats RENAME TO places",
         "ALTER TABLE places RENAME TO seats",
