@@ -289,6 +289,31 @@ fn verify_finds_every_planted_fault_and_repairs_what_is_safe() {
 }
 
 #[test]
+fn a_guard_that_is_altered_meanwhile_is_not_put_right_by_what_was_read() {
+    let (_postgres, shardd, mut direct, own, _) = seats();
+    direct.run("ALTER TABLE seats DISABLE TRIGGER shardd_guard");
+    // As a fence does: the function is altered under the table's lock, which the repair waits for.
+    direct.run("BEGIN; LOCK TABLE seats IN EXCLUSIVE MODE");
+    direct.run(
+        "DO $$ BEGIN EXECUTE (SELECT regexp_replace(pg_get_functiondef(tgfoid), '[0-9a-f]{200}[0-9a-f]*', repeat('00', 2048), 'g') \
+         FROM pg_trigger WHERE tgrelid = 'seats'::regclass AND tgname = 'shardd_guard'); END $$",
+    );
+    let (code, found) = std::thread::scope(|scope| {
+        let repair = scope.spawn(|| verify(&shardd, &["--repair"]));
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'seats'::regclass";
+        while direct.query(waits).value() == "0" {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        direct.run("COMMIT");
+        repair.join().expect("verified")
+    });
+    assert_eq!(code, Some(1), "{found}");
+    assert!(found.to_string().contains("its guard was altered meanwhile"), "{found}");
+    direct.run("ALTER TABLE seats ENABLE ALWAYS TRIGGER shardd_guard");
+    assert_eq!(write(&mut direct, "seats", "event_id", own), FOREIGN, "it stays fenced");
+}
+
+#[test]
 fn guards_that_agree_with_one_another_are_not_given_an_older_map() {
     let (postgres, mut shardd, mut direct, own, _) = seats();
     assert!(shardd.stop().success());
