@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use super::down::Need;
+use super::session::Session;
 use super::side_by_side::side_by_side;
 use super::transaction::Transaction;
 use crate::error::{Error, Result, Retry, SqlState};
@@ -206,6 +208,28 @@ impl Transaction {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Session {
+    /// A table that becomes a partition gets its parent's guard, for which its own has to make room. `text`: the client's.
+    ///
+    /// # Errors
+    /// A shard is down; the schema cannot be changed now.
+    pub(super) async fn make_room_for_guard(&mut self, text: &str) -> Result<()> {
+        let Some(table) = sql::attached_partition(text) else { return Ok(()) };
+        let engine = Arc::clone(&self.engine);
+        engine.require_all(Need::SchemaChange)?;
+        let transaction = self.open_transaction()?;
+        transaction.lock_schema(&engine).await?;
+        engine.refuse_while_slots_move()?;
+        let mut shards: Vec<ShardId> = engine.live.snapshot().shards.iter().map(|shard| shard.id).collect();
+        shards.sort_unstable();
+        for shard in shards {
+            // Where the table is another role's, Postgres says what is in the way.
+            let _ = transaction.try_on(&engine, shard, &guard::remove("public", &table)).await?;
+        }
+        Ok(())
     }
 }
 

@@ -166,9 +166,16 @@ fn changes_of_the_schema_keep_the_guards() {
         "CREATE TABLE parted (event_id bigint NOT NULL, seat int NOT NULL) PARTITION BY RANGE (seat)",
         "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (50)",
         "CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (50) TO (100)",
+        "CREATE TABLE parted_3 (LIKE parted INCLUDING ALL)",
+        "ALTER TABLE parted ATTACH PARTITION parted_3 FOR VALUES FROM (100) TO (150)",
+        "ALTER TABLE parted DETACH PARTITION parted_2",
     ] {
         client.run(sql);
     }
+    assert_clean(&shardd);
+    assert_guarded(&mut direct, "parted_2", "event_id", own, foreign);
+    client.run("ALTER TABLE public.parted ATTACH PARTITION public.parted_2 FOR VALUES FROM (50) TO (100)");
+    assert_clean(&shardd);
     for table in ["copied", "parted", "parted_2"] {
         assert_guarded(&mut direct, table, "event_id", own, foreign);
     }
