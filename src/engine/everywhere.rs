@@ -168,6 +168,7 @@ impl Session {
         let before = self.schema();
         refuse_rows_of_each_shard(tree, &before)?;
         refuse_guard(tree)?;
+        self.make_room_for_guard(text).await?;
         let renamed = renamed(tree);
         let names = renamed.as_ref().map(|(old, new)| (old.as_str(), new.as_str()));
         let tag = self.change_servers_by(text, tag_of(tree), names, named).await?;

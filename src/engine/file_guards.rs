@@ -18,7 +18,9 @@ use crate::types::ShardId;
 
 /// The statements of a change of the schema, with those that keep the guards of its tables.
 pub(super) fn around(before: &Schema, change: &SchemaChange) -> Vec<String> {
-    let differ = |table: &&Arc<Table>, other: &Schema| other.table(&table.name) != Some(*table);
+    let differ = |table: &&Arc<Table>, other: &Schema| {
+        other.table(&table.name) != Some(*table) || change.rebuilt.contains(&table.name)
+    };
     let gone = before.tables.values().filter(|table| differ(table, &change.schema));
     let made = change.schema.tables.values().filter(|table| differ(table, before));
     let dropped =

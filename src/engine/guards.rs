@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use super::down::Need;
+use super::session::Session;
 use super::side_by_side::side_by_side;
 use super::transaction::Transaction;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, Retry, SqlState};
 use crate::shard::postgres::guard;
 use crate::shard::postgres::schema::{GuardState, ShardSchema, ShardTable, guarded};
 use crate::shard::postgres::{PostgresShard, quoted};
@@ -29,6 +31,11 @@ const SHARD_TIME: Duration = Duration::from_secs(20);
 const BODIES: &str = "SELECT c.relname, p.prosrc FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid \
      JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      WHERE g.tgname = 'shardd_guard' AND n.nspname = 'public'";
+
+/// Of all guards' functions, also of those that no trigger calls.
+const FUNCTIONS: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, p.proname), pg_catalog.md5(p.prosrc) \
+     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+     WHERE n.nspname = 'shardd' AND p.pronargs = 0";
 
 /// What was found wrong with a guard, and what was done.
 #[derive(Clone, Debug)]
@@ -52,9 +59,18 @@ fn owned(table: &ShardTable, shard: ShardId, topology: &Topology) -> SlotSet {
     topology.keyspace(&table.table.keyspace).map(|keyspace| keyspace.slots_of(shard)).unwrap_or_default()
 }
 
-/// How a table's guard is on a shard.
-pub(super) fn state(table: &ShardTable, shard: ShardId, topology: &Topology) -> GuardState {
-    table.guard_state(&owned(table, shard, topology))
+/// Slots of a keyspace that a shard's guard may let through or not, when it was read between these two topologies.
+pub(super) fn open_between(before: &Topology, after: &Topology, keyspace: &str, shard: ShardId) -> SlotSet {
+    let slots = |topology: &Topology| match topology.keyspace(keyspace) {
+        Some(keyspace) => (keyspace.slots_of(shard), unsettled(keyspace)),
+        None => Default::default(),
+    };
+    let ((owned_before, open_before), (owned_after, open_after)) = (slots(before), slots(after));
+    unlike(&owned_before, &owned_after).union(&open_before).union(&open_after)
+}
+
+fn unlike(one: &SlotSet, other: &SlotSet) -> SlotSet {
+    one.difference(other).union(&other.difference(one))
 }
 
 /// What a guard is to let through, and what it does not get.
@@ -195,6 +211,28 @@ impl Transaction {
     }
 }
 
+impl Session {
+    /// A table that becomes a partition gets its parent's guard, for which its own has to make room. `text`: the client's.
+    ///
+    /// # Errors
+    /// A shard is down; the schema cannot be changed now.
+    pub(super) async fn make_room_for_guard(&mut self, text: &str) -> Result<()> {
+        let Some(table) = sql::attached_partition(text) else { return Ok(()) };
+        let engine = Arc::clone(&self.engine);
+        engine.require_all(Need::SchemaChange)?;
+        let transaction = self.open_transaction()?;
+        transaction.lock_schema(&engine).await?;
+        engine.refuse_while_slots_move()?;
+        let mut shards: Vec<ShardId> = engine.live.snapshot().shards.iter().map(|shard| shard.id).collect();
+        shards.sort_unstable();
+        for shard in shards {
+            // Where the table is another role's, Postgres says what is in the way.
+            let _ = transaction.try_on(&engine, shard, &guard::remove("public", &table)).await?;
+        }
+        Ok(())
+    }
+}
+
 /// The guard is shardd's own, and stays.
 pub(super) fn refuse_guard(tree: &ast::Statement) -> Result<()> {
     use ast::AlterTableOperation as Operation;
@@ -236,30 +274,26 @@ impl Engine {
         topology: &Topology,
     ) -> Vec<Mended> {
         let is_wrong = |(id, found): &(ShardId, ShardSchema)| {
-            found.tables.values().any(|table| state(table, *id, topology) != GuardState::Right)
+            let state = |table| ShardTable::guard_state(table, &owned(table, *id, topology));
+            found.tables.values().any(|table| state(table) != GuardState::Right)
         };
         if !read.iter().any(is_wrong) {
             return Vec::new();
         }
-        let handle = |id: ShardId| match only {
-            Some(only) if only.id() == id => Some(Arc::clone(only)),
-            _ => self.shard(id).ok(),
+        let claims = self.claims(read, only, topology).await;
+        // Moves do not wait for the schema's lock. What begins after this is seen by the functions that it alters.
+        let meanwhile = match self.live.snapshot().epoch > topology.epoch {
+            true => Meanwhile::Moved,
+            false if topology.is_moving() || self.live.is_moving() => Meanwhile::Moving,
+            false => Meanwhile::Nothing,
         };
-        let mut claims = Claims::default();
-        for (id, found) in read {
-            if let Some(shard) = handle(*id)
-                && let Ok(shard) = shard.postgres()
-            {
-                claims.read(shard, found, topology).await;
-            }
-        }
         let to_mend = read.iter().filter(|(id, _)| only.is_none_or(|only| only.id() == *id));
-        let work = to_mend.filter_map(|(id, found)| Some((handle(*id)?, found)));
+        let work = to_mend.filter_map(|(id, found)| Some((self.open_or(only, *id)?, found)));
         let work = work.map(|(shard, found)| {
             let claims = &claims;
             async move {
                 match shard.postgres() {
-                    Ok(shard) => mend(shard, found, claims, topology).await,
+                    Ok(shard) => mend(shard, found, claims, topology, meanwhile).await,
                     Err(_) => Vec::new(),
                 }
             }
@@ -267,6 +301,31 @@ impl Engine {
         let mended: Vec<Mended> = side_by_side(work).await.into_iter().flatten().collect();
         mended.iter().for_each(|mended| self.log_mended(mended));
         mended
+    }
+
+    fn open_or(&self, only: Option<&Arc<Shard>>, id: ShardId) -> Option<Arc<Shard>> {
+        match only {
+            Some(only) if only.id() == id => Some(Arc::clone(only)),
+            _ => self.shard(id).ok(),
+        }
+    }
+
+    /// What the guards let through, of those shards and `only` one that is about to be opened.
+    pub(super) async fn claims(
+        &self,
+        read: &[(ShardId, ShardSchema)],
+        only: Option<&Arc<Shard>>,
+        topology: &Topology,
+    ) -> Claims {
+        let mut claims = Claims::default();
+        for (id, found) in read {
+            if let Some(shard) = self.open_or(only, *id)
+                && let Ok(shard) = shard.postgres()
+            {
+                claims.read(shard, found, topology).await;
+            }
+        }
+        claims
     }
 
     pub(super) fn log_mended(&self, mended: &Mended) {
@@ -303,12 +362,44 @@ impl Engine {
     }
 }
 
+/// What moves have done since the topology was looked at by which guards are mended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meanwhile {
+    Nothing,
+    /// Guards may be fences.
+    Moving,
+    Moved,
+}
+
+impl Meanwhile {
+    /// # Errors
+    /// 55006, 55P03: the guard is not to be touched now.
+    fn allows(self, state: GuardState) -> Result<()> {
+        let (sqlstate, message) = match (self, state) {
+            (Meanwhile::Nothing, _) | (Meanwhile::Moving, GuardState::Missing) => return Ok(()),
+            (Meanwhile::Moving, _) => (SqlState::OBJECT_IN_USE, "rows move between shards"),
+            (Meanwhile::Moved, _) => {
+                (SqlState::LOCK_NOT_AVAILABLE, "rows have begun to move, or have moved, meanwhile")
+            }
+        };
+        Err(Error::new(sqlstate, message).retry(Retry::Safe))
+    }
+}
+
 /// What the guards of all shards let through, by table.
 #[derive(Debug, Default)]
-struct Claims(BTreeMap<String, BTreeMap<ShardId, SlotSet>>);
+pub(super) struct Claims {
+    slots: BTreeMap<String, BTreeMap<ShardId, SlotSet>>,
+    /// The md5 of each function's body.
+    functions: BTreeMap<ShardId, BTreeMap<String, String>>,
+}
 
 impl Claims {
     async fn read(&mut self, shard: &PostgresShard, found: &ShardSchema, topology: &Topology) {
+        let functions = shard.rows_of(FUNCTIONS).await.unwrap_or_default().into_iter();
+        let functions =
+            functions.filter_map(|row| <[_; 2]>::try_from(row).ok()).filter_map(|[name, md5]| name.zip(md5));
+        self.functions.insert(shard.id(), functions.collect());
         let mut bodies: Option<BTreeMap<String, SlotSet>> = None;
         for (name, table) in &found.tables {
             let owned = owned(table, shard.id(), topology);
@@ -323,17 +414,26 @@ impl Claims {
                 }
             };
             if let Some(slots) = slots {
-                self.0.entry(name.clone()).or_default().insert(shard.id(), slots);
+                self.slots.entry(name.clone()).or_default().insert(shard.id(), slots);
             }
         }
     }
 
+    /// How a table's guard is on a shard, where it may say of `open` slots what it likes.
+    pub(super) fn state(&self, table: &ShardTable, shard: ShardId, topology: &Topology, open: &SlotSet) -> GuardState {
+        let owned = owned(table, shard, topology);
+        match (table.guard_state(&owned), self.own(&table.table.name, shard)) {
+            (GuardState::Other, Some(own)) if unlike(own, &owned).difference(open).is_empty() => table.guard_state(own),
+            (state, _) => state,
+        }
+    }
+
     fn own(&self, table: &str, shard: ShardId) -> Option<&SlotSet> {
-        self.0.get(table)?.get(&shard)
+        self.slots.get(table)?.get(&shard)
     }
 
     fn of_others(&self, table: &str, shard: ShardId) -> SlotSet {
-        let others = self.0.get(table).into_iter().flatten().filter(|(other, _)| **other != shard);
+        let others = self.slots.get(table).into_iter().flatten().filter(|(other, _)| **other != shard);
         others.fold(SlotSet::default(), |all, (_, slots)| all.union(slots))
     }
 }
@@ -352,13 +452,39 @@ fn function_of(table: &ShardTable) -> Option<String> {
     guarded(&table.table).map(|guarded| format!("{}()", guard::function_of(guarded.schema, guarded.table)))
 }
 
-async fn mend(shard: &PostgresShard, found: &ShardSchema, claims: &Claims, topology: &Topology) -> Vec<Mended> {
+/// Fails where the guard's function is not what was read: a fence has come, or was taken back.
+fn unaltered(table: &str, shard: ShardId, claims: &Claims) -> String {
+    let function = guard::function_of("public", table);
+    let read = claims.functions.get(&shard).and_then(|functions| functions.get(&function));
+    let read = read.map_or_else(|| "NULL".to_owned(), |md5| quoted(md5));
+    let check = format!(
+        "BEGIN IF (SELECT pg_catalog.md5(p.prosrc) FROM pg_catalog.pg_proc p \
+         WHERE p.oid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure({})) IS DISTINCT FROM {read}::pg_catalog.text \
+         THEN RAISE lock_not_available USING MESSAGE = 'its guard was altered meanwhile'; END IF; END",
+        quoted(&format!("{function}()"))
+    );
+    format!("DO {}", quoted(&check))
+}
+
+async fn mend(
+    shard: &PostgresShard,
+    found: &ShardSchema,
+    claims: &Claims,
+    topology: &Topology,
+    meanwhile: Meanwhile,
+) -> Vec<Mended> {
     let deadline = tokio::time::Instant::now() + SHARD_TIME;
     let mut mended = Vec::new();
     for table in found.tables.values() {
         let (name, owned) = (&table.table.name, owned(table, shard.id(), topology));
-        let state = table.guard_state(&owned);
+        let open = topology.keyspace(&table.table.keyspace).map(|keyspace| unsettled(keyspace)).unwrap_or_default();
+        let state = claims.state(table, shard.id(), topology, &open);
         if state == GuardState::Right {
+            continue;
+        }
+        if let Err(error) = meanwhile.allows(state) {
+            let contested = SlotSet::default();
+            mended.push(Mended { shard: shard.id(), table: Some(name.clone()), state, contested, outcome: Err(error) });
             continue;
         }
         let mut contested = SlotSet::default();
@@ -378,7 +504,11 @@ async fn mend(shard: &PostgresShard, found: &ShardSchema, claims: &Claims, topol
             (true, true) => {
                 let locked = format!("LOCK TABLE public.{} IN EXCLUSIVE MODE", quote_identifier(name));
                 let timeout = quoted(&format!("{LOCK_TIMEOUT_MS}ms"));
-                let text = format!("SET LOCAL lock_timeout = {timeout}; {}; {locked}; {change}", guard::TOKENS);
+                let text = format!(
+                    "SET LOCAL lock_timeout = {timeout}; {}; {locked}; {}; {change}",
+                    guard::TOKENS,
+                    unaltered(name, shard.id(), claims)
+                );
                 shard.rows_of(&text).await.map(|_| ())
             }
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::guards::{self, Mended};
+use super::guards::{self, Claims, Mended};
 use super::merge::{column_slices, decode};
 use super::shards::{plain_call, plain_program};
 use super::side_by_side::side_by_side;
@@ -13,11 +13,13 @@ use crate::shard::postgres::{PostgresShard, guard};
 use crate::shard::sqlite::{Effect, SqliteShard};
 use crate::shard::{CancelFlag, Shard, ShardKind};
 use crate::sql::quote_identifier;
-use crate::topology::{Keyspace, Schema, SlotSet, Table, TableKind, Topology};
+use crate::topology::{Schema, SlotSet, Table, TableKind, Topology};
 use crate::types::{Datum, Format, KeyType, PgType, ShardId, Slot, TextStyle};
 
 /// How many keys of rows that lie where they should not are shown.
 const KEYS_SHOWN: usize = 5;
+/// How often guards are looked at while moves alter them.
+const GUARD_TRIES: usize = 3;
 /// Shards whose rows are looked at at the same time.
 const SHARDS_AT_ONCE: usize = 8;
 
@@ -92,9 +94,8 @@ impl Engine {
     /// # Errors
     /// 42P01: there is no such table; 55P03: another session is changing the schema; it was canceled.
     pub async fn verify(&self, asked: &Verify, cancel: &CancelFlag) -> Result<Verified> {
-        let topology = self.live.snapshot();
         if let Some(name) = &asked.table
-            && topology.schema.table(name).is_none()
+            && self.live.snapshot().schema.table(name).is_none()
         {
             let message = format!("relation \"{name}\" does not exist");
             return Err(Error::new(SqlState::UNDEFINED_TABLE, message).hint("`shardctl tables` lists the tables."));
@@ -105,17 +106,18 @@ impl Engine {
             |shard, error| Flaw { shard, table: None, kind: FlawKind::NotVerified(error), repaired: false };
         verified.flaws.extend(self.down().into_iter().map(|(id, ..)| not_verified(id, self.not_open(id))));
         let flaws = match self.kind {
-            ShardKind::Postgres => self.verify_guards(asked.repair, &topology).await?,
-            ShardKind::Sqlite => self.verify_file_guards(asked.repair, &topology).await?,
+            ShardKind::Postgres => self.verify_guards(asked.repair).await?,
+            ShardKind::Sqlite => self.verify_file_guards(asked.repair).await?,
         };
         verified.flaws.extend(flaws.into_iter().filter(|flaw| flaw.table.as_deref().is_none_or(concerns)));
 
+        let topology = self.live.snapshot();
         let tables: Vec<&Arc<Table>> = topology.schema.tables.values().filter(|table| concerns(&table.name)).collect();
         verified.tables = tables.iter().filter(|table| table.key_column().is_some()).count();
         let open: Vec<Arc<Shard>> = self.shards.load().open.values().map(|open| Arc::clone(&open.shard)).collect();
         verified.shards = open.len();
         for some in open.chunks(SHARDS_AT_ONCE) {
-            let work = some.iter().map(|shard| count_on(shard, &tables, &topology, cancel));
+            let work = some.iter().map(|shard| self.count_on(shard, &tables, cancel));
             for (rows, flaws) in side_by_side(work).await {
                 verified.rows += rows;
                 verified.flaws.extend(flaws);
@@ -128,12 +130,13 @@ impl Engine {
         Ok(verified)
     }
 
-    async fn verify_file_guards(&self, repair: bool, topology: &Topology) -> Result<Vec<Flaw>> {
+    async fn verify_file_guards(&self, repair: bool) -> Result<Vec<Flaw>> {
         let _schema_lock = match repair {
             true => Some(self.lock_schema().await?),
             false => None,
         };
-        let mended = self.mend_file_guards(None, repair, &topology.schema, topology).await;
+        let topology = self.live.snapshot();
+        let mended = self.mend_file_guards(None, repair, &topology.schema, &topology).await;
         if repair && !mended.is_empty() {
             // The files' schemas have changed, for who looks at them by what they were.
             self.adopt_schema(Arc::new(Schema::clone(&topology.schema)))?;
@@ -141,22 +144,78 @@ impl Engine {
         Ok(mended.into_iter().flat_map(|mended| flaws_of(mended, repair)).collect())
     }
 
-    async fn verify_guards(&self, repair: bool, topology: &Topology) -> Result<Vec<Flaw>> {
+    async fn verify_guards(&self, repair: bool) -> Result<Vec<Flaw>> {
         let _schema_lock = match repair {
             true => Some(self.lock_schema().await?),
             false => None,
         };
-        let (read, failed) = self.read_schemas(None, &topology.keyspaces).await?;
-        let not_verified =
-            |(shard, error)| Flaw { shard, table: None, kind: FlawKind::NotVerified(error), repaired: false };
-        let mut flaws: Vec<Flaw> = failed.into_iter().map(not_verified).collect();
-        if repair {
-            let mended = self.mend_guards(&read, None, topology).await;
-            flaws.extend(mended.into_iter().flat_map(|mended| flaws_of(mended, true)));
-        } else {
-            flaws.extend(read.iter().flat_map(|(id, found)| flaws_found(*id, found, topology)));
+        for tries_left in (0..GUARD_TRIES).rev() {
+            let before = self.live.snapshot();
+            let (read, failed) = self.read_schemas(None, &before.keyspaces).await?;
+            let not_verified =
+                |(shard, error)| Flaw { shard, table: None, kind: FlawKind::NotVerified(error), repaired: false };
+            let mut flaws: Vec<Flaw> = failed.into_iter().map(not_verified).collect();
+            if repair {
+                let mended = self.mend_guards(&read, None, &before).await;
+                flaws.extend(mended.into_iter().flat_map(|mended| flaws_of(mended, true)));
+                return Ok(flaws);
+            }
+            let claims = self.claims(&read, None, &before).await;
+            let after = self.live.snapshot();
+            flaws.extend(read.iter().flat_map(|(id, found)| flaws_found(*id, found, &claims, (&before, &after))));
+            let moving = before.is_moving() || after.is_moving() || before.epoch != after.epoch;
+            if flaws.is_empty() || !moving || tries_left == 0 {
+                return Ok(flaws);
+            }
         }
-        Ok(flaws)
+        Ok(Vec::new())
+    }
+
+    /// How many rows there are, and what is wrong with some.
+    async fn count_on(&self, shard: &Arc<Shard>, tables: &[&Arc<Table>], cancel: &CancelFlag) -> (u64, Vec<Flaw>) {
+        let (mut rows, mut flaws) = (0, Vec::new());
+        let id = shard.id();
+        for table in tables {
+            let Some(counted) = self.count_rows(shard, table, cancel).await else { continue };
+            let mut add = |kind| flaws.push(Flaw { shard: id, table: Some(table.name.clone()), kind, repaired: false });
+            match counted {
+                Err(error) => add(FlawKind::NotVerified(error)),
+                Ok(counted) => {
+                    rows += counted.rows;
+                    if counted.outside > 0 {
+                        add(FlawKind::RowsOutside(counted.outside, counted.keys));
+                    }
+                    if counted.keyless > 0 {
+                        add(FlawKind::RowsWithoutKey(counted.keyless));
+                    }
+                }
+            }
+            if cancel.is_raised() {
+                break;
+            }
+        }
+        (rows, flaws)
+    }
+
+    /// `None`: the shard holds none of its rows.
+    async fn count_rows(&self, shard: &Shard, table: &Table, cancel: &CancelFlag) -> Option<Result<Counted>> {
+        let TableKind::Sharded { key_column, key_type } = table.kind else { return None };
+        let key_column = &table.columns[key_column].name;
+        let may_lie_there = || may_lie_on(&self.live.snapshot(), &table.keyspace, shard.id());
+        let mut slots = may_lie_there()?;
+        loop {
+            let subject = Subject { table, key_column, key_type, slots };
+            let counted = match shard {
+                Shard::Postgres(shard) => count_on_server(shard, &subject, cancel).await,
+                Shard::Sqlite(shard) => count_in_file(shard, &subject, cancel).await,
+            };
+            // Rows that have moved meanwhile may lie where a later topology wants them. The slots only get more.
+            let also = subject.slots.union(&may_lie_there().unwrap_or_default());
+            if also == subject.slots || !matches!(&counted, Ok(counted) if counted.outside > 0) {
+                return Some(counted);
+            }
+            slots = also;
+        }
     }
 }
 
@@ -170,12 +229,18 @@ fn guard_flaw(state: GuardState) -> Option<FlawKind> {
     }
 }
 
-fn flaws_found(shard: ShardId, found: &ShardSchema, topology: &Topology) -> Vec<Flaw> {
-    let flaw = |(name, table): (&String, _)| {
-        let kind = guard_flaw(guards::state(table, shard, topology))?;
+/// `between`: the topologies of before and after the guards were read.
+fn flaws_found(
+    shard: ShardId,
+    found: &ShardSchema,
+    claims: &Claims,
+    between: (&Topology, &Topology),
+) -> impl Iterator<Item = Flaw> {
+    found.tables.iter().filter_map(move |(name, table)| {
+        let open = guards::open_between(between.0, between.1, &table.table.keyspace, shard);
+        let kind = guard_flaw(claims.state(table, shard, between.1, &open))?;
         Some(Flaw { shard, table: Some(name.clone()), kind, repaired: false })
-    };
-    found.tables.iter().filter_map(flaw).collect()
+    })
 }
 
 /// What was wrong with one guard, whether that was put right, and why not.
@@ -194,48 +259,11 @@ fn flaws_of(mended: Mended, repair: bool) -> Vec<Flaw> {
     flaws
 }
 
-/// How many rows there are, and what is wrong with some.
-async fn count_on(
-    shard: &Arc<Shard>,
-    tables: &[&Arc<Table>],
-    topology: &Topology,
-    cancel: &CancelFlag,
-) -> (u64, Vec<Flaw>) {
-    let (mut rows, mut flaws) = (0, Vec::new());
-    let id = shard.id();
-    for table in tables {
-        let keyspace = topology.keyspace(&table.keyspace).filter(|keyspace| keyspace.shards.contains(&id));
-        let (Some(keyspace), TableKind::Sharded { key_column, key_type }) = (keyspace, table.kind) else { continue };
-        let key_column = &table.columns[key_column].name;
-        let slots = may_lie_on(keyspace, id);
-        let subject = Subject { table, key_column, key_type, slots };
-        let counted = match &**shard {
-            Shard::Postgres(shard) => count_on_server(shard, &subject, cancel).await,
-            Shard::Sqlite(shard) => count_in_file(shard, &subject, cancel).await,
-        };
-        let mut add = |kind| flaws.push(Flaw { shard: id, table: Some(table.name.clone()), kind, repaired: false });
-        match counted {
-            Err(error) => add(FlawKind::NotVerified(error)),
-            Ok(counted) => {
-                rows += counted.rows;
-                if counted.outside > 0 {
-                    add(FlawKind::RowsOutside(counted.outside, counted.keys));
-                }
-                if counted.keyless > 0 {
-                    add(FlawKind::RowsWithoutKey(counted.keyless));
-                }
-            }
-        }
-        if cancel.is_raised() {
-            break;
-        }
-    }
-    (rows, flaws)
-}
-
-/// The shard's own slots, and those of rows that a move has brought, or has still to take away.
-fn may_lie_on(keyspace: &Keyspace, shard: ShardId) -> SlotSet {
-    keyspace.slots_of(shard).union(&guards::unsettled(keyspace))
+/// The shard's own slots, and those of rows that a move has brought, or has still to take away. `None`: it is none of the
+/// keyspace's shards.
+fn may_lie_on(topology: &Topology, keyspace: &str, shard: ShardId) -> Option<SlotSet> {
+    let keyspace = topology.keyspace(keyspace).filter(|keyspace| keyspace.shards.contains(&shard))?;
+    Some(keyspace.slots_of(shard).union(&guards::unsettled(keyspace)))
 }
 
 async fn count_on_server(shard: &PostgresShard, subject: &Subject<'_>, cancel: &CancelFlag) -> Result<Counted> {

@@ -59,6 +59,7 @@ pub use split::split;
 pub use sqlparser::ast;
 pub use sqlparser::tokenizer::Span;
 pub use stack::{with_deep_stack, with_stack};
+pub use stand_in::attached_partition;
 pub use template::Template;
 pub use value::{MAX_NAME_BYTES, cut_name, fold_name, integer_value, quoted_word_value, string_value};
 pub use walk::{Visitor, VisitorMut, names_relation, walk, walk_expressions, walk_expressions_mut, walk_mut};

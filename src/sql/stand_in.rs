@@ -106,6 +106,21 @@ fn altered(cursor: &mut Cursor<'_>) -> Option<String> {
     Some(format!("ALTER {kind} {name} RENAME TO {}", last_part(name)))
 }
 
+/// The table that an ALTER TABLE makes a partition, in its public schema.
+pub fn attached_partition(text: &str) -> Option<String> {
+    let mut cursor = Cursor::new(text).ok()?;
+    cursor.eat_words(&["alter", "table"]).then_some(())?;
+    cursor.eat_words(&["if", "exists"]);
+    cursor.eat_word("only");
+    name(&mut cursor)?;
+    cursor.eat_words(&["attach", "partition"]).then_some(())?;
+    let first = cursor.name().ok()?;
+    match cursor.eat(TokenKind::Dot) {
+        true => cursor.name().ok().filter(|_| first == "public"),
+        false => Some(first),
+    }
+}
+
 /// A name without its schema, as it is written.
 fn last_part(name: &str) -> &str {
     let mut quoted = false;
@@ -164,6 +179,19 @@ fn has_outer_word(cursor: &Cursor<'_>, word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::{Tree, parse};
+    use super::attached_partition;
+
+    #[test]
+    fn a_table_that_becomes_a_partition_is_found() {
+        for (text, expected) in [
+            ("ALTER TABLE p ATTACH PARTITION c DEFAULT", Some("c")),
+            ("alter table if exists only public.p attach partition Public.\"C d\" for values in (1)", Some("C d")),
+            ("ALTER TABLE p ATTACH PARTITION other.c DEFAULT", None),
+            ("ALTER TABLE p DETACH PARTITION c", None),
+        ] {
+            assert_eq!(attached_partition(text).as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_plain_change_of_the_same_thing_stands_in_the_tree() {

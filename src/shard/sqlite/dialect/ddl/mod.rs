@@ -18,6 +18,7 @@ mod sqlite_table;
 mod text;
 mod whole;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use whole::{create_all, drop_all};
@@ -39,6 +40,8 @@ pub struct SchemaChange {
     /// SQLite's statements, to run in order in one transaction on every shard, with foreign keys checked at its end. They
     /// keep `shardd_table` and `shardd_sequence` up to date too. Empty when there is nothing to do.
     pub statements: Vec<String>,
+    /// Tables that are written anew, which takes their triggers away.
+    pub rebuilt: BTreeSet<String>,
     /// What to tell the client besides (`relation "x" already exists, skipping`).
     pub notices: Vec<Error>,
 }
@@ -54,7 +57,14 @@ pub fn change(
     keyspaces: &[Arc<Keyspace>],
     now: i64,
 ) -> Result<SchemaChange> {
-    let mut change = Change { schema: schema.clone(), keyspaces, now, statements: Vec::new(), notices: Vec::new() };
+    let mut change = Change {
+        schema: schema.clone(),
+        keyspaces,
+        now,
+        statements: Vec::new(),
+        rebuilt: BTreeSet::new(),
+        notices: Vec::new(),
+    };
     let tag = match statement {
         ast::Statement::CreateTable(create) => change.create_table(create)?,
         ast::Statement::CreateIndex(create) => change.create_index(create)?,
@@ -70,7 +80,8 @@ pub fn change(
         ast::Statement::Comment { object_type, object_name, .. } => change.comment(*object_type, object_name)?,
         other => return Err(unsupported(other)),
     };
-    Ok(SchemaChange { tag, schema: change.schema, statements: change.statements, notices: change.notices })
+    let Change { schema, statements, rebuilt, notices, .. } = change;
+    Ok(SchemaChange { tag, schema, statements, rebuilt, notices })
 }
 
 fn unsupported(statement: &ast::Statement) -> Error {
@@ -90,6 +101,7 @@ struct Change<'k> {
     keyspaces: &'k [Arc<Keyspace>],
     now: i64,
     statements: Vec<String>,
+    rebuilt: BTreeSet<String>,
     notices: Vec<Error>,
 }
 

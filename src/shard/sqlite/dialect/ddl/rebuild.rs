@@ -57,6 +57,7 @@ impl Change<'_> {
             quote(&table.name)
         ));
         self.statements.push(format!("DROP TABLE {}", quote(&table.name)));
+        self.rebuilt.insert(table.name.clone());
         self.statements.push(format!("ALTER TABLE {} RENAME TO {}", quote(NEW), quote(&table.name)));
         for index in &table.indexes {
             self.statements.push(index_statement(&read_definition(index)?, table, &self.schema)?);
