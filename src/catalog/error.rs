@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Fault, Retry, SqlState};
 use crate::topology::TopologyError;
-use crate::types::Epoch;
+use crate::types::{Epoch, ShardId};
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
@@ -26,6 +26,8 @@ pub enum CatalogError {
         "the topology is at epoch {found}, and the change was planned for epoch {expected}: look again, then repeat it"
     )]
     Stale { expected: Epoch, found: Epoch },
+    #[error("the shard was to be number {expected}, and the next one is {found} now: repeat the command")]
+    OtherNumber { expected: ShardId, found: ShardId },
     #[error("the catalog is empty: it is seeded from the configuration when shardd starts")]
     Empty,
     #[error("the catalog already has a topology, which rules: change it with shardctl")]
@@ -57,7 +59,9 @@ impl From<CatalogError> for Error {
             }
             CatalogError::NoMove(_) => Error::new(SqlState::UNDEFINED_OBJECT, message),
             CatalogError::CannotMove(_) => Error::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message),
-            CatalogError::Stale { .. } => Error::new(SqlState::SERIALIZATION_FAILURE, message).retry(Retry::Safe),
+            CatalogError::Stale { .. } | CatalogError::OtherNumber { .. } => {
+                Error::new(SqlState::SERIALIZATION_FAILURE, message).retry(Retry::Safe)
+            }
             CatalogError::Corrupt(_) => Error::new(SqlState::DATA_CORRUPTED, message).fault(Fault::Proxy),
             CatalogError::Url
             | CatalogError::PostgresUrl

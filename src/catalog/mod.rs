@@ -129,9 +129,40 @@ impl Catalog {
         actor: &str,
     ) -> Result<(ShardId, Topology), CatalogError> {
         let mut transaction = self.begin().await?;
+        let number = topology_rows::next_shard_number(&mut transaction).await?;
+        let after = self.add_numbered(transaction, expected, (number, shard), keyspaces, actor).await?;
+        Ok((number, after))
+    }
+
+    /// The same for a shard that has its number already, in all keyspaces.
+    ///
+    /// # Errors
+    /// Also when another shard has got that number.
+    pub async fn add_shard_as(
+        &self,
+        expected: Epoch,
+        number: ShardId,
+        shard: &ShardSpec,
+        actor: &str,
+    ) -> Result<Topology, CatalogError> {
+        let mut transaction = self.begin().await?;
+        let found = topology_rows::next_shard_number(&mut transaction).await?;
+        if found != number {
+            return Err(CatalogError::OtherNumber { expected: number, found });
+        }
+        self.add_numbered(transaction, expected, (number, shard), &[], actor).await
+    }
+
+    async fn add_numbered(
+        &self,
+        mut transaction: Transaction<'_, Sqlite>,
+        expected: Epoch,
+        (number, shard): (ShardId, &ShardSpec),
+        keyspaces: &[String],
+        actor: &str,
+    ) -> Result<Topology, CatalogError> {
         raise_epoch(&mut transaction, expected).await?;
         let before = topology_rows::read(&mut transaction, &self.paths).await?.ok_or(CatalogError::Empty)?;
-        let number = topology_rows::next_shard_number(&mut transaction).await?;
         // The epoch in the catalog is raised already; the change itself is planned from the one before.
         let before = Topology { epoch: expected, ..before };
         let after = before.with_shard(shard.numbered(number), keyspaces)?;
@@ -140,7 +171,7 @@ impl Catalog {
         let detail = format!("{} {} weight {}", shard.name, shard.url, shard.weight);
         audit::append(&mut transaction, actor, after.epoch, "add-shard", &detail).await?;
         transaction.commit().await?;
-        Ok((number, after))
+        Ok(after)
     }
 
     /// Gives a shard another weight, if the topology is still at `expected`. Gives the new topology, with an empty schema.

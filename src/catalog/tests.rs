@@ -105,6 +105,21 @@ async fn there_is_no_1025th_shard_even_after_others_were_removed() {
 }
 
 #[tokio::test]
+async fn a_shard_with_a_number_gets_that_one_or_is_not_added() {
+    let fixture = Fixture::new();
+    let catalog = fixture.seeded().await;
+    let before = catalog.load().await.unwrap().unwrap();
+    let next = catalog.next_shard_number().await.unwrap();
+    let other = ShardId(next.0 + 1);
+    let refused = catalog.add_shard_as(Epoch(1), other, &fixture.shard(3), "test").await;
+    assert!(matches!(refused, Err(CatalogError::OtherNumber { .. })), "{refused:?}");
+    assert_same(&catalog.load().await.unwrap().unwrap(), &before);
+    let after = catalog.add_shard_as(Epoch(1), next, &fixture.shard(3), "test").await.unwrap();
+    assert!(after.shard(next).is_some());
+    assert_same(&catalog.load().await.unwrap().unwrap(), &after);
+}
+
+#[tokio::test]
 async fn a_change_planned_for_another_epoch_changes_nothing() {
     let fixture = Fixture::new();
     let catalog = fixture.seeded().await;

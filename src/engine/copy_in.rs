@@ -11,7 +11,7 @@ use super::answer::{Answer, Copying, Rows, TagCount};
 use super::copy_rows::{Router, kept};
 use super::deadlock::Party;
 use super::down::Need;
-use super::everywhere::{copies_differ, refuse_different_effects, refuse_new_shards};
+use super::everywhere::{copies_differ, refuse_different_effects, refuse_new_shards, unless_new_shards};
 use super::participant::watched;
 use super::recording::{RanOn, Recording};
 use super::session::{Execution, Session};
@@ -133,7 +133,8 @@ impl Session {
             let mut shards = keyspace.shards.clone();
             // In one order by everybody, so that nobody waits in a circle.
             shards.sort_unstable();
-            if let Err(error) = self.open_all(&mut copy, &shards).await {
+            let opened = self.open_all(&mut copy, &shards).await;
+            if let Err(error) = unless_new_shards(&engine, &keyspace.name, shards.len(), opened) {
                 return Err(self.take_copy_back(copy, error).await);
             }
         }

@@ -298,6 +298,14 @@ pub(super) fn refuse_new_shards(engine: &Engine, keyspace: &str, written: usize)
         .hint("Nothing was written: run the whole transaction again."))
 }
 
+/// The same for what came of a write. One that waited for the shard to join was canceled when it had.
+pub(super) fn unless_new_shards<T>(engine: &Engine, keyspace: &str, written: usize, outcome: Result<T>) -> Result<T> {
+    match &outcome {
+        Err(error) if error.sqlstate() != SqlState::QUERY_CANCELED => outcome,
+        _ => refuse_new_shards(engine, keyspace, written).and(outcome),
+    }
+}
+
 const NEW_SHARD: &str = "a shard joined while the reference table was written";
 
 pub(super) fn is_new_shard(error: &Error) -> bool {

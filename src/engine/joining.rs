@@ -8,6 +8,7 @@
 mod leftovers;
 mod making;
 mod privileges;
+mod publishing;
 mod rows;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::down::Need;
 use crate::crash_point::{JoinStep, crash_point};
-use crate::error::{Error, Fault, Result, SqlState};
+use crate::error::{Error, Fault, Result, Retry, SqlState};
 use crate::shard::postgres::schema::{Aspect, Severity, ShardSchema, diff, survey};
 use crate::shard::postgres::{PostgresShard, PostgresTransaction};
 use crate::shard::{CancelFlag, Shard, ShardKind};
@@ -113,6 +114,12 @@ impl Engine {
     ) -> Result<Joined> {
         let _schema_lock = self.lock_schema().await?;
         self.require_all(Need::NewShard)?;
+        if self.live.is_moving() {
+            // Each step of a move is an epoch of its own, and the shard is added to the one that there is now.
+            return Err(Error::new(SqlState::OBJECT_IN_USE, "a shard cannot join while slots move")
+                .retry(Retry::Safe)
+                .hint("`shardctl moves` shows the moves: try again when they have ended. Nothing was added."));
+        }
         let current = self.live.snapshot();
         let planned = current.with_shard(spec.numbered(shard.id()), &[]).map_err(crate::catalog::CatalogError::from)?;
         self.refuse_same_server(shard).await?;
@@ -121,6 +128,7 @@ impl Engine {
         let source = ids.clone().find(has_all).or_else(|| ids.next());
         let source = self.shard(source.ok_or_else(|| Error::internal("the topology has no shards"))?)?;
         let joining = Joining { engine: self, spec, shard, source, current, planned, own_tables };
+        joining.refuse_known().await?;
         joining.remove_leftovers().await?;
         let mut announced = Announced::announce(self, &joining.current).await?;
         // A reference table is written on all shards at once, so holding it on one holds it everywhere.
@@ -211,16 +219,8 @@ impl Joining<'_> {
                 .push(format!("{}: statements that write on it and on others are refused. {hint}", lacking.message()));
         }
         warnings.extend(self.guard().await?);
-        let (number, next) = self.engine.catalog.add_shard(self.current.epoch, self.spec, &[], actor).await?;
-        crash_point(JoinStep::Added);
-        if number != self.shard.id() {
-            return Err(Error::internal(format!(
-                "the shard was to be number {}, and became {number}",
-                self.shard.id()
-            )));
-        }
-        let judged = Topology { schema: Arc::new(schema), ..(*self.current).clone() };
-        let topology = self.engine.open_to_statements(self.shard, next, &Arc::new(judged))?;
+        let (topology, unsure) = self.publish(hold, schema, actor).await?;
+        warnings.extend(unsure);
         leftovers::forget(new).await;
         Ok(Joined { topology, warnings, copied })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::answer::{Answer, RowBatch, Rows, TagCount};
 use super::down::Need;
-use super::everywhere::{is_new_shard, refuse_new_shards};
+use super::everywhere::{is_new_shard, unless_new_shards};
 use super::participant::Participant;
 use super::recording::RanOn;
 use super::session::{Execution, Scope, Session};
@@ -71,11 +71,26 @@ impl Session {
 
     /// UPDATE, DELETE, INSERT ... SELECT: as it is, on every shard that it can touch.
     pub(super) async fn write(&mut self, write: &Write, execution: &Execution) -> Result<Answer> {
+        let alone = self.transaction.is_none() && execution.scope == Scope::Alone;
+        loop {
+            match self.write_once(write, execution).await {
+                // Nothing was written, and there is one shard more now: there are not many times to this.
+                Err(error) if alone && is_new_shard(&error) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn write_once(&mut self, write: &Write, execution: &Execution) -> Result<Answer> {
         let topology = self.engine.live.snapshot();
         let targets = write.route.shards(&execution.statement.compared_parameters(&execution.parameters), &topology)?;
         let program = execution.whole_program()?;
         execution.statement.refuse_misfits(&targets.shards, &self.engine)?;
         let written = match targets.shards.as_slice() {
+            &[shard] if write.to_reference && topology.schema.joining && !write.mixes_keyspaces => {
+                let part = Part::new(shard, program.clone());
+                Box::pin(self.write_only_copy(part, &write.route.keyspace, execution)).await?
+            }
             &[shard] if !write.mixes_keyspaces => self.write_one(Part::new(shard, program.clone()), execution).await?,
             shards => {
                 if let Err(reason) = &write.several {
@@ -119,15 +134,10 @@ impl Session {
         };
         if others.is_empty() {
             let part = Part::new(*first, program);
-            if !topology.schema.joining {
-                let written = self.write_one(part, execution).await?;
-                return Ok(self.answer_of_write(execution, written));
-            }
-            let own = self.open_spanning(execution)?;
-            let engine = Arc::clone(&self.engine);
-            let outcome = self.write_one(part, execution).await;
-            let outcome = outcome.and_then(|written| refuse_new_shards(&engine, &write.keyspace, 1).map(|()| written));
-            let written = self.close_spanning(own, outcome).await?;
+            let written = match topology.schema.joining {
+                true => self.write_only_copy(part, &write.keyspace, execution).await?,
+                false => self.write_one(part, execution).await?,
+            };
             return Ok(self.answer_of_write(execution, written));
         }
         let call = self.call_apart(execution, &program, execution.formats.clone())?;
@@ -136,8 +146,17 @@ impl Session {
             ShardKind::Sqlite => self.copy_effect(call, *first, others).await,
             ShardKind::Postgres => self.run_everywhere(write, &call, &shards, execution).await,
         };
+        let outcome = unless_new_shards(&self.engine, &write.keyspace, shards.len(), outcome);
         let written = self.close_spanning(own, outcome).await?;
         Ok(self.answer_of_write(execution, written))
+    }
+
+    /// A reference table is written on the only shard, while another one may join.
+    async fn write_only_copy(&mut self, part: Part, keyspace: &str, execution: &Execution) -> Result<Written> {
+        let own = self.open_spanning(execution)?;
+        let outcome = self.write_one(part, execution).await;
+        let outcome = unless_new_shards(&self.engine, keyspace, 1, outcome);
+        self.close_spanning(own, outcome).await
     }
 
     /// After a write: the session has been given the numbers that it took.

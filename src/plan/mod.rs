@@ -138,6 +138,8 @@ pub struct Write {
     pub across: Option<Across>,
     /// No one shard may be taken to hold what it reads, however few there are.
     pub mixes_keyspaces: bool,
+    /// Its table has a copy on every shard.
+    pub to_reference: bool,
     /// The tables named, each once.
     pub tables: Vec<String>,
 }

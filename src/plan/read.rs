@@ -142,8 +142,9 @@ fn plan_write(mut analysis: Analysis<'_>, query: &Query, output: &Output, statem
     let across = (is_apart && reads_returned_only(query)).then_some(Across::Returned);
     let several = analysis.apart.map_or(Ok(()), Err);
     let tables = analysis.tables;
-    let mixes_keyspaces = false;
-    Plan::Write(Box::new(Write { route, statement, returning: true, several, across, mixes_keyspaces, tables }))
+    let (mixes_keyspaces, to_reference) = (false, false);
+    let returning = true;
+    Plan::Write(Box::new(Write { route, statement, returning, several, across, mixes_keyspaces, to_reference, tables }))
 }
 
 /// Whether a query has one query within WITH, and is over nothing but what that returns.

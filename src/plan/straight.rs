@@ -33,7 +33,9 @@ impl Straight {
             Plan::Read(read) if read.mixes_keyspaces => None,
             Plan::Write(write) if write.mixes_keyspaces => None,
             Plan::Read(read) if read.source == ReadSource::Shards => by_route(&read.route, read.locks_rows),
-            Plan::Write(write) => by_route(&write.route, true),
+            Plan::Write(write) => {
+                by_route(&write.route, true).map(|route| Straight { to_reference: write.to_reference, ..route })
+            }
             Plan::WriteReference(write) => {
                 let keyspace = write.keyspace.clone();
                 Some(Straight { keyspace, parameter: None, of_row: false, to_reference: true, writes: true })

@@ -57,17 +57,18 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
         let route = Route { keyspace, keys: Keys::Every };
         let (several, across) = (Err(reason), Some(across));
         let tables = analysis.tables;
-        let write = Write { route, statement, returning, several, across, mixes_keyspaces: true, tables };
+        let (to_reference, mixes_keyspaces) = (table.kind == TableKind::Reference, true);
+        let write = Write { route, statement, returning, several, across, mixes_keyspaces, to_reference, tables };
         return Ok(Plan::Write(Box::new(write)));
     }
-    let mixes_keyspaces = false;
+    let (mixes_keyspaces, to_reference) = (false, false);
     let TableKind::Sharded { key_type, .. } = table.kind else {
         if analysis.schema.temporary.contains(&table.name) && analysis.graph.table_count() > 0 {
             // It has no copies: what is read decides where it can run.
             let route = Route { keyspace, keys: analysis.graph.keys() };
             let several = Err(Error::unsupported("a temporary table on several shards", "Give one key in WHERE."));
             let (across, tables) = (None, analysis.tables);
-            let write = Write { route, statement, returning, several, across, mixes_keyspaces, tables };
+            let write = Write { route, statement, returning, several, across, mixes_keyspaces, to_reference, tables };
             return Ok(Plan::Write(Box::new(write)));
         }
         if analysis.graph.table_count() > 0 {
@@ -76,7 +77,8 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
             // Every copy is written, whatever is read.
             let route = Route { keyspace, keys: Keys::Every };
             let (several, across, tables) = (Err(reason), Some(across), analysis.tables);
-            let write = Write { route, statement, returning, several, across, mixes_keyspaces, tables };
+            let write =
+                Write { route, statement, returning, several, across, mixes_keyspaces, to_reference: true, tables };
             return Ok(Plan::Write(Box::new(write)));
         }
         let reference = ReferenceWrite { keyspace, table: table.name.clone(), statement, returning };
@@ -107,7 +109,7 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
         // Where the rows are is not where they belong afterwards.
         let route = Route { keyspace, keys: Keys::Every };
         let (several, tables) = (Err(reason), analysis.tables);
-        let write = Write { route, statement, returning, several, across, mixes_keyspaces, tables };
+        let write = Write { route, statement, returning, several, across, mixes_keyspaces, to_reference, tables };
         return Ok(Plan::Write(Box::new(write)));
     }
     let route = Route { keyspace, keys: analysis.graph.keys() };
@@ -119,7 +121,16 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
         },
     };
     let tables = analysis.tables;
-    Ok(Plan::Write(Box::new(Write { route, statement, returning, several, across, mixes_keyspaces, tables })))
+    Ok(Plan::Write(Box::new(Write {
+        route,
+        statement,
+        returning,
+        several,
+        across,
+        mixes_keyspaces,
+        to_reference,
+        tables,
+    })))
 }
 
 /// How rows move to the shards of the keys that they get.

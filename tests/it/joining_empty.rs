@@ -151,10 +151,14 @@ fn writes_go_on_while_a_shard_joins() {
 fn writes_go_on(others: &[&str]) {
     let postgres = Postgres::start();
     let mut shards = vec!["s1".to_owned()];
-    database(&postgres, "s1", PLAIN);
+    let schema = format!(
+        "{PLAIN}; CREATE FUNCTION touch() RETURNS void LANGUAGE plpgsql AS \
+         'BEGIN UPDATE public.venues SET name = name || ''!'' WHERE venue_id = 1; END'"
+    );
+    database(&postgres, "s1", &schema);
     postgres.client().run("CREATE DATABASE s2");
     for (number, other) in others.iter().enumerate() {
-        database(&postgres, other, PLAIN);
+        database(&postgres, other, &schema);
         postgres.client_of(other).run(&format!("ALTER SEQUENCE seats_seat_seq RESTART WITH {}", number + 2));
         shards.push((*other).to_owned());
     }
@@ -175,11 +179,36 @@ fn writes_go_on(others: &[&str]) {
             }
             number - 100_000
         });
+        // It reads a sharded table, so that it is planned as a write to one is.
+        scope.spawn(|| {
+            let mut client = shardd.client();
+            for number in (50_100..60_000).take_while(|_| !done.load(Ordering::Relaxed)) {
+                let counted = "(SELECT count(*) FROM seats WHERE event_id = 1)";
+                client.run(&format!(
+                    "UPDATE venues SET name = {number} || ' of ' || {counted} WHERE venue_id = {number}"
+                ));
+            }
+        });
+        // What a function writes nobody sees before: it must not get through when the shard is there.
+        let called = others.is_empty().then(|| {
+            scope.spawn(|| {
+                let mut client = shardd.client();
+                while !done.load(Ordering::Relaxed) {
+                    if let Some(error) = client.query("SELECT touch()").error {
+                        return Some(error.sqlstate().to_owned());
+                    }
+                }
+                None
+            })
+        });
         std::thread::sleep(Duration::from_millis(200));
         let added = add(&shardd, &postgres);
         assert!(added["copied"]["reference_rows"].as_u64().expect("a number") > 59_000, "{added}");
         std::thread::sleep(Duration::from_millis(200));
         done.store(true, Ordering::Relaxed);
+        if let Some(called) = called {
+            assert_eq!(called.join().expect("the calls end").as_deref(), Some("57014"));
+        }
         writer.join().expect("the writer goes on")
     });
     assert!(written > 0);

@@ -171,7 +171,7 @@ impl Joining<'_> {
 pub(super) async fn sum_of(transaction: &mut PostgresTransaction, table: &str) -> Result<String> {
     let query = format!(
         "SELECT pg_catalog.concat_ws(' ', pg_catalog.count(*), \
-         pg_catalog.sum(pg_catalog.hashtextextended(copied::pg_catalog.text, 0))) FROM {table} AS copied"
+         pg_catalog.sum(pg_catalog.hashtextextended(ROW(copied.*)::pg_catalog.text, 0))) FROM {table} AS copied"
     );
     let rows = transaction.rows_here(&query).await?;
     let sum = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());

@@ -82,7 +82,7 @@ FROM (
     UNION ALL
     SELECT 'rows of configuration tables of extension ' || quote_ident(e.extname) FROM pg_extension e WHERE e.extconfig IS NOT NULL
     UNION ALL
-    SELECT 'setting of the database: ' || setting
+    SELECT 'setting of the database: ' || split_part(setting, '=', 1)
     FROM pg_db_role_setting s
     JOIN pg_database d ON d.oid = s.setdatabase AND d.datname = current_database()
     CROSS JOIN LATERAL unnest(s.setconfig) AS setting
