@@ -63,26 +63,7 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
     }
     let (mixes_keyspaces, to_reference) = (false, false);
     let TableKind::Sharded { key_type, .. } = table.kind else {
-        if analysis.schema.temporary.contains(&table.name) && analysis.graph.table_count() > 0 {
-            // It has no copies: what is read decides where it can run.
-            let route = Route { keyspace, keys: analysis.graph.keys() };
-            let several = Err(Error::unsupported("a temporary table on several shards", "Give one key in WHERE."));
-            let (across, tables) = (None, analysis.tables);
-            let write = Write { route, statement, returning, several, across, mixes_keyspaces, to_reference, tables };
-            return Ok(Plan::Write(Box::new(write)));
-        }
-        if analysis.graph.table_count() > 0 {
-            let reason = reads_sharded(&table);
-            let across = across(whole, analysis.text, &table).map_err(|also| because(reason.clone(), &also))?;
-            // Every copy is written, whatever is read.
-            let route = Route { keyspace, keys: Keys::Every };
-            let (several, across, tables) = (Err(reason), Some(across), analysis.tables);
-            let write =
-                Write { route, statement, returning, several, across, mixes_keyspaces, to_reference: true, tables };
-            return Ok(Plan::Write(Box::new(write)));
-        }
-        let reference = ReferenceWrite { keyspace, table: table.name.clone(), statement, returning };
-        return Ok(Plan::WriteReference(Box::new(reference)));
+        return plan_unsharded(analysis, whole, &table);
     };
     if let Some(row_keys) = row_keys {
         let key_column = table.key_column().and_then(|number| table.columns.get(number));
@@ -131,6 +112,33 @@ pub(super) fn plan_written(mut analysis: Analysis<'_>, whole: Whole<'_>, written
         to_reference,
         tables,
     })))
+}
+
+/// Plans a write to a table that has a copy on every shard, or is temporary.
+fn plan_unsharded(analysis: Analysis<'_>, whole: Whole<'_>, table: &Arc<Table>) -> Result<Plan> {
+    let statement = whole.statement.clone();
+    let keyspace = table.keyspace.clone();
+    let returning = returns(whole.write);
+    let (mixes_keyspaces, to_reference) = (false, false);
+    if analysis.schema.temporary.contains(&table.name) && analysis.graph.table_count() > 0 {
+        // It has no copies: what is read decides where it can run.
+        let route = Route { keyspace, keys: analysis.graph.keys() };
+        let several = Err(Error::unsupported("a temporary table on several shards", "Give one key in WHERE."));
+        let (across, tables) = (None, analysis.tables);
+        let write = Write { route, statement, returning, several, across, mixes_keyspaces, to_reference, tables };
+        return Ok(Plan::Write(Box::new(write)));
+    }
+    if analysis.graph.table_count() > 0 {
+        let reason = reads_sharded(table);
+        let across = across(whole, analysis.text, table).map_err(|also| because(reason.clone(), &also))?;
+        // Every copy is written, whatever is read.
+        let route = Route { keyspace, keys: Keys::Every };
+        let (several, across, tables) = (Err(reason), Some(across), analysis.tables);
+        let write = Write { route, statement, returning, several, across, mixes_keyspaces, to_reference: true, tables };
+        return Ok(Plan::Write(Box::new(write)));
+    }
+    let reference = ReferenceWrite { keyspace, table: table.name.clone(), statement, returning };
+    Ok(Plan::WriteReference(Box::new(reference)))
 }
 
 /// How rows move to the shards of the keys that they get.
