@@ -162,6 +162,7 @@ impl Joining<'_> {
                 "The role of the URL has to own the database, or be a superuser where extensions need one. Nothing was added."
                     .to_owned()
             }
+            (false, _) if is_unfound(&error) => UNFOUND.to_owned(),
             (false, Some(hint)) => hint.to_owned(),
             (false, None) => "Nothing was added.".to_owned(),
         };
@@ -205,6 +206,19 @@ impl Joining<'_> {
         let schema = survey(&read, &self.planned.keyspaces);
         Ok((read, schema))
     }
+}
+
+const UNFOUND: &str = "Shards are filled with an empty search_path, as pg_restore does it: a function that a generated column, CHECK, \
+                       index or view calls has to name what it uses with its schema, or be given SET search_path. Nothing was added.";
+
+/// Whether something has not been found by its name.
+fn is_unfound(error: &Error) -> bool {
+    [SqlState::UNDEFINED_FUNCTION, SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_OBJECT].contains(&error.sqlstate())
+}
+
+/// Tells why something was not found, if it was not.
+pub(super) fn with_cause(error: Error) -> Error {
+    if is_unfound(&error) { error.hint(UNFOUND) } else { error }
 }
 
 /// What a query tells while the search path is empty.

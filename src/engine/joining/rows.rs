@@ -73,7 +73,7 @@ impl Joining<'_> {
                 self.shard.name(),
                 error.message()
             );
-            error.with_message(message)
+            super::making::with_cause(error.with_message(message))
         })
     }
 
